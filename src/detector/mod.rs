@@ -1,0 +1,7 @@
+//! Decides what is a stall.
+
+pub mod exception;
+pub mod key;
+pub mod policy;
+pub mod scan;
+pub mod time;

@@ -1,0 +1,25 @@
+//! A simulated carrier network and its independent ledger, for `stallwatch demo`.
+//!
+//! ```text
+//!  seed ──► journey: what truly happens ──► feed: what is heard of it ──► stream of scans
+//!                                                                          │          │
+//!                                                    ledger: one package   │          ▼
+//!                                                    after another  ◄──────┘    the detector
+//!                                                        │                            │
+//!                                                        └────────► compare ◄─────────┘
+//! ```
+//!
+//! Pure up to here: no clock, no thread, and no chance but a seeded generator, so that a seed is a
+//! story that can be told again. What needs Kafka (the embedded broker, the demo's clock, the live
+//! table) stands behind the feature `kafka`.
+
+pub mod carriers;
+pub mod dice;
+pub mod feed;
+pub mod incidents;
+pub mod journey;
+pub mod network;
+pub mod numbers;
+pub mod partition;
+pub mod story;
+pub mod time;

@@ -14,12 +14,20 @@
 //! table) stands behind the feature `kafka`.
 
 pub mod carriers;
+pub mod compare;
 pub mod dice;
 pub mod feed;
 pub mod incidents;
 pub mod journey;
+pub mod ledger;
 pub mod network;
 pub mod numbers;
 pub mod partition;
 pub mod story;
 pub mod time;
+
+/// The demo's policies, as TOML.
+pub const POLICIES: &str = include_str!("policies.toml");
+
+#[cfg(test)]
+mod tests;

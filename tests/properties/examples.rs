@@ -275,7 +275,9 @@ fn packages_of_one_look_come_by_due_second_then_carrier_then_number() {
     let rules = rules();
     let mut example = Example::new(&rules);
     let arrived = Milestone::Arrived;
-    for (carrier, number, log) in [("ups", "9", 0), ("ups", "10", 0), ("usps", "1", 1), ("a", "2", 1)] {
+    for (carrier, number, log) in
+        [("ups", "9", 0), ("ups", "10", 0), ("usps", "1", 1), ("a", "2", 1)]
+    {
         example.scan_of(carrier, number, log, None, arrived, Evidence::Physical);
     }
     let order = |events: Vec<String>| -> Vec<String> {

@@ -158,7 +158,8 @@ const NUMBERS: &[&str] = &[
 const SERVICES: &[&str] = &["ground", "express"];
 const DIRECTIONS: &[&str] = &["outbound", "return"];
 const COUNTRIES: &[&str] = &["US", "DE", "ZZ"];
-const SHIPPERS: &[&str] = &["acme", "a shipper whose name does not fit into any short string, 東京"];
+const SHIPPERS: &[&str] =
+    &["acme", "a shipper whose name does not fit into any short string, 東京"];
 const TIERS: &[&str] = &["high", "low"];
 const FACILITIES: &[&str] = &["MEM", "LEJ", "hub 9"];
 const NAMES: &[&str] = &["stalled", "presumed_lost", "not_delivered"];

@@ -157,7 +157,11 @@ fn advances_that_the_log_justifies_change_nothing_for_any_package() {
         same_events(&advanced, ("without advances", &short_events), ("with", &long_events))?;
         assert_eq!(outcomes(&short), outcomes(&long), "outcomes without and with advances");
         let by_contract = by_model(&advanced, &mut model(&advanced));
-        same_events(&advanced, ("the model with", &by_package_of(&by_contract)), ("with", &long_events))
+        same_events(
+            &advanced,
+            ("the model with", &by_package_of(&by_contract)),
+            ("with", &long_events),
+        )
     });
 }
 

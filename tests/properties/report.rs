@@ -215,7 +215,8 @@ fn simplify_scan(scan: &mut Scan<'_>, edit: usize) -> Edit {
 
 fn report(case: &Case, difference: &Difference) -> String {
     let Difference { at, what, sides } = difference;
-    let mut text = format!("seed {} (run it alone: STALLWATCH_SEEDS={0}..{1})\n", case.seed, case.seed + 1);
+    let mut text =
+        format!("seed {} (run it alone: STALLWATCH_SEEDS={0}..{1})\n", case.seed, case.seed + 1);
     let _ = writeln!(text, "\nseconds are counted from {}\n{}", case.base, policies(&case.rules));
     let _ = writeln!(text, "the log up to the first difference, after {} records:", at + 1);
     for (number, entry) in case.entries.iter().enumerate().take(at + 1) {

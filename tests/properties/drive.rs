@@ -55,21 +55,32 @@ pub fn model(case: &Case) -> Model<'_> {
 /// A case through the detector, one entry after the other.
 pub fn by_detector(case: &Case) -> Vec<Given> {
     let mut detector = Detector::new(case);
-    let give = |entry: &Entry| {
-        let outcome = match entry {
-            Entry::Record { record, .. } => detector.apply(std::slice::from_ref(record))[0],
-            Entry::Advance(to) => {
-                detector.advance(*to);
-                None
-            }
-            Entry::Finish(until) => {
-                detector.finish(*until);
-                None
-            }
+    case.entries.iter().map(|entry| detector.give(entry)).collect()
+}
+
+/// The end of a case through a detector that takes up after `before`: package state rebuilt from
+/// the records, what is open and the frontier from what has been given.
+pub fn by_restarted_detector(case: &Case, before: &[Given]) -> Vec<Given> {
+    let mut shard = Shard::rebuilding(case.rules.set().expect("a valid set"));
+    let (applied, rest) = case.entries.split_at(before.len());
+    for entry in applied {
+        if let Entry::Record { record, .. } = entry {
+            shard.apply(std::slice::from_ref(record), &mut Vec::new());
+        }
+    }
+    let mut open = BTreeMap::new();
+    for event in before.iter().flat_map(|given| &given.events) {
+        match event.change.closes() {
+            true => open.remove(&(&event.key, event.kind)),
+            false => open.insert((&event.key, event.kind), event),
         };
-        detector.given(outcome)
-    };
-    case.entries.iter().map(give).collect()
+    }
+    for event in open.into_values() {
+        shard.restore_open(event).expect("what is open agrees with the records");
+    }
+    shard.go_live(before.last().and_then(|given| given.clocks.1).map(Frontier::from_secs));
+    let mut detector = Detector(shard);
+    rest.iter().map(|entry| detector.give(entry)).collect()
 }
 
 /// One shard, each call repeated until the shard says it is done.
@@ -110,7 +121,18 @@ impl Detector {
         self.0.take_outbox()
     }
 
-    fn given(&mut self, outcome: Option<Outcome>) -> Given {
+    fn give(&mut self, entry: &Entry) -> Given {
+        let outcome = match entry {
+            Entry::Record { record, .. } => self.apply(std::slice::from_ref(record))[0],
+            Entry::Advance(to) => {
+                self.advance(*to);
+                None
+            }
+            Entry::Finish(until) => {
+                self.finish(*until);
+                None
+            }
+        };
         let clocks = (
             self.0.log_clock().map(|clock| clock.secs()),
             self.0.frontier().map(|frontier| frontier.secs()),

@@ -22,7 +22,10 @@ use std::collections::BTreeSet;
 use stallwatch::detector::exception::{Change, ExceptionEvent, Kind, Severity};
 use stallwatch::detector::scan::{Outcome, Record};
 
-use drive::{Detector, Given, by_detector, by_model, by_package, model, same, same_events};
+use drive::{
+    Detector, Given, by_detector, by_model, by_package, by_restarted_detector, model, same,
+    same_events,
+};
 use generate::{Case, Entry, Random, generate};
 use report::{Difference, Verdict, holds, seeds};
 
@@ -190,6 +193,24 @@ fn with_justified_advances(case: &Case) -> Case {
         entries.push(entry.clone());
     }
     Case { entries, ..case.clone() }
+}
+
+#[test]
+fn a_restart_anywhere_goes_on_as_if_nothing_had_happened() {
+    holds(seeds(SEEDS), |case| {
+        let given = by_model(case, &mut model(case));
+        for (cut, entry) in case.entries.iter().enumerate() {
+            if matches!(entry, Entry::Record { luck, .. } if luck % 16 == 0) {
+                let (before, after) = given.split_at(cut);
+                let restarted = [before, &by_restarted_detector(case, before)].concat();
+                let expected = [before, after].concat();
+                same(case, ("model", &expected), ("detector restarted", &restarted)).map_err(
+                    |it| Difference { what: format!("with a restart at {cut}, {}", it.what), ..it },
+                )?;
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]

@@ -11,4 +11,6 @@
 pub mod config;
 pub mod detector;
 pub mod protocol;
+#[cfg(feature = "kafka")]
+pub mod service;
 pub mod wire;

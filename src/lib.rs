@@ -10,4 +10,5 @@
 
 pub mod config;
 pub mod detector;
+pub mod replay;
 pub mod wire;

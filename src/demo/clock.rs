@@ -1,9 +1,10 @@
 //! The demo's wall clock: thousands of times as fast as the real one, and never ahead of the log.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::time::{END, START};
+use crate::service::clock::{Clock, Stopwatch};
 
 /// The most that the demo's clock moves at once, in milliseconds. A scan may be this far ahead of
 /// the clock when it is read.
@@ -24,28 +25,29 @@ impl SimulatedClock {
         Self(AtomicI64::new(START * 1000))
     }
 
-    /// What it shows.
-    pub fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::Acquire)
-    }
-
     /// Moves it on.
     pub fn set(&self, ms: i64) {
         self.0.fetch_max(ms, Ordering::Release);
     }
 }
 
+impl Clock for SimulatedClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// How fast simulated time is to go by.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    began: Instant,
+    began: Stopwatch,
     speed: f64,
 }
 
 impl Pace {
     /// Simulated seconds a real second, from now on.
     pub fn from_now(speed: f64) -> Self {
-        Self { began: Instant::now(), speed }
+        Self { began: Stopwatch::start(), speed }
     }
 
     /// Where the clock should stand by now, in simulated milliseconds since 1970.

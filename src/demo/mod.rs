@@ -16,6 +16,7 @@
 #[cfg(feature = "kafka")]
 pub mod broker;
 pub mod carriers;
+#[cfg(feature = "kafka")]
 pub mod clock;
 pub mod compare;
 pub mod dice;
@@ -37,6 +38,8 @@ pub mod production;
 pub mod screen;
 #[cfg(feature = "kafka")]
 pub mod show;
+#[cfg(feature = "kafka")]
+pub mod stage;
 pub mod story;
 pub mod summary;
 pub mod time;

@@ -1,7 +1,7 @@
 //! The live table: redrawn in place on a terminal, elsewhere a line every few seconds.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use console::{Term, truncate_str};
@@ -11,6 +11,7 @@ use super::findings::Findings;
 use super::summary::thousands;
 use super::time::{display, display_span};
 use crate::detector::exception::{Change, ExceptionEvent, Kind};
+use crate::service::clock::Stopwatch;
 
 /// Between two drawings on a terminal.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -31,16 +32,16 @@ pub struct View {
 /// Where progress is shown: standard error, so that standard output is the summary's.
 pub struct Screen {
     terminal: Term,
-    drawn: Option<Instant>,
+    drawn: Option<Stopwatch>,
     lines: usize,
-    last: (Instant, u64),
+    last: (Stopwatch, u64),
 }
 
 impl Screen {
     /// Standard error, drawn upon if it is a terminal.
     pub fn stderr() -> Self {
         let terminal = Term::buffered_stderr();
-        Self { terminal, drawn: None, lines: 0, last: (Instant::now(), 0) }
+        Self { terminal, drawn: None, lines: 0, last: (Stopwatch::start(), 0) }
     }
 
     /// Shows how things stand, if it is time to.
@@ -61,7 +62,7 @@ impl Screen {
 
     fn draw(&mut self, view: View, findings: &Findings) -> io::Result<()> {
         let rate = self.rate(view.scans);
-        self.drawn = Some(Instant::now());
+        self.drawn = Some(Stopwatch::start());
         if !self.terminal.is_term() {
             self.terminal.write_line(&one_line(view, findings, rate))?;
             return self.terminal.flush();
@@ -81,7 +82,7 @@ impl Screen {
 
     fn rate(&mut self, scans: u64) -> u64 {
         let (since, before) = self.last;
-        self.last = (Instant::now(), scans);
+        self.last = (Stopwatch::start(), scans);
         (scans.saturating_sub(before) as f64 / since.elapsed().as_secs_f64().max(0.001)) as u64
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
@@ -19,6 +19,7 @@ use super::screen::{Screen, View};
 use super::summary::Summary;
 use super::time::{END, START};
 use crate::detector::policy::PolicySet;
+use crate::service::clock::{Clock, Stopwatch};
 use crate::wire::exception::ReadError;
 
 /// Real time without any progress after which the demo gives up.
@@ -162,16 +163,16 @@ struct Lookout<'a> {
     findings: &'a Mutex<Findings>,
     screen: Screen,
     last: (u64, usize, i64),
-    moved: Instant,
+    moved: Stopwatch,
 }
 
 impl<'a> Lookout<'a> {
     fn new(show: &'a Show<'a>, findings: &'a Mutex<Findings>) -> Self {
-        Self { show, findings, screen: Screen::stderr(), last: (0, 0, 0), moved: Instant::now() }
+        Self { show, findings, screen: Screen::stderr(), last: (0, 0, 0), moved: Stopwatch::start() }
     }
 
     fn wait_until(&mut self, done: impl Fn() -> bool) -> Result<(), DemoError> {
-        self.moved = Instant::now();
+        self.moved = Stopwatch::start();
         while !done() {
             if self.show.interrupted.load(Ordering::Relaxed) {
                 return Err(DemoError::Interrupted);
@@ -191,7 +192,7 @@ impl<'a> Lookout<'a> {
         let now = (view.scans, findings.len(), view.now_ms);
         if now != self.last {
             self.last = now;
-            self.moved = Instant::now();
+            self.moved = Stopwatch::start();
         }
         self.screen.show(view, &findings)?;
         if self.moved.elapsed() < STANDSTILL {

@@ -159,6 +159,10 @@ struct Coming<'r> {
 /// Carrier as text, number as bytes.
 type Id = (String, Vec<u8>);
 
+fn id_of(key: &PackageKey) -> Id {
+    (key.carrier().to_owned(), key.number().as_bytes().to_vec())
+}
+
 /// Sorts happenings of one second and package: its steps before its end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
@@ -173,6 +177,19 @@ pub struct Census {
     pub packages: [usize; 3],
     /// Open exceptions.
     pub open: BTreeMap<(Arc<str>, Kind, Severity), usize>,
+}
+
+/// What is known of a package at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub phase: &'static str,
+    pub milestone: Milestone,
+    /// registered_at, last_movement_at or settled_at, and the log clock when it was set.
+    pub anchor: (i64, i64),
+    pub attributes: Attributes<Arc<str>>,
+    pub policy: Arc<str>,
+    /// Sequence and deadline of the last event of the open exception.
+    pub open: Option<(u32, i64)>,
 }
 
 /// One partition.
@@ -255,6 +272,22 @@ impl<'r> Model<'r> {
             }
         }
         census
+    }
+
+    pub fn known(&self, key: &PackageKey) -> Option<Known> {
+        let package = self.packages.get(&id_of(key))?;
+        Some(Known {
+            phase: match package.phase {
+                Phase::AwaitingFirstScan => "awaiting_first_scan",
+                Phase::Moving => "moving",
+                Phase::Settled => "settled",
+            },
+            milestone: package.milestone,
+            anchor: (package.anchor, package.set_at),
+            attributes: package.attributes.clone(),
+            policy: self.policy_of(package).id.clone(),
+            open: package.open.as_ref().map(|last| (last.sequence, last.deadline.secs())),
+        })
     }
 
     /// The situations of [`SITUATIONS`] that came up.
@@ -480,7 +513,7 @@ impl<'r> Model<'r> {
     // ---- scans
 
     fn observe(&mut self, scan: &Scan<'_>) -> Outcome {
-        let id = (scan.key.carrier().to_owned(), scan.key.number().as_bytes().to_vec());
+        let id = id_of(&scan.key);
         match self.packages.get(&id).map(|package| package.phase) {
             None => self.observe_unknown(id, scan),
             Some(Phase::Settled) => self.observe_settled(id, scan),

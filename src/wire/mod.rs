@@ -5,10 +5,15 @@
 //!   rules of normal form and rejection; [`reject`]: what is wrong with a record, and what to do.
 //! - [`scan_file`]: the scans of an NDJSON file or an Avro container, one after the other.
 //! - [`exception`]: what subscribers are told, to JSON and Avro and back.
+//! - [`policy_file`]: the policies that people write; [`toml_reader`]: TOML with every problem at
+//!   its place; [`moment`]: points in time as people give them.
 
 pub(crate) mod avro;
 pub mod exception;
+pub mod moment;
+pub mod policy_file;
 pub mod reject;
 pub mod scan;
 pub mod scan_file;
 mod time_text;
+pub mod toml_reader;

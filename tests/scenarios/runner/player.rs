@@ -115,6 +115,10 @@ impl<'a> Player<'a> {
                 self.shown.clone_from(fields);
                 Ok(Vec::new())
             }
+            Action::Package(key) => {
+                let view = self.shard()?.package(key);
+                Ok(vec![view.map_or("unknown".to_owned(), |view| text::package(&view))])
+            }
             Action::Count => self.count(),
             Action::Clocks => self.clocks(),
         }
@@ -159,13 +163,9 @@ impl<'a> Player<'a> {
 
     fn count(&mut self) -> Result<Vec<String>, String> {
         let stats = self.shard()?.stats();
-        Ok(vec![format!(
-            "awaiting={} moving={} settled={} open={}",
-            stats.awaiting_first_scan,
-            stats.moving,
-            stats.settled,
-            stats.open.values().sum::<u64>()
-        )])
+        let [awaiting, moving, settled] = stats.packages;
+        let open: usize = stats.open.values().sum();
+        Ok(vec![format!("awaiting={awaiting} moving={moving} settled={settled} open={open}")])
     }
 
     fn clocks(&mut self) -> Result<Vec<String>, String> {

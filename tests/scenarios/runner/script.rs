@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use serde_json::{Map, Value};
+use stallwatch::detector::key::PackageKey;
 
 use super::compare;
 use super::text::{Field, parse_time, words};
 
 const RULE: &str = "----";
-const STEPS: [&str; 10] = [
-    "policies", "scan", "json", "rejected", "frontier", "until", "finish", "show", "count",
-    "clocks",
+const STEPS: [&str; 11] = [
+    "policies", "scan", "json", "rejected", "frontier", "until", "finish", "show", "package",
+    "count", "clocks",
 ];
 const SCAN_FIELDS: [&str; 9] = [
     "event",
@@ -62,6 +63,8 @@ pub enum Action {
     Finish(Option<i64>),
     /// What the lines of exceptions tell beside the usual.
     Show(Vec<Field>),
+    /// What is known of a package.
+    Package(PackageKey),
     /// How many packages are known, and how many exceptions are open.
     Count,
     /// Log clock and frontier.
@@ -223,6 +226,10 @@ fn step(line: &str) -> Result<Action, String> {
         ("show", [_, ..]) => {
             let fields: Result<_, _> = arguments.iter().map(|word| Field::parse(word)).collect();
             Ok(Action::Show(fields?))
+        }
+        ("package", [carrier, number]) => {
+            let key = PackageKey::new(carrier, number).map_err(|error| error.to_string())?;
+            Ok(Action::Package(key))
         }
         ("count", []) => Ok(Action::Count),
         ("clocks", []) => Ok(Action::Clocks),

@@ -1,7 +1,12 @@
 //! How times, durations, words and exceptions are written in a scenario.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use stallwatch::detector::exception::{Change, ExceptionEvent};
+use stallwatch::detector::package::Phase;
+use stallwatch::detector::scan::Attributes;
+use stallwatch::detector::shard::PackageView;
 
 /// Milliseconds since 1970 of an RFC 3339 time.
 pub fn parse_time(text: &str) -> Result<i64, String> {
@@ -99,7 +104,7 @@ impl Field {
                 vec![format!("opened_deadline={}", time(event.opened_deadline.secs()))]
             }
             Self::Last => vec![format!("last={}", event.last_milestone.as_str())],
-            Self::Attributes => attributes(event),
+            Self::Attributes => attributes(&event.attributes),
             Self::Repeated if event.change.closes() => step(event),
             Self::Repeated => Vec::new(),
             Self::ClosedBy => closed_by(event),
@@ -107,8 +112,7 @@ impl Field {
     }
 }
 
-fn attributes(event: &ExceptionEvent) -> Vec<String> {
-    let attributes = &event.attributes;
+fn attributes(attributes: &Attributes<Arc<str>>) -> Vec<String> {
     [
         ("service", &attributes.service),
         ("direction", &attributes.direction),
@@ -169,5 +173,22 @@ pub fn exception(event: &ExceptionEvent, shown: &[Field]) -> String {
         words.push(format!("by={}", scan.milestone.as_str()));
     }
     words.extend(shown.iter().flat_map(|field| field.of(event)));
+    words.join(" ")
+}
+
+/// What is known of a package as a line.
+pub fn package(view: &PackageView) -> String {
+    let package = &view.package;
+    let mut words = vec![
+        package.phase.as_str().to_owned(),
+        package.milestone.as_str().to_owned(),
+        format!("since={}", time(package.anchor.secs())),
+        format!("set_at={}", time(package.set_at.secs())),
+    ];
+    if package.phase != Phase::Settled {
+        words.push(format!("policy={}", word(&view.policy_id)));
+    }
+    words.extend(view.open.iter().map(|open| format!("open={}", open.severity.as_str())));
+    words.extend(attributes(&view.attributes));
     words.join(" ")
 }

@@ -8,5 +8,6 @@
 //! - [`wire`] turns bytes into domain values and back.
 //! - `service` carries records between Kafka and the detector and decides nothing.
 
+pub mod config;
 pub mod detector;
 pub mod wire;

@@ -9,7 +9,7 @@ use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::Shard;
 use stallwatch::detector::time::{Frontier, LogTime};
 use stallwatch::wire::policy_file;
-use stallwatch::wire::scan::{JsonScans, Origin};
+use stallwatch::wire::scan::{JsonScans, Origin, ScanBatch, ScanDecoder};
 
 use super::script::{Action, LogRecord, Script};
 use super::text;
@@ -188,7 +188,10 @@ impl<'a> Player<'a> {
             }
             self.exceptions.push((event.key.to_string(), format!("{event:?}")));
         }
-        Ok(events.iter().map(|event: &ExceptionEvent| text::exception(event, &self.shown)).collect())
+        Ok(events
+            .iter()
+            .map(|event: &ExceptionEvent| text::exception(event, &self.shown))
+            .collect())
     }
 
     /// Applies the records that wait, as one batch.
@@ -199,12 +202,12 @@ impl<'a> Player<'a> {
         }
         let first = self.offset;
         self.offset += waiting.len() as i64;
-        let mut decoders: Vec<JsonScans> = waiting.iter().map(|_| JsonScans::default()).collect();
+        let mut decoder = ScanDecoder::Json(JsonScans::new());
+        let batch = decoder.batch();
         let read: Vec<Read<'_>> = waiting
             .iter()
-            .zip(&mut decoders)
             .zip(first..)
-            .map(|((record, decoder), offset)| Read::new(record, decoder, offset, self.until))
+            .map(|(record, offset)| Read::new(record, batch, offset, self.until))
             .collect();
         let outcomes = self.apply(&read)?;
         let mut lines = self.events()?;
@@ -218,7 +221,8 @@ impl<'a> Player<'a> {
     /// What became of each record, in its words; `None` for what was rejected unread.
     fn apply(&mut self, read: &[Read<'_>]) -> Result<Vec<Option<String>>, String> {
         if self.pace == Pace::ManyAdvances {
-            for log_time in read.iter().filter(|read| !read.skipped).filter_map(|read| read.log_time)
+            for log_time in
+                read.iter().filter(|read| !read.skipped).filter_map(|read| read.log_time)
             {
                 self.advance(Frontier::at(log_time))?;
             }
@@ -256,7 +260,7 @@ struct Read<'a> {
 impl<'a> Read<'a> {
     fn new(
         record: &'a LogRecord,
-        decoder: &'a mut JsonScans,
+        decoder: ScanBatch<'a>,
         offset: i64,
         until: Option<LogTime>,
     ) -> Self {

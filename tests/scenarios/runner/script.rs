@@ -125,8 +125,7 @@ impl Script {
             if expected != result {
                 let line = block.steps[0].line;
                 let compared = compare(expected, result);
-                differences
-                    .push(format!("line {line}: (- promised, + came)\n{compared}"));
+                differences.push(format!("line {line}: (- promised, + came)\n{compared}"));
             }
         }
         differences
@@ -251,7 +250,11 @@ fn json(rest: &str) -> Result<Action, String> {
 }
 
 /// A scan as JSON, so that it comes in by the same door as in a topic.
-fn scan(time: &str, [carrier, number, milestone]: [&str; 3], fields: &[&str]) -> Result<LogRecord, String> {
+fn scan(
+    time: &str,
+    [carrier, number, milestone]: [&str; 3],
+    fields: &[&str],
+) -> Result<LogRecord, String> {
     let mut record = Map::new();
     record.insert("tracking_number".to_owned(), number.into());
     record.insert("carrier".to_owned(), carrier.into());

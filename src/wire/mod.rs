@@ -5,6 +5,8 @@
 //!   rules of normal form and rejection; [`reject`]: what is wrong with a record, and what to do.
 //! - [`scan_file`]: the scans of an NDJSON file or an Avro container, one after the other.
 //! - [`exception`]: what subscribers are told, to JSON and Avro and back.
+//! - [`policy_file`]: the policies that people write; [`toml_reader`]: TOML with every problem at
+//!   its place; [`moment`]: points in time as people give them.
 
 pub(crate) mod avro;
 pub mod exception;

@@ -274,3 +274,96 @@ fn scan(
     let payload = Some(Value::Object(record).to_string());
     Ok(LogRecord { payload, log_time: log_time(time)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "\
+# A promise.
+
+policies
+version = 1
+
+[[policy]]
+id = \"rest\"
+----
+ok
+scan 2026-03-02T08:00:00Z \" UPS\" \"1 2\" arrived shipper=\"Acme & Sons\" event=none
+# A comment.
+count
+----
+applied
+old
+
+clocks
+----
+";
+
+    fn problems(text: &str) -> String {
+        Script::parse(text).expect_err("the file has problems").join("\n")
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_is_meant() {
+        let script = Script::parse(WHOLE).unwrap();
+        let steps: Vec<usize> = script.blocks.iter().map(|block| block.steps.len()).collect();
+        assert_eq!(steps, [1, 2, 1]);
+        let Action::Policies(toml) = &script.blocks[0].steps[0].action else {
+            panic!("policies come first");
+        };
+        assert_eq!(toml, "version = 1\n\n[[policy]]\nid = \"rest\"");
+        let Action::Record(record) = &script.blocks[1].steps[0].action else {
+            panic!("then a scan");
+        };
+        assert_eq!(record.log_time, Some(1_772_438_400_000));
+        let payload: Value = serde_json::from_str(record.payload.as_ref().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "carrier": " UPS", "tracking_number": "1 2", "milestone": "arrived",
+            "shipper": "Acme & Sons",
+        });
+        assert_eq!(payload, expected);
+    }
+
+    #[test]
+    fn rewriting_replaces_what_stands_under_the_rule_and_nothing_else() {
+        let script = Script::parse(WHOLE).unwrap();
+        let results = [vec!["ok"], vec!["new"], vec!["clocks came"]];
+        let results = results.map(|lines| lines.into_iter().map(str::to_owned).collect());
+        let expected = WHOLE.replace("applied\nold\n", "new\n") + "clocks came\n";
+        assert_eq!(script.with_results(&results), expected);
+    }
+
+    #[test]
+    fn a_difference_names_its_line_and_both_sides() {
+        let script = Script::parse(WHOLE).unwrap();
+        let results = [vec!["ok"], vec!["applied", "new"], vec![]];
+        let results = results.map(|lines| lines.into_iter().map(str::to_owned).collect());
+        let differences = script.differences(&results);
+        assert_eq!(differences, ["line 10: (- promised, + came)\n    applied\n  - old\n  + new"]);
+    }
+
+    #[test]
+    fn a_file_without_a_sentence_a_step_or_a_promise_is_an_error() {
+        assert!(problems("count\n----\nx\n").contains("must begin with a sentence"));
+        assert!(
+            problems("# No full stop\ncount\n----\nx\n").contains("must begin with a sentence")
+        );
+        assert!(problems("# A promise.\n").contains("has no step"));
+        assert!(problems("# A promise.\ncount\n----\n").contains("promises nothing"));
+        assert!(problems("# A promise.\n----\nx\n").contains("line 2: no step stands above"));
+        assert!(problems("# A promise.\ncount\n----\nx\n\nclocks\n").contains("line 6: no ----"));
+    }
+
+    #[test]
+    fn every_misspelt_step_is_named_with_its_line() {
+        let found = problems(
+            "# A promise.\nscam x\nscan yesterday ups 1 arrived\nscan none ups 1 arrived colour=red\nshow colour\nclocks now\n----\nx\n",
+        );
+        assert!(found.contains("line 2: `scam` is no step"), "{found}");
+        assert!(found.contains("line 3: `yesterday` is no time"), "{found}");
+        assert!(found.contains("line 4: `colour` is none of"), "{found}");
+        assert!(found.contains("line 5: `colour` is nothing that can be shown"), "{found}");
+        assert!(found.contains("line 6: `clocks` does not take these words"), "{found}");
+    }
+}

@@ -11,4 +11,7 @@
 pub mod config;
 pub mod detector;
 pub mod protocol;
+pub mod replay;
+#[cfg(feature = "kafka")]
+pub mod service;
 pub mod wire;

@@ -179,7 +179,7 @@ pub struct Input {
     /// The Avro schema that scans were written with; the product's own where there is none.
     pub schema_file: Option<PathBuf>,
     /// The id that Confluent framing carries; without one such records are rejected.
-    pub schema_id: Option<i32>,
+    pub schema_id: Option<u32>,
     /// Where to begin.
     pub start_from: StartFrom,
     /// What a first start publishes.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
+use crate::wire::scan::{AvroScans, Framing};
 use crate::wire::toml_reader::{self, Node, Place, Problem, Problems, Section, Value};
 
 const DEFAULTS: &str = include_str!("default.toml");
@@ -95,10 +96,10 @@ impl<'d> Reader<'d> {
         let input = Input {
             topics: self.input_topics(&section),
             format,
-            schema_file: self.readable_file(&section, "schema_file"),
+            schema_file: self.schema_file(&section),
             schema_id: section
                 .integer("schema_id", 0..=i64::from(i32::MAX))
-                .and_then(|id| i32::try_from(id).ok()),
+                .and_then(|id| u32::try_from(id).ok()),
             start_from: start_from(&section).unwrap_or(StartFrom::Committed),
             backfill: section
                 .choice("backfill", &[("silent", Backfill::Silent), ("publish", Backfill::Publish)])
@@ -118,6 +119,21 @@ impl<'d> Reader<'d> {
         };
         section.finish();
         input
+    }
+
+    /// The file of a writer schema, looked into.
+    fn schema_file(&self, section: &Section<'d>) -> Option<PathBuf> {
+        let key = "schema_file";
+        let path = self.readable_file(section, key)?;
+        if let Ok(text) = std::fs::read_to_string(&path)
+            && let Err(error) = AvroScans::new(&text, Framing::Marked { schema_id: None })
+        {
+            for problem in error.problems() {
+                let name = section.name(key);
+                section.problem(key, format!("{name}: {}: {problem}", path.display()));
+            }
+        }
+        Some(path)
     }
 
     fn input_topics(&self, section: &Section<'d>) -> Vec<String> {

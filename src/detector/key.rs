@@ -51,6 +51,11 @@ impl PackageKey {
         Ok(Self { carrier, number })
     }
 
+    /// From texts that are in normal form already.
+    pub(super) fn from_normal(carrier: &str, number: &str) -> Self {
+        Self { carrier: CompactString::from(carrier), number: CompactString::from(number) }
+    }
+
     /// The carrier: 1 to 32 of `[a-z0-9._-]`.
     pub fn carrier(&self) -> &str {
         &self.carrier

@@ -1,7 +1,20 @@
 //! Decides what is a stall.
+//!
+//! Start with [`shard`], which joins the rest: [`package`] says what a scan makes of a package,
+//! `wheel` when to look at it again, [`policy`] which ladder its silence climbs, [`open`] which
+//! step comes next. Nothing here reads a clock, a thread, a file or a random number: one log gives
+//! one outcome.
 
 pub mod exception;
+mod interner;
 pub mod key;
+pub mod open;
+mod outbox;
+pub mod package;
 pub mod policy;
+mod profile;
 pub mod scan;
+pub mod shard;
+mod table;
 pub mod time;
+mod wheel;

@@ -1,0 +1,119 @@
+//! Each distinct value once, counted by those who refer to it, gone with the last of them.
+
+use hashbrown::HashTable;
+
+/// Values by number. A number stays right as long as somebody holds it.
+pub struct Interner<T> {
+    index: HashTable<u32>,
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+}
+
+struct Slot<T> {
+    hash: u64,
+    holders: u32,
+    value: Option<T>,
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Self { index: HashTable::new(), slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Interner<T> {
+    /// The number of a value that is there.
+    pub fn find(&self, hash: u64, same: impl Fn(&T) -> bool) -> Option<u32> {
+        self.index.find(hash, |&id| self.value(id).is_some_and(&same)).copied()
+    }
+
+    /// Holds a value that is there, or keeps a new one; true where it is new.
+    pub fn hold(
+        &mut self,
+        hash: u64,
+        same: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> T,
+    ) -> (u32, bool) {
+        if let Some(id) = self.find(hash, same) {
+            self.hold_again(id);
+            return (id, false);
+        }
+        let slot = Slot { hash, holders: 1, value: Some(make()) };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.slots[id as usize] = slot;
+                id
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let slots = &self.slots;
+        self.index.insert_unique(hash, id, |&id| slots[id as usize].hash);
+        (id, true)
+    }
+
+    /// One more holder of a number that is held already.
+    pub fn hold_again(&mut self, id: u32) {
+        self.slots[id as usize].holders += 1;
+    }
+
+    /// One holder less; the value itself when that was the last.
+    pub fn release(&mut self, id: u32) -> Option<T> {
+        let slot = &mut self.slots[id as usize];
+        slot.holders -= 1;
+        if slot.holders > 0 {
+            return None;
+        }
+        let value = slot.value.take();
+        let hash = slot.hash;
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+            entry.remove();
+        }
+        self.free.push(id);
+        value
+    }
+
+    /// The value of a number that is held.
+    pub fn get(&self, id: u32) -> &T {
+        self.value(id).expect("a number is looked up only while it is held")
+    }
+
+    /// The value of a number that is held, to complete it; what its hash is made of must stay.
+    pub fn get_mut(&mut self, id: u32) -> &mut T {
+        self.slots[id as usize].value.as_mut().expect("a number is looked up only while it is held")
+    }
+
+    /// How many distinct values are held.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    fn value(&self, id: u32) -> Option<&T> {
+        self.slots[id as usize].value.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_goes_with_its_last_holder_and_its_number_is_used_again() {
+        let mut interner = Interner::default();
+        let hold = |interner: &mut Interner<String>, text: &str| {
+            interner.hold(text.len() as u64, |other| other == text, || text.to_owned())
+        };
+        let (a, new) = hold(&mut interner, "a");
+        assert!(new);
+        assert_eq!(hold(&mut interner, "a"), (a, false));
+        let (b, _) = hold(&mut interner, "b");
+        assert_ne!(a, b);
+        assert_eq!(interner.release(a), None);
+        assert_eq!(interner.release(a), Some("a".to_owned()));
+        assert_eq!(interner.len(), 1);
+        assert_eq!(hold(&mut interner, "c"), (a, true));
+        assert_eq!(interner.get(b), "b");
+    }
+}

@@ -1,0 +1,150 @@
+//! A shard that takes up where another left off: state from the log, open exceptions from what has
+//! been published, and at a first start what is open by the state alone.
+
+use std::sync::Arc;
+
+use super::super::exception::{Change, ExceptionEvent};
+use super::super::open::{OpenException, kind_of};
+use super::super::package::{Package, Phase, Taken};
+use super::super::scan::Attributes;
+use super::super::time::{Deadline, Frontier};
+use super::{Inconsistent, Shard};
+use crate::detector::scan::Milestone;
+use crate::detector::table::Slot;
+
+impl Shard {
+    /// Takes over an exception that has been published and not closed.
+    ///
+    /// A package that the log no longer reaches back to is given back from the event. An exception
+    /// that the records contradict is an error and is not taken over.
+    pub fn restore_open(&mut self, event: &ExceptionEvent) -> Result<(), Inconsistent> {
+        let slot = match self.find(&event.key) {
+            Some(slot) => slot,
+            None => self.give_back(event),
+        };
+        let package = self.table.get(slot).package();
+        let why = match (kind_of(package.phase), package.phase) {
+            (None, _) => Some("the package is settled".to_owned()),
+            (Some(kind), phase) if kind != event.kind => {
+                Some(format!("the package is {}", phase.as_str()))
+            }
+            (_, Phase::Moving) if package.anchor != event.anchor => Some(format!(
+                "it is measured from second {}, but the package last moved at second {}",
+                event.anchor.secs(),
+                package.anchor.secs()
+            )),
+            _ => None,
+        };
+        if let Some(why) = why {
+            return Err(Inconsistent { key: event.key.clone(), kind: event.kind, why });
+        }
+        self.keep_open(slot, OpenException::from(event));
+        Ok(())
+    }
+
+    /// Ends the rebuilding: ladders are awake, and what is overdue is looked at when the frontier
+    /// next enters a second. Without a frontier it is that of the log clock.
+    pub fn go_live(&mut self, frontier: Option<Frontier>) {
+        let log = self.log_clock.map(Frontier::at);
+        self.frontier = frontier.max(log);
+        self.live = true;
+        let slots: Vec<Slot> = self.table.slots().collect();
+        for slot in slots {
+            self.hang_up_steps(slot);
+        }
+    }
+
+    /// Opens, once, what is past its first step by the state of the packages at the frontier and
+    /// has not been published: each at its current step, in order of deadline, then key.
+    ///
+    /// The sequence begins with the step's number, so that it goes on without a gap.
+    pub fn backfill(&mut self) {
+        let Some(frontier) = self.frontier else {
+            return;
+        };
+        let mut found: Vec<(i64, Slot, OpenException)> = Vec::new();
+        for slot in self.table.slots() {
+            if let Some(open) = self.current_step(slot, frontier) {
+                found.push((open.deadline.secs(), slot, open));
+            }
+        }
+        found.sort_unstable_by(|(a_due, a, _), (b_due, b, _)| {
+            a_due.cmp(b_due).then_with(|| self.order_of(*a).cmp(&self.order_of(*b)))
+        });
+        for (_, slot, open) in found {
+            self.outbox.step(self.subject(slot), &open, Change::Opened);
+            if let Some(event) = self.outbox.events_mut().last_mut() {
+                event.backfilled = true;
+            }
+            self.keep_open(slot, open);
+            self.table.get_mut(slot).steps_at = crate::detector::table::NEVER;
+            self.hang_up_steps(slot);
+        }
+    }
+
+    /// The step that a package without an open exception stands on at this frontier.
+    fn current_step(&self, slot: Slot, frontier: Frontier) -> Option<OpenException> {
+        if self.table.get(slot).open {
+            return None;
+        }
+        let (first, policy) = self.next_step(slot)?;
+        if first.due > frontier.secs() {
+            return None;
+        }
+        let record = self.table.get(slot);
+        let package = record.package();
+        let kind = kind_of(package.phase)?;
+        let policy = &self.policies.policies()[policy];
+        let reached = |after: i64| {
+            let deadline = package.anchor.secs() + after + self.profiles.feed_grace(record.traits);
+            let given_up = package.anchor.secs() + self.policies.defaults().forget_after;
+            (deadline <= frontier.secs().min(given_up)).then_some(Deadline::from_secs(deadline))
+        };
+        let ladder = policy.ladder(kind);
+        let (step, deadline) =
+            ladder.iter().map_while(|step| reached(step.after)).enumerate().last()?;
+        let severity = ladder[..=step].iter().map(|step| step.severity).max()?;
+        Some(OpenException {
+            kind,
+            anchor: package.anchor,
+            set_at: package.set_at,
+            opened_deadline: first.deadline,
+            deadline,
+            severity,
+            step: step as u32,
+            step_name: ladder[step].name.clone(),
+            sequence: step as u32,
+            policy_id: policy.id.clone(),
+            policy_set: self.policies.hash().clone(),
+        })
+    }
+
+    fn give_back(&mut self, event: &ExceptionEvent) -> Slot {
+        let package = Package {
+            phase: match event.kind {
+                crate::detector::exception::Kind::MissingFirstScan => Phase::AwaitingFirstScan,
+                crate::detector::exception::Kind::NoMovement => Phase::Moving,
+            },
+            milestone: event.last_milestone,
+            tendered: event.last_milestone == Milestone::Tendered,
+            anchor: event.anchor,
+            set_at: event.anchor_set_at,
+        };
+        let attributes = borrowed(&event.attributes);
+        let slot = self.keep(&event.key, &package, &attributes, Taken::TextsAndPlace);
+        self.hang_up_end(slot);
+        slot
+    }
+}
+
+fn borrowed(attributes: &Attributes<Arc<str>>) -> Attributes<&str> {
+    Attributes {
+        service: attributes.service.as_deref(),
+        direction: attributes.direction.as_deref(),
+        destination_country: attributes.destination_country.as_deref(),
+        shipper: attributes.shipper.as_deref(),
+        value_tier: attributes.value_tier.as_deref(),
+        facility: attributes.facility.as_deref(),
+        country: attributes.country.as_deref(),
+    }
+}

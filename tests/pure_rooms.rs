@@ -69,7 +69,8 @@ fn code(room: &str) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room)) {
         let text = fs::read_to_string(&file).expect("a source file");
-        let shown = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("in the project").display();
+        let shown =
+            file.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("in the project").display();
         for (number, line) in text.lines().enumerate() {
             let line = line.split("//").next().unwrap_or_default().trim();
             if !line.is_empty() {
@@ -110,18 +111,31 @@ fn names(line: &str, what: &str) -> bool {
     })
 }
 
-/// The rooms that a line names as `crate::ROOM`.
+/// The rooms that a line names as `crate::ROOM` or `crate::{ROOM, …}`.
 fn rooms_named_in(line: &str) -> impl Iterator<Item = &str> {
-    line.split("crate::").skip(1).flat_map(|rest| {
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let single = &rest[..end.unwrap_or(rest.len())];
-        let listed = rest.strip_prefix('{').unwrap_or_default();
-        let listed = listed.split(['{', '}']).next().unwrap_or_default();
-        let first = |part: &'_ str| part.trim().len();
-        let parts = listed.split(',').filter(move |part| first(part) > 0);
-        let roots = parts.map(|part| part.trim().split("::").next().unwrap_or_default());
-        std::iter::once(single).chain(roots).filter(|room| {
-            ROOMS.iter().any(|(known, _)| known == room) || ["cli", "demo"].contains(room)
-        })
+    let named = line.split("crate::").skip(1).flat_map(|rest| match rest.strip_prefix('{') {
+        Some(list) => list.split([',', '}']).map(str::trim).collect(),
+        None => vec![rest],
+    });
+    let root = |path: &'_ str| path.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    named.map(move |path| &path[..root(path).unwrap_or(path.len())]).filter(|room| {
+        ROOMS.iter().any(|(known, _)| known == room) || ["cli", "demo"].contains(room)
     })
+}
+
+#[test]
+fn the_check_finds_what_it_looks_for() {
+    let rooms = |line| rooms_named_in(line).collect::<Vec<_>>();
+    assert_eq!(rooms("use crate::wire::scan;"), ["wire"]);
+    assert_eq!(
+        rooms("use crate::{config::Config, detector, demo};"),
+        ["config", "detector", "demo"]
+    );
+    assert_eq!(rooms("let x = crate::service::clock::now();"), ["service"]);
+    assert!(names("let now = Instant::now();", "Instant"));
+    assert!(names("println!(\"x\")", "println!"));
+    assert!(!names("struct InstantNoodles;", "Instant"));
+    for room in PURE {
+        assert!(!code(room).is_empty(), "src/{room} is gone");
+    }
 }

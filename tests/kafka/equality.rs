@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::broker::shared;
 use crate::client::{NewRecord, end_offsets, produce};
+use crate::python;
 use crate::scans::{AvroScans, JOURNEY_POLICIES, Scan, journeys};
 use crate::service::Setup;
 use crate::wait::{now_ms, now_secs};
-use crate::python;
 
 /// Events of each package, in order.
 type ByPackage = BTreeMap<(String, String), Vec<Value>>;
@@ -67,7 +67,8 @@ pub fn left_open(events: &ByPackage) -> Vec<Value> {
     let mut open = BTreeMap::new();
     for event in events.values().flatten() {
         let key = (package(event), event["kind"].as_str().map(str::to_owned));
-        let closes = ["resolved", "retracted", "expired"].map(Value::from).contains(&event["change"]);
+        let closes =
+            ["resolved", "retracted", "expired"].map(Value::from).contains(&event["change"]);
         if closes {
             open.remove(&key);
         } else {
@@ -98,7 +99,12 @@ fn sorted(mut events: Vec<Value>) -> Vec<Value> {
 }
 
 /// A service over so many packages' journeys, with some poison between, all logged in the past.
-pub fn journeys_on_a_topic(name: &str, packages: usize, partitions: i32, format: &'static str) -> Setup {
+pub fn journeys_on_a_topic(
+    name: &str,
+    packages: usize,
+    partitions: i32,
+    format: &'static str,
+) -> Setup {
     let setup = Setup::new(shared(), name, partitions, format).policies(JOURNEY_POLICIES);
     let log = journeys(packages, now_ms(), 0x5ca1_ab1e);
     produce(&setup.bootstrap, &setup.scans(), records(&log, format));

@@ -71,7 +71,8 @@ fn a_partition_that_goes_idle_while_others_flow_still_reports_its_last_package()
     thread::scope(|scope| {
         scope.spawn(|| {
             while flowing.load(Ordering::Relaxed) {
-                let batch = (0..3).map(|partition| in_partition(partition, &format!("F{partition}")));
+                let batch =
+                    (0..3).map(|partition| in_partition(partition, &format!("F{partition}")));
                 produce(&setup.bootstrap, &setup.scans(), batch);
                 thread::sleep(Duration::from_millis(100));
             }

@@ -5,8 +5,8 @@
 
 mod broker;
 mod client;
-mod scans;
 mod python;
+mod scans;
 mod service;
 mod wait;
 

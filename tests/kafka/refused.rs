@@ -30,7 +30,8 @@ fn refused_as_they_came(name: &str, format: &'static str, broken: &[Broken], goo
 
     let dead = read(&setup.bootstrap, &setup.dead_letters());
     assert_eq!(dead.len(), broken.len(), "one dead letter for each");
-    for (offset, ((sent, (_, reason)), letter)) in records.iter().zip(broken).zip(&dead).enumerate() {
+    for (offset, ((sent, (_, reason)), letter)) in records.iter().zip(broken).zip(&dead).enumerate()
+    {
         assert_eq!(letter.payload(), sent.value.as_deref(), "the bytes of record {offset}");
         assert_eq!(letter.key(), sent.key.as_deref(), "the key of record {offset}");
         assert_headers(letter, sent, &setup.scans(), offset, reason);
@@ -85,11 +86,17 @@ fn json_that_is_refused_is_dead_lettered_as_it_came() {
         (b"[1,2]".to_vec(), "not_json"),
         (b"".to_vec(), "not_json"),
         (scan("\"carrier\":\"ups\""), "missing_tracking_number"),
-        (scan(&format!("\"carrier\":\"ups\",\"tracking_number\":\"{long}\"")), "bad_tracking_number"),
+        (
+            scan(&format!("\"carrier\":\"ups\",\"tracking_number\":\"{long}\"")),
+            "bad_tracking_number",
+        ),
         (scan("\"carrier\":\"ups\",\"tracking_number\":17"), "wrong_type"),
         (scan(number), "missing_carrier"),
         (scan(&format!("\"carrier\":\"ü\",{number}")), "bad_carrier"),
-        (scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":1772438400")), "time_out_of_range"),
+        (
+            scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":1772438400")),
+            "time_out_of_range",
+        ),
         (scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":-1")), "time_out_of_range"),
         (
             scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":\"9999-01-01T00:00:00Z\"")),
@@ -104,7 +111,12 @@ fn json_that_is_refused_is_dead_lettered_as_it_came() {
             "text_too_long",
         ),
     ];
-    refused_as_they_came("dead-json", "json", broken, Scan::new("GOOD1", "teleported", now_ms()).json());
+    refused_as_they_came(
+        "dead-json",
+        "json",
+        broken,
+        Scan::new("GOOD1", "teleported", now_ms()).json(),
+    );
 }
 
 #[test]
@@ -139,9 +151,9 @@ fn a_record_of_ten_megabytes_is_cut_for_the_dead_letters_and_stops_nothing() {
     let (kept, whole) = (dead[0].payload().expect("a value"), large.value.expect("a value"));
     assert!(kept.len() > 100_000, "{} bytes are kept", kept.len());
     assert!(whole.starts_with(kept), "what is kept is the beginning");
-    let cut = headers(&dead[0]).into_iter().any(|(name, value)| {
-        name.starts_with(OURS) && value.contains("10000000")
-    });
+    let cut = headers(&dead[0])
+        .into_iter()
+        .any(|(name, value)| name.starts_with(OURS) && value.contains("10000000"));
     assert!(cut, "a header tells the size that it had: {:?}", headers(&dead[0]));
 }
 

@@ -46,8 +46,8 @@ fn a_service_ended_in_the_middle_of_a_log_by_term_and_by_kill_neither_repeats_no
 
 #[test]
 fn term_commits_all_that_was_read_and_ends_well() {
-    let setup = journeys_on_a_topic("term", 200, 2, "json")
-        .with("output", "commit_interval = \"5s\"");
+    let setup =
+        journeys_on_a_topic("term", 200, 2, "json").with("output", "commit_interval = \"5s\"");
     let mut service = setup.start();
     service.wait_frontier(2, now_secs() - 2);
     service.stop();

@@ -54,7 +54,8 @@ fn refused_without(name: &str, lacks: impl Fn(&Setup, &str) -> bool, says: &[&st
     granted.retain(|right| !lacks(&setup, right));
     // Without any right to describe it, a topic looks as if it were not there.
     granted.extend(
-        [setup.scans(), setup.exceptions(), setup.open()].map(|one| format!("describe:topic:{one}")),
+        [setup.scans(), setup.exceptions(), setup.open()]
+            .map(|one| format!("describe:topic:{one}")),
     );
     python::grant(&broker.bootstrap(), USER, &granted);
     let scan = Scan::new("1Z1", "arrived", now_ms() - 86_400_000);

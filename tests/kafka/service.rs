@@ -70,7 +70,15 @@ impl Setup {
     pub fn on(bootstrap: String, name: &str, partitions: i32, format: &'static str) -> Self {
         let dir = tempfile::Builder::new().prefix("stallwatch-test-").tempdir().expect("a folder");
         let name = unique(name);
-        Self { dir, bootstrap, name, partitions, format, lines: Vec::new(), policies: String::new() }
+        Self {
+            dir,
+            bootstrap,
+            name,
+            partitions,
+            format,
+            lines: Vec::new(),
+            policies: String::new(),
+        }
     }
 
     /// Adds a line to a section of the configuration.

@@ -8,6 +8,10 @@
 //! - [`wire`] turns bytes into domain values and back.
 //! - `service` carries records between Kafka and the detector and decides nothing.
 
+pub mod config;
 pub mod detector;
 pub mod protocol;
+pub mod replay;
+#[cfg(feature = "kafka")]
+pub mod service;
 pub mod wire;

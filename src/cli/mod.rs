@@ -1,0 +1,97 @@
+//! The verbs, a file each. What they do lives in the library; here it meets the terminal.
+
+mod interrupt;
+mod print;
+mod replay;
+#[cfg(feature = "kafka")]
+mod run;
+mod unbuilt;
+mod validate;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use stallwatch::wire::toml_reader::Problem;
+
+/// Notices parcels that went silent: carrier scans in, stall exceptions out, exactly once.
+#[derive(Parser)]
+#[command(version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad configuration.")]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    #[cfg(feature = "kafka")]
+    Run(run::Arguments),
+    Replay(replay::Arguments),
+    Validate(validate::Arguments),
+    #[command(flatten)]
+    Unbuilt(unbuilt::Verb),
+}
+
+/// Whom a report is for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Report {
+    /// For a person.
+    #[default]
+    Text,
+    /// For a script.
+    Json,
+}
+
+/// Why a verb did not succeed. Each has its exit code.
+enum Failure {
+    /// 1: it was asked for rightly and did not work out.
+    Failed(String),
+    /// 2: it was asked for wrongly, or is not built yet.
+    Usage(String),
+    /// 78: configuration or policies have problems.
+    Configuration(Vec<Problem>),
+    /// 78, and everything has been said.
+    Reported,
+    /// 0: nobody reads on.
+    ClosedPipe,
+}
+
+impl Failure {
+    /// A failure to write, unless the reader has simply gone.
+    fn of_output(name: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
+            io::ErrorKind::StorageFull => {
+                Self::Failed(format!("{name} cannot be written: the disk is full; free some space"))
+            }
+            _ => Self::Failed(format!("{name} cannot be written: {error}")),
+        }
+    }
+}
+
+/// Runs the verb that the arguments name.
+pub fn main() -> ExitCode {
+    let verb = CommandLine::parse().verb;
+    let result = match verb {
+        #[cfg(feature = "kafka")]
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Replay(arguments) => replay::run(arguments),
+        Verb::Validate(arguments) => validate::run(&arguments),
+        Verb::Unbuilt(verb) => unbuilt::run(&verb),
+    };
+    match result {
+        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => failed(1, [message]),
+        Err(Failure::Usage(message)) => failed(2, [message]),
+        Err(Failure::Configuration(problems)) => failed(78, problems),
+        Err(Failure::Reported) => ExitCode::from(78),
+    }
+}
+
+fn failed<M: std::fmt::Display>(code: u8, messages: impl IntoIterator<Item = M>) -> ExitCode {
+    for message in messages {
+        print::complain("error", message);
+    }
+    ExitCode::from(code)
+}

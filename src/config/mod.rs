@@ -1,0 +1,369 @@
+//! The service's configuration: what a file, the environment and the defaults say, as it is meant.
+//!
+//! Three layers lie on each other, the later ones win: the embedded `default.toml`, the file, and
+//! overrides such as `STALLWATCH__KAFKA__GROUP_ID`. Texts may name variables: `${VAR}`,
+//! `${VAR:-default}`. What is not built yet is an error that says so, never ignored.
+
+mod environment;
+mod kafka;
+mod read;
+mod secret;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::detector::policy::PolicySet;
+use crate::detector::time::LogTime;
+use crate::wire::policy_file;
+use crate::wire::toml_reader::Problem;
+
+pub use environment::Environment;
+pub use secret::Secret;
+
+/// Everything that can be set, checked and with defaults filled in. File names are resolved.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub kafka: Kafka,
+    pub input: Input,
+    pub output: Output,
+    pub engine: Engine,
+    pub state: State,
+    pub policies: Policies,
+    pub admin: Admin,
+    pub log: Log,
+    pub shutdown: Shutdown,
+}
+
+/// `[kafka]`: how to reach the brokers and who we are to them.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// The consumer group: the unit of scale and of durable state.
+    pub group_id: String,
+    /// Unique in the group: `group.instance.id`, and the last part of the transactional id.
+    /// The host name where the file gives none.
+    pub instance_id: String,
+    /// `client.rack`, to fetch from the nearest replica.
+    pub rack: Option<String>,
+    /// How long a silent member keeps its partitions.
+    pub session_timeout: Duration,
+    /// After this the broker aborts a transaction; below `session_timeout`.
+    pub transaction_timeout: Duration,
+    /// How long an unreachable broker is tried before the service gives up.
+    pub patience: Duration,
+    /// `[kafka.security]`.
+    pub security: Security,
+    /// `[kafka.properties]`: passed to the client as they are; none that the service owns.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// `[kafka.security]`.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// Encryption and authentication of the connection.
+    pub protocol: Protocol,
+    /// Set if and only if the protocol has SASL.
+    pub sasl: Option<Sasl>,
+    /// Certificates that are trusted, PEM; the system's where there is none. Only with TLS.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate shown to the broker, PEM, and its key. Only with TLS.
+    pub client: Option<ClientCertificate>,
+}
+
+/// How the connection is secured; [`Protocol::as_str`] is librdkafka's `security.protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Protocol {
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+impl Protocol {
+    /// The name as in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
+
+    /// Whether the connection is encrypted.
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    /// Whether the client logs in with SASL.
+    pub const fn has_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+/// How to log in.
+#[derive(Clone, Debug)]
+pub struct Sasl {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`, as librdkafka's `sasl.mechanism`.
+    pub mechanism: &'static str,
+    /// The user.
+    pub username: String,
+    /// From a file or the environment, never from the configuration itself.
+    pub password: Secret,
+}
+
+/// The certificate of mutual TLS.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// PEM.
+    pub certificate_file: PathBuf,
+    /// PEM.
+    pub key_file: PathBuf,
+    /// Where the key is encrypted.
+    pub key_password: Option<Secret>,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Format {
+    Avro,
+    Json,
+}
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the group's committed offsets; without any, at the log's start.
+    Committed,
+    /// At the log's start.
+    Earliest,
+    /// At the log's end.
+    Latest,
+    /// At the first record of this log time.
+    At(LogTime),
+}
+
+/// What a first start does with what is already open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backfill {
+    /// What is open then is published once.
+    Silent,
+    /// The whole history is published.
+    Publish,
+}
+
+/// What becomes of a record that is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnReject {
+    /// It goes to the dead letter topic.
+    DeadLetter,
+    /// It is counted and left out.
+    Skip,
+    /// Its partition stops.
+    Halt,
+}
+
+/// `[input]`: the scans.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Exactly one for the time being: the `open` table belongs to one topic.
+    pub topics: Vec<String>,
+    /// How scans are written.
+    pub format: Format,
+    /// The Avro schema that scans were written with; the product's own where there is none.
+    pub schema_file: Option<PathBuf>,
+    /// The id that Confluent framing carries; without one such records are rejected.
+    pub schema_id: Option<u32>,
+    /// Where to begin.
+    pub start_from: StartFrom,
+    /// What a first start publishes.
+    pub backfill: Backfill,
+    /// What becomes of rejected records.
+    pub on_reject: OnReject,
+    /// A record further ahead of the wall clock is refused.
+    pub max_future_skew: Duration,
+    /// How long a record may still arrive with an earlier log time. `None`: by the topic's kind of
+    /// timestamp, see [`CLOCK_MARGIN_LOG_APPEND_TIME`] and [`CLOCK_MARGIN_CREATE_TIME`].
+    pub clock_margin: Option<Duration>,
+}
+
+/// `clock_margin` of topics whose timestamps the broker sets.
+pub const CLOCK_MARGIN_LOG_APPEND_TIME: Duration = Duration::from_secs(2);
+/// `clock_margin` of topics whose timestamps producers set.
+pub const CLOCK_MARGIN_CREATE_TIME: Duration = Duration::from_secs(180);
+
+/// `[output]`: what is published, and how often.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The topic of every event.
+    pub exceptions: String,
+    /// The compacted topic of what is open.
+    pub open: String,
+    /// The topic of rejected records.
+    pub dead_letter: String,
+    /// How exceptions are written.
+    pub format: Format,
+    /// Pause between commits while there is something to say.
+    pub commit_interval: Duration,
+}
+
+/// `[engine]`.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Threads that work on partitions; at least 1.
+    pub workers: usize,
+}
+
+/// What a restore does with an open exception that contradicts the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInconsistency {
+    /// The partition stops.
+    Halt,
+    /// The log is right: the exception is closed.
+    TrustLog,
+}
+
+/// `[state]`.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// What a restore does with an open exception that contradicts the log.
+    pub on_inconsistency: OnInconsistency,
+}
+
+/// `[policies]`.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    /// The policies file.
+    pub file: PathBuf,
+}
+
+/// `[admin]`: the two listeners.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// For operators; loopback only, as tokens and TLS are not built yet.
+    pub listen: SocketAddr,
+    /// For probes and metrics.
+    pub probe_listen: SocketAddr,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How tracking numbers appear in log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackingNumbers {
+    /// The last four characters.
+    Last4,
+    /// Whole.
+    Plain,
+    /// As a hash.
+    Hash,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// A level, or directives such as `info,stallwatch::service=debug`.
+    pub level: String,
+    /// How tracking numbers appear.
+    pub tracking_numbers: TrackingNumbers,
+}
+
+/// `[shutdown]`.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    /// How long a stop may take before the process ends as it is.
+    pub deadline: Duration,
+}
+
+impl Config {
+    /// Reads a configuration file and everything it draws in: the environment, secrets in files.
+    ///
+    /// # Errors
+    /// Every problem at once, in the order of their places.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, Vec<Problem>> {
+        let name = path.display().to_string();
+        let text = read_text(path).map_err(|problem| vec![problem])?;
+        Self::parse(&name, &text, folder_of(path), environment)
+    }
+
+    /// Reads a configuration from its text. Relative file names are taken from `folder`.
+    ///
+    /// # Errors
+    /// Every problem at once, in the order of their places.
+    pub fn parse(
+        file_name: &str,
+        text: &str,
+        folder: &Path,
+        environment: &Environment,
+    ) -> Result<Self, Vec<Problem>> {
+        let (config, problems) = read::read(file_name, text, folder, environment);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems),
+        }
+    }
+
+    /// Reads the policies file that the configuration names.
+    ///
+    /// # Errors
+    /// Every problem of the file at once.
+    pub fn load_policies(&self) -> Result<PolicySet, Vec<Problem>> {
+        load_policies(&self.policies.file)
+    }
+}
+
+/// Reads a policies file.
+///
+/// # Errors
+/// Every problem of the file at once, in the order of their places.
+pub fn load_policies(path: &Path) -> Result<PolicySet, Vec<Problem>> {
+    let text = read_text(path).map_err(|problem| vec![problem])?;
+    policy_file::parse(&path.display().to_string(), &text)
+}
+
+/// Every problem of a configuration and of the policies file it names, sorted; none = it is good.
+pub fn check(path: &Path, environment: &Environment) -> Vec<Problem> {
+    let name = path.display().to_string();
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(problem) => return vec![problem],
+    };
+    let (config, mut problems) = read::read(&name, &text, folder_of(path), environment);
+    let policies = config.map(|config| config.policies.file);
+    if let Some(file) = policies.filter(|file| !file.as_os_str().is_empty()) {
+        problems.extend(load_policies(&file).err().into_iter().flatten());
+    }
+    problems.sort();
+    problems
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|error| Problem::of_file(&name, format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Problem::of_file(&name, format!("is not UTF-8 text (byte {at})"))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,388 @@
+use super::*;
+
+const LEAST: &str = r#"
+[kafka]
+bootstrap_servers = "localhost:9092"
+group_id = "stallwatch"
+[policies]
+file = "policies.toml"
+"#;
+
+fn nothing() -> Environment {
+    Environment::of::<&str, &str>([])
+}
+
+fn load(text: &str, environment: &Environment) -> Result<Config, Vec<String>> {
+    let shown = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+    Config::parse("c.toml", text, Path::new("/etc/stallwatch"), environment).map_err(shown)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    load(text, &nothing()).expect_err("the file has problems")
+}
+
+/// The least good file with more at its end.
+fn with(more: &str) -> String {
+    format!("{LEAST}{more}\n")
+}
+
+/// The one problem of the least file with more at its end.
+#[track_caller]
+fn refused(more: &str, because: &str) {
+    let found = problems(&with(more));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains(because), "{found:#?}");
+}
+
+#[test]
+fn what_is_not_set_has_the_documented_defaults() {
+    let config = load(LEAST, &nothing()).unwrap();
+    assert_eq!(config.kafka.bootstrap_servers, "localhost:9092");
+    assert!(!config.kafka.instance_id.is_empty());
+    assert_eq!(config.kafka.session_timeout, Duration::from_secs(45));
+    assert_eq!(config.kafka.transaction_timeout, Duration::from_secs(30));
+    assert_eq!(config.kafka.patience, Duration::from_secs(300));
+    assert_eq!(config.kafka.security.protocol, Protocol::Plaintext);
+    assert_eq!(config.input.topics, ["carrier.scans.v1"]);
+    assert_eq!(config.input.format, Format::Avro);
+    assert_eq!(config.input.start_from, StartFrom::Committed);
+    assert_eq!(config.input.backfill, Backfill::Silent);
+    assert_eq!(config.input.on_reject, OnReject::DeadLetter);
+    assert_eq!(config.input.max_future_skew, Duration::from_secs(300));
+    assert_eq!(config.input.clock_margin, None);
+    assert_eq!(config.input.schema_id, None);
+    assert_eq!(config.output.exceptions, "tracking.exceptions.v1");
+    assert_eq!(config.output.open, "tracking.exceptions.open.v1");
+    assert_eq!(config.output.dead_letter, "tracking.scans.dlq.v1");
+    assert_eq!(config.output.commit_interval, Duration::from_millis(500));
+    assert!(config.engine.workers >= 1);
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.admin.probe_listen.to_string(), "0.0.0.0:9465");
+    assert_eq!(config.log.tracking_numbers, TrackingNumbers::Last4);
+    assert_eq!(config.shutdown.deadline, Duration::from_secs(30));
+}
+
+#[test]
+fn file_names_count_from_the_folder_of_the_configuration() {
+    let config = load(LEAST, &nothing()).unwrap();
+    assert_eq!(config.policies.file, Path::new("/etc/stallwatch/policies.toml"));
+}
+
+#[test]
+fn an_empty_file_lacks_what_has_no_default() {
+    let found = problems("");
+    assert_eq!(
+        found,
+        [
+            "c.toml:1:1: `kafka.bootstrap_servers` is missing",
+            "c.toml:1:1: `kafka.group_id` is missing",
+            "c.toml:1:1: `policies.file` is missing",
+        ]
+    );
+}
+
+#[test]
+fn every_problem_is_found_at_once_with_its_place() {
+    let text = r#"
+[kafka]
+bootstrap_server = "localhost:9092"
+group_id = 7
+session_timeout = "1m"
+transaction_timeout = "60s"
+[input]
+format = "jsno"
+topics = ["a topic"]
+[policies]
+file = "policies.toml"
+[colour]
+[shutdown]
+deadline = 30
+"#;
+    let found = problems(text);
+    let expected = [
+        "c.toml:2:1: `kafka.bootstrap_servers` is missing",
+        "c.toml:3:1: unknown key `kafka.bootstrap_server`; did you mean `bootstrap_servers`?",
+        "c.toml:4:12: `kafka.group_id` must be text, not a whole number",
+        "c.toml:6:23: `kafka.transaction_timeout` must be shorter than `kafka.session_timeout`",
+        "c.toml:8:10: `input.format` has the unknown value \"jsno\"; did you mean \"json\"?",
+        "c.toml:9:11: `input.topics`: \"a topic\" is no name of a topic",
+        "c.toml:12:2: unknown key `colour`",
+        "c.toml:14:12: `shutdown.deadline` must be a duration with a unit",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn texts_name_variables_with_or_without_a_default() {
+    let text = with("[log]\nlevel = \"${LEVEL:-warn}\"\n[output]\nopen = \"${PREFIX}.open\"");
+    let config = load(&text, &Environment::of([("PREFIX", "eu")])).unwrap();
+    assert_eq!(config.log.level, "warn");
+    assert_eq!(config.output.open, "eu.open");
+    let config = load(&text, &Environment::of([("PREFIX", "eu"), ("LEVEL", "debug")])).unwrap();
+    assert_eq!(config.log.level, "debug");
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_a_problem_where_it_is_named() {
+    let found = problems(&with("[output]\nopen = \"${PREFIX}.open\""));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("c.toml:8:8: the environment variable PREFIX is not set"));
+}
+
+#[test]
+fn variables_that_are_not_written_as_such_are_a_problem() {
+    refused("[output]\nopen = \"${PREFIX\"", "`${` without `}`");
+    refused("[output]\nopen = \"${MY PREFIX}\"", "is no variable");
+}
+
+#[test]
+fn numbers_lists_and_switches_may_come_from_the_environment() {
+    let text = with("[engine]\nworkers = \"${WORKERS}\"\n[input]\ntopics = \"${TOPICS}\"");
+    let environment = Environment::of([("WORKERS", "3"), ("TOPICS", "scans")]);
+    let config = load(&text, &environment).unwrap();
+    assert_eq!(config.engine.workers, 3);
+    assert_eq!(config.input.topics, ["scans"]);
+    let found = load(&text, &Environment::of([("WORKERS", "three"), ("TOPICS", "scans")]));
+    assert!(found.unwrap_err()[0].contains("must be a whole number, not \"three\""));
+}
+
+#[test]
+fn overrides_win_over_the_file_and_reach_sections_that_it_lacks() {
+    let environment = Environment::of([
+        ("STALLWATCH__KAFKA__GROUP_ID", "other"),
+        ("STALLWATCH__INPUT__TOPICS", "scans"),
+        ("STALLWATCH__KAFKA__SECURITY__PROTOCOL", "ssl"),
+        ("STALLWATCH__KAFKA__PROPERTIES__FETCH_MIN_BYTES", "10"),
+        ("STALLWATCH__INPUT__SCHEMA_ID", "17"),
+        ("STALLWATCH_KAFKA", "something else's"),
+    ]);
+    let config = load(LEAST, &environment).unwrap();
+    assert_eq!(config.kafka.group_id, "other");
+    assert_eq!(config.input.topics, ["scans"]);
+    assert_eq!(config.kafka.security.protocol, Protocol::Ssl);
+    assert_eq!(config.kafka.properties["fetch.min.bytes"], "10");
+    assert_eq!(config.input.schema_id, Some(17));
+}
+
+#[test]
+fn overrides_of_nothing_known_are_problems_that_name_the_variable() {
+    let environment = Environment::of([
+        ("STALLWATCH__KAFKA__GRUOP_ID", "x"),
+        ("STALLWATCH__KAFAK__RACK", "x"),
+        ("STALLWATCH__KAFKA", "x"),
+    ]);
+    let found = load(LEAST, &environment).unwrap_err();
+    let named = |start: &str| found.iter().any(|line| line.starts_with(start));
+    assert!(
+        named(
+            "environment variable STALLWATCH__KAFKA__GRUOP_ID: unknown key `kafka.gruop_id`; did you mean `group_id`?"
+        ),
+        "{found:#?}"
+    );
+    assert!(
+        named(
+            "environment variable STALLWATCH__KAFAK__RACK: unknown key `kafak`; did you mean `kafka`?"
+        ),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn an_environment_that_is_not_looked_at_leaves_what_depends_on_it_unchecked() {
+    let text = r#"
+[kafka]
+bootstrap_servers = "${BROKERS}"
+group_id = "${GROUP}"
+session_timeout = "${TIMEOUT}"
+rack = "${RACK:-a}"
+[kafka.security]
+protocol = "sasl_ssl"
+mechanism = "SCRAM-SHA-512"
+username = "${KAFKA_USER}"
+password_file = "/run/secrets/that/are/not/here"
+ca_file = "/etc/ssl/that/is/not/here.pem"
+[input]
+topics = ["${TOPIC}"]
+[policies]
+file = "${POLICIES}"
+"#;
+    assert!(load(text, &Environment::ignored()).is_ok());
+    let found = load(text, &nothing()).unwrap_err();
+    assert_eq!(found.len(), 8, "{found:#?}");
+}
+
+#[test]
+fn an_environment_that_is_not_looked_at_hides_no_other_problem() {
+    let text = with("[log]\nformat = \"${FORMAT:-xml}\"\nlevle = \"${LEVEL}\"");
+    let found = load(&text, &Environment::ignored()).unwrap_err();
+    assert_eq!(found.len(), 2, "{found:#?}");
+}
+
+#[test]
+fn properties_may_be_written_with_quotes_or_without() {
+    let text = with(
+        "[kafka.properties]\n\"fetch.min.bytes\" = 1\nsocket.keepalive.enable = true\nqueued.min.messages = \"5\"",
+    );
+    let properties = load(&text, &nothing()).unwrap().kafka.properties;
+    let shown: Vec<_> = properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(
+        shown,
+        ["fetch.min.bytes=1", "queued.min.messages=5", "socket.keepalive.enable=true"]
+    );
+}
+
+#[test]
+fn properties_that_the_service_owns_are_refused_with_what_governs_them() {
+    for (owned, governed_by) in kafka::OWNED {
+        let found = problems(&with(&format!("[kafka.properties]\n\"{owned}\" = \"x\"")));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("c.toml:8:1: "), "{found:#?}");
+        assert!(found[0].contains(governed_by), "{found:#?}");
+    }
+    refused("[kafka.properties]\nenable.auto.commit = true", "exactly once");
+    refused("[kafka.properties]\n\"session.timeout.ms\" = 1", "kafka.session_timeout governs it");
+}
+
+#[test]
+fn passwords_come_from_files_or_the_environment_only() {
+    let sasl = |password: &str| {
+        with(&format!(
+            "[kafka.security]\nprotocol = \"sasl_plaintext\"\nmechanism = \"PLAIN\"\nusername = \"me\"\n{password}"
+        ))
+    };
+    let found = problems(&sasl("password = \"hunter2\""));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("must not stand in the file; use `password_file`"), "{found:#?}");
+    assert!(!found[0].contains("hunter2"));
+    assert!(problems(&sasl("password = \"${P:-hunter2}\""))[0].contains("must not stand"));
+
+    let environment = Environment::of([("P", "hunter2")]);
+    let config = load(&sasl("password = \"${P}\""), &environment).unwrap();
+    assert_eq!(config.kafka.security.sasl.as_ref().unwrap().password.reveal(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hunter3\n").unwrap();
+    let text = sasl(&format!("password_file = {:?}", file.path()));
+    let sasl_read = load(&text, &nothing()).unwrap().kafka.security.sasl.unwrap();
+    assert_eq!(sasl_read.password.reveal(), "hunter3");
+
+    assert!(problems(&sasl("password_file = \"nowhere\""))[0].contains("cannot be read"));
+    assert!(problems(&sasl(""))[0].contains("`kafka.security.password_file` is missing"));
+}
+
+#[test]
+fn security_settings_that_would_have_no_effect_are_refused() {
+    refused("[kafka.security]\nusername = \"me\"", "has no meaning unless protocol is sasl");
+    refused("[kafka.security]\nprotocol = \"ssl\"\nmechanism = \"PLAIN\"", "has no meaning");
+    let found = problems(&with("[kafka.security]\nca_file = \"nowhere.pem\""));
+    assert!(found.iter().any(|line| line.contains("has no meaning unless protocol is ssl")));
+    refused(
+        "[kafka.security]\nprotocol = \"ssl\"\ncertificate_file = \"/dev/null\"",
+        "`kafka.security.key_file` is missing",
+    );
+    refused("[kafka.security]\nprotocol = \"SSL\"", "did you mean \"ssl\"");
+}
+
+#[test]
+fn what_is_not_built_yet_is_never_ignored() {
+    for more in [
+        "[schema_registry]\nurl = \"http://localhost:8081\"",
+        "[input]\nmapping = \"m.toml\"",
+        "[state]\nurl = \"file:///var/lib\"",
+        "[state]\nsnapshot_interval = \"10m\"",
+        "[engine]\nmax_packages = 5",
+        "[admin]\ntoken_file = \"token\"",
+        "[admin]\ntls_cert_file = \"cert.pem\"",
+        "[admin]\nlisten = \"0.0.0.0:9464\"",
+        "[input]\ntopics = [\"a\", \"b\"]",
+    ] {
+        refused(more, "not built yet");
+    }
+    let watch = LEAST.replace("[policies]", "[policies]\nwatch = true");
+    assert!(problems(&watch)[0].contains("not built yet"));
+    let off = LEAST.replace("[policies]", "[policies]\nwatch = false");
+    assert!(load(&off, &nothing()).is_ok());
+}
+
+#[test]
+fn a_service_does_not_read_what_it_writes() {
+    refused("[output]\nexceptions = \"carrier.scans.v1\"", "must be different topics");
+    refused("[output]\nopen = \"tracking.exceptions.v1\"", "must be different topics");
+}
+
+#[test]
+fn a_start_may_be_a_point_in_time() {
+    let start = |value: &str| {
+        load(&with(&format!("[input]\nstart_from = {value}")), &nothing())
+            .map(|config| config.input.start_from)
+    };
+    let at = StartFrom::At(LogTime::from_secs(1_772_438_400));
+    assert_eq!(start("\"2026-03-02T08:00:00Z\"").unwrap(), at);
+    assert_eq!(start("2026-03-02T08:00:00Z").unwrap(), at);
+    assert_eq!(start("\"latest\"").unwrap(), StartFrom::Latest);
+    assert!(start("\"earlyest\"").unwrap_err()[0].contains("did you mean \"earliest\""));
+    assert!(start("\"1999-01-01T00:00:00Z\"").unwrap_err()[0].contains("2000 to 2099"));
+    assert!(start("2026-03-02T08:00:00").unwrap_err()[0].contains("offset"));
+}
+
+#[test]
+fn addresses_brokers_and_levels_are_checked() {
+    refused("[admin]\nprobe_listen = \"9465\"", "is no address with a port");
+    refused("[admin]\nprobe_listen = \"127.0.0.1:9464\"", "must not equal");
+    refused("[log]\nlevel = \"inof\"", "did you mean \"info\"");
+    assert!(load(&with("[log]\nlevel = \"info,stallwatch::service=debug\""), &nothing()).is_ok());
+    for brokers in ["localhost", "", "a b:9092", "http://localhost:9092", "localhost:0"] {
+        let text = LEAST.replace("localhost:9092", brokers);
+        assert!(problems(&text)[0].contains("is no broker"), "{brokers}");
+    }
+    let listed = LEAST.replace("\"localhost:9092\"", "[\"a:1\", \"[::1]:2\"]");
+    assert_eq!(load(&listed, &nothing()).unwrap().kafka.bootstrap_servers, "a:1,[::1]:2");
+}
+
+#[test]
+fn a_schema_id_belongs_to_avro() {
+    assert!(load(&with("[input]\nschema_id = 17"), &nothing()).is_ok());
+    refused("[input]\nschema_id = 17\nformat = \"json\"", "has no meaning with format");
+    refused("[input]\nschema_id = -1", "must lie between");
+}
+
+#[test]
+fn the_example_is_good_and_its_comments_tell_the_defaults() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/stallwatch.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let config = load(&text, &nothing()).unwrap();
+    let shown: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.contains(" = ") && is_default(setting) => setting,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut spelled_out = load(&shown, &nothing()).unwrap();
+    spelled_out.input.clock_margin = None;
+    assert_eq!(format!("{config:?}"), format!("{spelled_out:?}"));
+}
+
+/// Whether a commented line shows a default; the others show what one may set.
+fn is_default(setting: &str) -> bool {
+    const EXAMPLES: [&str; 11] = [
+        "instance_id",
+        "rack",
+        "mechanism",
+        "username",
+        "password_file",
+        "ca_file",
+        "certificate_file",
+        "key_file",
+        "key_password_file",
+        "schema_file",
+        "schema_id",
+    ];
+    let key = setting.split(" = ").next().unwrap_or_default();
+    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !EXAMPLES.contains(&key)
+}

@@ -1,0 +1,305 @@
+//! Scans as Avro datums of a given writer schema.
+
+use std::fmt;
+
+use apache_avro::Schema;
+use apache_avro::schema::{RecordSchema, SchemaKind};
+
+use super::raw::{Checked, Field, RawScan, Wanted};
+use super::{MAX_RECORD, Origin, too_large};
+use crate::detector::scan::Scan;
+use crate::wire::avro::cursor::{Broken, Cursor};
+use crate::wire::avro::fingerprint::{Fingerprint, fingerprint, library_fingerprint, show};
+use crate::wire::avro::shape::{Shape, Shapes, Unit};
+use crate::wire::reject::{Reason, Rejected};
+
+/// `schemas/scan.v1.avsc`: the writer schema where none is given.
+pub const SCAN_SCHEMA: &str = include_str!("../../../schemas/scan.v1.avsc");
+
+/// What stands in front of a datum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A marker that names the writer schema. Two are known, and told apart by their first byte:
+    /// Avro's single-object encoding (`C3 01` and the schema's fingerprint) and Confluent's (`00`
+    /// and the schema's id in a registry).
+    Marked {
+        /// The id that the given writer schema has in the registry. `None`: not configured, and
+        /// records in Confluent's framing are rejected.
+        schema_id: Option<u32>,
+    },
+    /// Nothing: datums in a container.
+    Bare,
+}
+
+/// A writer schema that no scans can be read with. Says everything that is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct SchemaError {
+    problems: Vec<String>,
+}
+
+impl SchemaError {
+    fn one(problem: String) -> Self {
+        Self { problems: vec![problem] }
+    }
+
+    /// What is wrong, one sentence each.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for SchemaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scans cannot be read with this schema: {}", self.problems.join("; "))
+    }
+}
+
+/// Decodes scans from Avro, with the schema that they were written with.
+///
+/// The writer may have more fields, another order, nullable or plain fields, enums or strings, and
+/// times in milliseconds, microseconds, nanoseconds or as text. Fields are found by the names of
+/// `schemas/scan.v1.avsc`; only `tracking_number` and `carrier` have to be there.
+#[derive(Debug)]
+pub struct AvroScans {
+    /// The record's fields in the writer's order; those that are not looked at have no name.
+    fields: Vec<(Option<Field>, Shape)>,
+    shapes: Shapes,
+    framing: Framing,
+    fingerprints: [Fingerprint; 2],
+}
+
+impl AvroScans {
+    /// A decoder for records of a topic, whose envelope is given with each.
+    pub fn new(writer_schema: &str, framing: Framing) -> Result<Self, SchemaError> {
+        Self::compile(writer_schema, framing, false)
+    }
+
+    /// A decoder for records of a container, which may hold the envelope's fields as well.
+    pub(crate) fn for_container(writer_schema: &str) -> Result<Self, SchemaError> {
+        Self::compile(writer_schema, Framing::Bare, true)
+    }
+
+    fn compile(writer_schema: &str, framing: Framing, envelope: bool) -> Result<Self, SchemaError> {
+        let schema = Schema::parse_str(writer_schema)
+            .map_err(|error| SchemaError::one(format!("it is no Avro schema: {error}")))?;
+        let Schema::Record(record) = &schema else {
+            return Err(SchemaError::one("it is not a record".to_owned()));
+        };
+        let mut shapes = Shapes::default();
+        let Some(Shape::Record(fields)) = shapes.compile(&schema, None) else {
+            return Err(SchemaError::one("it refers to a type that it does not define".to_owned()));
+        };
+        let fields: Vec<(Option<Field>, Shape)> = record
+            .fields
+            .iter()
+            .map(|field| Field::parse(&field.name).filter(|f| envelope || !f.of_envelope()))
+            .zip(fields)
+            .collect();
+        let problems = problems(record, &fields, &shapes);
+        if !problems.is_empty() {
+            return Err(SchemaError { problems });
+        }
+        let fingerprints = [fingerprint(&schema), library_fingerprint(&schema)];
+        Ok(Self { fields, shapes, framing, fingerprints })
+    }
+
+    /// The scan of one record.
+    pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+        let raw = self.read_framed(payload).unwrap_or_else(RawScan::unreadable);
+        raw.check(origin).scan
+    }
+
+    fn read_framed<'a>(&'a self, payload: &'a [u8]) -> Result<RawScan<'a>, Rejected> {
+        if payload.len() > MAX_RECORD {
+            return Err(too_large(payload.len()));
+        }
+        let mut cursor = Cursor::new(self.unframe(payload)?);
+        let raw = self.read(&mut cursor).map_err(|error| error.rejected())?;
+        match cursor.rest().len() {
+            0 => Ok(raw),
+            rest => {
+                let message = format!(
+                    "{rest} bytes follow the datum; was it written with another schema than the configured one?"
+                );
+                Err(Rejected::new(Reason::NotAvro, message))
+            }
+        }
+    }
+
+    /// The scan of the datum at the cursor, of a container's record of this number.
+    pub(crate) fn decode_datum<'a>(
+        &'a self,
+        cursor: &mut Cursor<'a>,
+        number: i64,
+    ) -> Result<Checked<'a>, BrokenField<'a>> {
+        let before = cursor.rest().len();
+        let raw = self.read(cursor)?;
+        let length = before - cursor.rest().len();
+        if length > MAX_RECORD {
+            return Ok(Checked::unreadable(too_large(length)));
+        }
+        Ok(raw.check(Origin { log_time: None, offset: number }))
+    }
+
+    fn read<'a>(&'a self, cursor: &mut Cursor<'a>) -> Result<RawScan<'a>, BrokenField<'a>> {
+        let mut raw = RawScan::default();
+        for (index, (field, shape)) in self.fields.iter().enumerate() {
+            let found = self.shapes.read(shape, cursor).map_err(|broken| BrokenField {
+                scans: self,
+                index,
+                broken,
+            })?;
+            if let Some(field) = field {
+                raw.take(*field, found);
+            }
+        }
+        Ok(raw)
+    }
+
+    fn unframe<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8], Rejected> {
+        let Framing::Marked { schema_id } = self.framing else { return Ok(payload) };
+        match payload {
+            [0xc3, 0x01, rest @ ..] => self.unframe_single_object(rest),
+            [0x00, rest @ ..] => unframe_confluent(rest, schema_id),
+            _ => Err(Rejected::new(Reason::NotAvro, no_marker(payload))),
+        }
+    }
+
+    fn unframe_single_object<'a>(&self, rest: &'a [u8]) -> Result<&'a [u8], Rejected> {
+        let (fingerprint, datum) = rest.split_first_chunk::<8>().ok_or_else(cut_in_marker)?;
+        if self.fingerprints.contains(fingerprint) {
+            return Ok(datum);
+        }
+        let message = format!(
+            "the record was written with the schema of fingerprint {}, but the configured schema has {}; set input.schema_file to the writer's schema",
+            show(*fingerprint),
+            show(self.fingerprints[0])
+        );
+        Err(Rejected::new(Reason::UnknownSchema, message))
+    }
+}
+
+fn unframe_confluent(rest: &[u8], configured: Option<u32>) -> Result<&[u8], Rejected> {
+    let (id, datum) = rest.split_first_chunk::<4>().ok_or_else(cut_in_marker)?;
+    let id = u32::from_be_bytes(*id);
+    let message = match configured {
+        Some(configured) if configured == id => return Ok(datum),
+        Some(configured) => format!(
+            "the record was written with schema id {id}, but input.schema_id is {configured}; set input.schema_id and input.schema_file to the writer's"
+        ),
+        None => format!(
+            "the record has Confluent's framing with schema id {id}, but no id is configured; set input.schema_id = {id} if input.schema_file is that schema"
+        ),
+    };
+    Err(Rejected::new(Reason::UnknownSchema, message))
+}
+
+fn cut_in_marker() -> Rejected {
+    Rejected::new(Reason::NotAvro, "the record ends within the marker that names its schema")
+}
+
+fn no_marker(payload: &[u8]) -> String {
+    let expected = "Avro records begin with C3 01 (single object) or 00 (Confluent)";
+    match payload {
+        [] => format!("the record is empty; {expected}"),
+        [b'{', ..] => format!("this looks like JSON; {expected}"),
+        [first, ..] => format!("the record begins with {first:02X}; {expected}"),
+    }
+}
+
+/// Where a datum breaks.
+pub(crate) struct BrokenField<'a> {
+    scans: &'a AvroScans,
+    index: usize,
+    broken: Broken,
+}
+
+impl BrokenField<'_> {
+    #[cold]
+    pub(crate) fn rejected(&self) -> Rejected {
+        let place = match self.scans.fields[self.index].0 {
+            Some(field) => field.as_str().to_owned(),
+            None => format!("field {} of the schema", self.index + 1),
+        };
+        let message = format!("{place}: {}; not a datum of the writer schema", self.broken);
+        Rejected::new(Reason::NotAvro, message)
+    }
+}
+
+/// Everything that keeps scans from being read with a writer schema.
+fn problems(
+    record: &RecordSchema,
+    fields: &[(Option<Field>, Shape)],
+    shapes: &Shapes,
+) -> Vec<String> {
+    let missing = Field::ALL
+        .iter()
+        .filter(|field| field.is_needed() && !fields.iter().any(|(f, _)| f == &Some(**field)))
+        .map(|needed| format!("the field {} is missing", needed.as_str()));
+    let unusable = fields.iter().zip(&record.fields).filter_map(|((field, shape), written)| {
+        let field = (*field)?;
+        let wanted = field.wanted();
+        if usable(wanted, shape, shapes) {
+            return None;
+        }
+        let local = matches!(shape, Shape::Long(Unit::Local));
+        let note = if local { " (local times are no instants)" } else { "" };
+        let name = field.as_str();
+        Some(format!(
+            "the field {name} is {}{note}, but wanted is {}",
+            kind(&written.schema),
+            in_avro(wanted)
+        ))
+    });
+    missing.chain(unusable).collect()
+}
+
+/// Whether values of this shape can be what is wanted. Of a union one branch is enough: a record
+/// that uses another one is rejected by itself.
+fn usable(wanted: Wanted, shape: &Shape, shapes: &Shapes) -> bool {
+    let Some(shape) = shapes.resolve(shape) else { return false };
+    match (wanted, shape) {
+        (_, Shape::Union(branches)) => branches.iter().any(|b| usable(wanted, b, shapes)),
+        (Wanted::Text | Wanted::AnyText, Shape::Text | Shape::Enum(_)) => true,
+        (Wanted::TextMap, Shape::Map(values)) => {
+            matches!(shapes.resolve(values), Some(Shape::Text))
+        }
+        (Wanted::Time, Shape::Long(unit)) => *unit != Unit::Local,
+        (Wanted::Time, Shape::Text) => true,
+        (Wanted::Partition | Wanted::Offset, Shape::Int | Shape::Long(Unit::None)) => true,
+        _ => false,
+    }
+}
+
+fn in_avro(wanted: Wanted) -> &'static str {
+    match wanted {
+        Wanted::Text | Wanted::AnyText => "a string or an enum, nullable or not",
+        Wanted::TextMap => "a map of strings",
+        Wanted::Time => "a timestamp, a long of milliseconds or a string, nullable or not",
+        Wanted::Partition | Wanted::Offset => "an int or a long, nullable or not",
+    }
+}
+
+fn kind(schema: &Schema) -> String {
+    match schema {
+        Schema::Union(union) => {
+            let kinds: Vec<String> = union.variants().iter().map(kind).collect();
+            format!("a union of {}", kinds.join(", "))
+        }
+        Schema::Map(map) => format!("a map of {}", kind(&map.types)),
+        Schema::Ref { name } => name.fullname(None),
+        schema => hyphenated(&format!("{:?}", SchemaKind::from(schema))),
+    }
+}
+
+/// `timestamp-millis` of `TimestampMillis`.
+fn hyphenated(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}

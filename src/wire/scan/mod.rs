@@ -1,0 +1,87 @@
+//! One record's bytes to a [`Scan`], or why it is none.
+//!
+//! Both encodings only tell what stands in each field ([`Found`](super::avro::shape::Found)); what
+//! that means is decided once for both, in `raw`: normal form and rejection.
+//!
+//! Scans borrow their texts from the payload. Decoders work in batches, since the detector applies
+//! batches: [`ScanDecoder::batch`] begins one and drops what the one before had to keep.
+
+pub mod avro;
+pub mod json;
+pub(crate) mod raw;
+mod texts;
+
+pub use avro::{AvroScans, Framing, SCAN_SCHEMA, SchemaError};
+pub use json::JsonScans;
+
+use super::reject::{Reason, Rejected};
+use crate::detector::scan::Scan;
+
+/// Most bytes that a scan's record may have. A scan has a few hundred.
+pub const MAX_RECORD: usize = 1 << 20;
+
+/// Most bytes that a text of a scan may have.
+pub const MAX_TEXT: usize = 256;
+
+/// What a record's envelope says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The record's timestamp in milliseconds since 1970 UTC. `None`: the event time stands for it.
+    pub log_time: Option<i64>,
+    /// The record's offset in its partition; in a file without offsets the record's number.
+    pub offset: i64,
+}
+
+/// A decoder of either encoding.
+#[derive(Debug)]
+pub enum ScanDecoder {
+    /// One JSON object a record.
+    Json(JsonScans),
+    /// One Avro datum a record.
+    Avro(AvroScans),
+}
+
+impl ScanDecoder {
+    /// Begins a batch of records whose scans are alive together.
+    pub fn batch(&mut self) -> ScanBatch<'_> {
+        match self {
+            Self::Json(scans) => ScanBatch(Encoding::Json(scans.batch())),
+            Self::Avro(scans) => ScanBatch(Encoding::Avro(scans)),
+        }
+    }
+
+    /// The scan of one record.
+    pub fn decode<'a>(
+        &'a mut self,
+        payload: &'a [u8],
+        origin: Origin,
+    ) -> Result<Scan<'a>, Rejected> {
+        self.batch().decode(payload, origin)
+    }
+}
+
+/// A batch of records, decoded one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanBatch<'a>(Encoding<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Encoding<'a> {
+    Json(json::JsonBatch<'a>),
+    Avro(&'a AvroScans),
+}
+
+impl<'a> ScanBatch<'a> {
+    /// The scan of the next record.
+    pub fn decode(self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+        match self.0 {
+            Encoding::Json(batch) => batch.decode(payload, origin),
+            Encoding::Avro(scans) => scans.decode(payload, origin),
+        }
+    }
+}
+
+/// A payload that no scan has the size of.
+fn too_large(length: usize) -> Rejected {
+    let message = format!("the record has {length} bytes; a scan has at most {MAX_RECORD}");
+    Rejected::new(Reason::TooLarge, message)
+}

@@ -1,0 +1,175 @@
+//! The scans of a file, one after the other: NDJSON, or an Avro object container.
+//!
+//! A broken line, block or datum is an entry that says so, and reading goes on behind it. What ends
+//! reading is a [`FileError`].
+
+mod blocks;
+mod lines;
+mod order;
+mod stored;
+
+use std::fmt;
+use std::io::{self, BufRead, Cursor, Read};
+
+use self::blocks::Blocks;
+use self::lines::Lines;
+use self::order::Order;
+pub use self::stored::StoredScan;
+use super::avro::container::{ContainerError, MAGIC};
+use super::reject::Rejected;
+use super::scan::SchemaError;
+use super::scan::raw::Checked;
+use crate::detector::scan::Scan;
+
+/// Why reading a file ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The input cannot be read.
+    #[error("the input cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// The header of an Avro container cannot be read.
+    #[error("{0}")]
+    Header(String),
+    /// The container's records are no scans.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The input is something else altogether.
+    #[error("the input is {0}")]
+    OtherFormat(&'static str),
+    /// A record without a log time comes after a later one.
+    #[error(
+        "{place}: its event time lies before that of {after}, and the record has no log_time; give --sort, or a log_time to every record"
+    )]
+    Unsorted {
+        /// The record.
+        place: Place,
+        /// One before it whose event time is later.
+        after: Place,
+    },
+}
+
+impl From<ContainerError> for FileError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Io(error) => Self::Io(error),
+            ContainerError::Header(message) => Self::Header(message),
+        }
+    }
+}
+
+/// Where in a file something stands, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line of text.
+    Line(u64),
+    /// A block of a container.
+    Block(u64),
+    /// A record in a block of a container.
+    Record {
+        /// The block's number.
+        block: u64,
+        /// The record's number in the block.
+        record: u64,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Block(block) => write!(f, "block {block}"),
+            Self::Record { block, record } => write!(f, "block {block}, record {record}"),
+        }
+    }
+}
+
+/// One record of a file, or what stands in a record's place.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Where it stands.
+    pub place: Place,
+    /// Its number among the entries, from 0: the scan's offset where the record gives none.
+    pub number: i64,
+    /// The partition that the record names. Records of one value make one log, and so do those
+    /// without.
+    pub partition: Option<i32>,
+    /// The scan, or why it is none.
+    pub scan: Result<Scan<'a>, Rejected>,
+}
+
+/// A file of scans.
+pub struct ScanFile {
+    format: Format,
+    order: Option<Order>,
+    /// Entries so far.
+    number: i64,
+}
+
+enum Format {
+    Lines(Lines),
+    Blocks(Box<Blocks>),
+}
+
+impl ScanFile {
+    /// Knows an Avro container by its magic bytes; all else is NDJSON.
+    pub fn open(mut input: Box<dyn BufRead + Send>) -> Result<Self, FileError> {
+        let mut start = Vec::new();
+        input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
+        if let Some(format) = other_format(&start) {
+            return Err(FileError::OtherFormat(format));
+        }
+        let container = start == MAGIC;
+        let input = Box::new(Cursor::new(start).chain(input));
+        let format = if container {
+            Format::Blocks(Box::new(Blocks::open(input)?))
+        } else {
+            Format::Lines(Lines::new(input))
+        };
+        Ok(Self { format, order: Some(Order::default()), number: 0 })
+    }
+
+    /// Takes records without a log time in any order. Who asks for this sorts them: by log time
+    /// in whole seconds, within each partition, keeping the order of equals ([`StoredScan`] keeps
+    /// scans until then).
+    pub fn in_any_order(self) -> Self {
+        Self { order: None, ..self }
+    }
+
+    /// The next record; `None` at the end. After an error there is nothing more to read.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, FileError> {
+        let number = self.number;
+        self.number += 1;
+        let next = match &mut self.format {
+            Format::Lines(lines) => lines.next(number)?,
+            Format::Blocks(blocks) => blocks.next(number)?,
+        };
+        let Some((place, checked)) = next else { return Ok(None) };
+        if let Some(order) = &mut self.order {
+            order.check(place, &checked)?;
+        }
+        let Checked { partition, scan, .. } = checked;
+        Ok(Some(Entry { place, number, partition, scan }))
+    }
+
+    /// Bytes of the input that were read so far, for a progress bar.
+    pub fn bytes_read(&self) -> u64 {
+        match &self.format {
+            Format::Lines(lines) => lines.bytes_read(),
+            Format::Blocks(blocks) => blocks.bytes_read(),
+        }
+    }
+}
+
+/// What people send by mistake, by its first bytes.
+fn other_format(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0x1f, 0x8b, ..] => Some("compressed with gzip; decompress it first: zcat FILE | …"),
+        [0x28, 0xb5, 0x2f, 0xfd] => {
+            Some("compressed with zstd; decompress it first: zstdcat FILE | …")
+        }
+        [b'P', b'A', b'R', b'1'] => Some("a Parquet file; NDJSON and Avro containers can be read"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16; JSON has to be UTF-8"),
+        _ => None,
+    }
+}

@@ -4,11 +4,14 @@
 //! `cli → service → {protocol, wire} → detector`.
 //!
 //! - [`detector`] decides what is a stall. Pure: no clock, thread, socket, file or randomness.
-//! - `protocol` decides what is published, committed and restored. Pure as well.
+//! - [`protocol`] decides what is published, committed and restored. Pure as well.
 //! - [`wire`] turns bytes into domain values and back.
 //! - `service` carries records between Kafka and the detector and decides nothing.
 
 pub mod config;
 pub mod detector;
+pub mod protocol;
 pub mod replay;
+#[cfg(feature = "kafka")]
+pub mod service;
 pub mod wire;

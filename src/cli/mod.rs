@@ -3,6 +3,8 @@
 mod interrupt;
 mod print;
 mod replay;
+#[cfg(feature = "kafka")]
+mod run;
 mod unbuilt;
 mod validate;
 
@@ -23,6 +25,8 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Verb {
+    #[cfg(feature = "kafka")]
+    Run(run::Arguments),
     Replay(replay::Arguments),
     Validate(validate::Arguments),
     #[command(flatten)]
@@ -70,6 +74,8 @@ impl Failure {
 pub fn main() -> ExitCode {
     let verb = CommandLine::parse().verb;
     let result = match verb {
+        #[cfg(feature = "kafka")]
+        Verb::Run(arguments) => run::run(&arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Unbuilt(verb) => unbuilt::run(&verb),

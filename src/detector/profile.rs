@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use super::interner::Interner;
 use super::package::Taken;
 use super::policy::PolicySet;
-use super::scan::{Attributes, Milestone};
+use super::scan::{Attributes, Milestone, present};
 
 /// Number of a text; `NO_TEXT` where there is none.
 type TextId = u32;
@@ -108,7 +108,7 @@ impl Profiles {
         self.update(none, attributes, taken, set)
     }
 
-    /// The traits after the taken attributes of a scan; absent ones stay as they are.
+    /// The traits after the taken attributes of a scan; absent and empty ones stay as they are.
     pub fn update(
         &mut self,
         traits: Traits,
@@ -127,7 +127,8 @@ impl Profiles {
             attributes.destination_country,
             attributes.shipper,
             attributes.value_tier,
-        ];
+        ]
+        .map(|text| text.and_then(present));
         let mut after = traits;
         let before = self.profiles.get(traits.profile).texts;
         if self.differs(&before, &texts) {
@@ -135,8 +136,8 @@ impl Profiles {
             after.profile = self.hold_profile(held, set);
             self.release_profile(traits.profile);
         }
-        let texts =
-            [attributes.facility, attributes.country].map(|text| text.filter(|_| with_place));
+        let texts = [attributes.facility, attributes.country]
+            .map(|text| text.and_then(present).filter(|_| with_place));
         let before = *self.places.get(traits.place);
         if self.differs(&before, &texts) {
             let held = self.hold_replaced(&before, &texts);

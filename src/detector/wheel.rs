@@ -87,11 +87,7 @@ impl TimerWheel {
         if let Some(Reverse((at, _))) = self.overdue.peek() {
             return Some(*at);
         }
-        loop {
-            let (level, slot) = match self.lowest() {
-                Some(found) => found,
-                None => break,
-            };
+        while let Some((level, slot)) = self.lowest() {
             let start = start_of(self.now, level, slot);
             if start > limit {
                 break;

@@ -1,0 +1,223 @@
+//! How one transaction comes to its end, whatever the broker answers.
+//!
+//! ```text
+//!          Send ──committed──────────────────────────► Finish
+//!           ▲ │
+//!           │ ├─abortable──► Abort ──aborted──► Send again, the same contents
+//!           │ │                └──failed──┐
+//!           │ └─indefinite or fatal───────┴──► ReplaceProducer ──► ReadCuts
+//!           └── the stored cut is the one before ours ◄───────────────┤
+//!                       Finish ◄── it is ours: the commit took ───────┤
+//!                       give the partition up ◄── it is another's ────┘
+//! ```
+//!
+//! Contents belong to (partition, assignment epoch). A partition lost on the way drops out, and a
+//! retry is built from the partitions still held.
+
+use std::collections::BTreeMap;
+
+use super::ownership::Epoch;
+
+/// By which a commit of a partition is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The assignment under which the cut was taken.
+    pub epoch: Epoch,
+    /// Instance and start of this process.
+    pub owner: String,
+    /// Number of the commit in its partition.
+    pub commit: u64,
+    /// Owner and number of the commit before, `None` before the first.
+    pub before: Option<(String, u64)>,
+}
+
+/// How an attempt to send and commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The broker says it took.
+    Committed,
+    /// It did not take, and the producer can go on after an abort.
+    Abortable,
+    /// Nobody knows whether it took, or the producer is of no more use.
+    Indefinite,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Begin a transaction with the contents of these partitions, send and commit it.
+    Send(Vec<i32>),
+    /// Abort the transaction.
+    Abort,
+    /// Throw the producer away and make a new one with the same transactional id.
+    ReplaceProducer,
+    /// Read the stored cut records of these partitions.
+    ReadCuts(Vec<i32>),
+    /// The cycle is over.
+    Finish {
+        /// Partitions whose contents are committed.
+        committed: Vec<i32>,
+        /// Partitions that somebody else owns.
+        given_up: Vec<i32>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Sending,
+    Aborting,
+    Replacing,
+    Reading,
+    Finished,
+}
+
+/// One cycle, from its contents to its end.
+#[derive(Debug)]
+pub struct CommitCycle {
+    contents: BTreeMap<i32, Stamp>,
+    committed: Vec<i32>,
+    given_up: Vec<i32>,
+    state: State,
+}
+
+impl CommitCycle {
+    /// Begins with the cuts of these partitions.
+    pub fn begin(contents: BTreeMap<i32, Stamp>) -> (Self, Action) {
+        let mut cycle =
+            Self { contents, committed: Vec::new(), given_up: Vec::new(), state: State::Sending };
+        let action = cycle.send();
+        (cycle, action)
+    }
+
+    /// The attempt ended.
+    pub fn sent(&mut self, sent: Sent) -> Action {
+        match sent {
+            Sent::Committed => {
+                self.committed.extend(std::mem::take(&mut self.contents).into_keys());
+                self.finish()
+            }
+            Sent::Abortable => self.go(State::Aborting, Action::Abort),
+            Sent::Indefinite => self.go(State::Replacing, Action::ReplaceProducer),
+        }
+    }
+
+    /// The abort succeeded or not.
+    pub fn aborted(&mut self, done: bool) -> Action {
+        if done { self.send() } else { self.go(State::Replacing, Action::ReplaceProducer) }
+    }
+
+    /// A new producer has settled whatever transaction the old one had.
+    pub fn replaced(&mut self) -> Action {
+        let partitions = self.contents.keys().copied().collect();
+        self.go(State::Reading, Action::ReadCuts(partitions))
+    }
+
+    /// The stored cut of each partition: owner and commit number.
+    pub fn cuts_read(&mut self, stored: &BTreeMap<i32, Option<(String, u64)>>) -> Action {
+        let contents = std::mem::take(&mut self.contents);
+        for (partition, stamp) in contents {
+            let stored = stored.get(&partition).cloned().flatten();
+            let ours = Some((stamp.owner.clone(), stamp.commit));
+            if stored == ours {
+                self.committed.push(partition);
+            } else if stored == stamp.before {
+                self.contents.insert(partition, stamp);
+            } else {
+                self.given_up.push(partition);
+            }
+        }
+        self.send()
+    }
+
+    /// The partition has been lost: its contents are dropped for good. A transaction that is open
+    /// holds them still, so it must be aborted; `None` when nothing is to be done.
+    pub fn lost(&mut self, partition: i32) -> Option<Action> {
+        self.contents.remove(&partition)?;
+        (self.state == State::Sending).then(|| self.go(State::Aborting, Action::Abort))
+    }
+
+    fn send(&mut self) -> Action {
+        if self.contents.is_empty() {
+            return self.finish();
+        }
+        let partitions = self.contents.keys().copied().collect();
+        self.go(State::Sending, Action::Send(partitions))
+    }
+
+    fn finish(&mut self) -> Action {
+        let action = Action::Finish {
+            committed: std::mem::take(&mut self.committed),
+            given_up: std::mem::take(&mut self.given_up),
+        };
+        self.go(State::Finished, action)
+    }
+
+    fn go(&mut self, state: State, action: Action) -> Action {
+        self.state = state;
+        action
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(commit: u64) -> Stamp {
+        let before = (commit > 1).then(|| ("me".to_owned(), commit - 1));
+        Stamp { epoch: 1, owner: "me".to_owned(), commit, before }
+    }
+
+    fn begin() -> CommitCycle {
+        let (cycle, action) = CommitCycle::begin(BTreeMap::from([(0, stamp(4)), (1, stamp(1))]));
+        assert_eq!(action, Action::Send(vec![0, 1]));
+        cycle
+    }
+
+    fn finish(committed: Vec<i32>, given_up: Vec<i32>) -> Action {
+        Action::Finish { committed, given_up }
+    }
+
+    #[test]
+    fn an_abortable_error_sends_the_same_contents_again() {
+        let mut cycle = begin();
+        assert_eq!(cycle.sent(Sent::Abortable), Action::Abort);
+        assert_eq!(cycle.aborted(true), Action::Send(vec![0, 1]));
+        assert_eq!(cycle.sent(Sent::Committed), finish(vec![0, 1], vec![]));
+    }
+
+    #[test]
+    fn after_an_indefinite_outcome_the_stored_cut_decides() {
+        let mut cycle = begin();
+        assert_eq!(cycle.sent(Sent::Indefinite), Action::ReplaceProducer);
+        assert_eq!(cycle.replaced(), Action::ReadCuts(vec![0, 1]));
+        let took =
+            BTreeMap::from([(0, Some(("me".to_owned(), 4))), (1, Some(("me".to_owned(), 1)))]);
+        assert_eq!(cycle.cuts_read(&took), finish(vec![0, 1], vec![]));
+
+        let mut cycle = begin();
+        cycle.sent(Sent::Abortable);
+        assert_eq!(cycle.aborted(false), Action::ReplaceProducer);
+        cycle.replaced();
+        let did_not = BTreeMap::from([(0, Some(("me".to_owned(), 3))), (1, None)]);
+        assert_eq!(cycle.cuts_read(&did_not), Action::Send(vec![0, 1]));
+    }
+
+    #[test]
+    fn a_partition_with_anothers_cut_is_given_up() {
+        let mut cycle = begin();
+        cycle.sent(Sent::Indefinite);
+        cycle.replaced();
+        let other = BTreeMap::from([(0, Some(("you".to_owned(), 4))), (1, None)]);
+        assert_eq!(cycle.cuts_read(&other), Action::Send(vec![1]));
+        assert_eq!(cycle.sent(Sent::Committed), finish(vec![1], vec![0]));
+    }
+
+    #[test]
+    fn a_retry_holds_only_the_partitions_still_held() {
+        let mut cycle = begin();
+        assert_eq!(cycle.lost(0), Some(Action::Abort));
+        assert_eq!(cycle.lost(0), None);
+        assert_eq!(cycle.aborted(true), Action::Send(vec![1]));
+        assert_eq!(cycle.sent(Sent::Committed), finish(vec![1], vec![]));
+    }
+}

@@ -1,0 +1,131 @@
+//! The cut: a partition between two applies, and the record in the `open` topic that keeps it.
+
+use serde::{Deserialize, Serialize};
+
+/// Key of the cut record in the `open` topic. No carrier is empty, so no exception has it.
+pub const CUT_KEY: &str = ":cut";
+
+/// How far a first start has come in publishing what was open already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backfill {
+    /// The whole history is published; nothing is derived.
+    Publish,
+    /// What was open at the first start has been fixed, and not all of it is out.
+    Pending,
+    /// All of it is out.
+    Done,
+}
+
+/// The settings that package state depends on, from an offset on. Seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSettings {
+    /// First offset they hold for.
+    pub from: i64,
+    /// A package is given up this long after its anchor.
+    pub forget_after: i64,
+    /// A settled package is remembered this long.
+    pub settled_retention: i64,
+}
+
+/// What a transaction says of a partition beside its exceptions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutRecord {
+    /// Version of this record's form.
+    pub version: u32,
+    /// Last applied offset + 1, control records passed.
+    pub offset: i64,
+    /// The last finished second of the frontier, in seconds since 1970 UTC.
+    pub frontier: Option<i64>,
+    /// Number of this commit in its partition, from 1.
+    pub commit: u64,
+    /// Instance and start of the process that committed.
+    pub owner: String,
+    /// SHA-256 of the policy set in force.
+    pub policies: String,
+    /// State of a first start.
+    pub backfill: Backfill,
+    /// The offset that package state was first built from.
+    pub start: i64,
+    /// Offsets refused because their log time lay too far in the future.
+    pub refused: Vec<i64>,
+    /// Settings by the offset from which they hold.
+    pub settings: Vec<StateSettings>,
+}
+
+/// A cut record that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// Not the JSON that this version writes.
+    #[error("the cut record cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// Written by a later version.
+    #[error("the cut record has version {0}, this program knows up to {VERSION}; upgrade it")]
+    Newer(u32),
+}
+
+/// The version that this program writes.
+pub const VERSION: u32 = 1;
+
+impl CutRecord {
+    /// The record's value.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain numbers and texts always serialise")
+    }
+
+    /// Reads a record's value.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CutError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let version = serde_json::from_slice::<Version>(bytes)?.version;
+        if version > VERSION {
+            return Err(CutError::Newer(version));
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// Metadata of the group's offset, by which offset and cut can be seen to belong together.
+    pub fn metadata(&self) -> String {
+        match self.frontier {
+            Some(frontier) => format!("{} {} {frontier}", self.commit, self.owner),
+            None => format!("{} {} -", self.commit, self.owner),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn example(offset: i64, commit: u64) -> CutRecord {
+    CutRecord {
+        version: VERSION,
+        offset,
+        frontier: Some(1_772_438_400),
+        commit,
+        owner: "a/1".to_owned(),
+        policies: "00".to_owned(),
+        backfill: Backfill::Publish,
+        start: 0,
+        refused: vec![7],
+        settings: vec![StateSettings { from: 0, forget_after: 60, settled_retention: 7 }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_record_comes_back_as_it_was_written() {
+        let cut = example(12, 3);
+        assert_eq!(CutRecord::from_bytes(&cut.to_bytes()).unwrap(), cut);
+        assert_eq!(cut.metadata(), "3 a/1 1772438400");
+    }
+
+    #[test]
+    fn a_cut_record_of_a_later_version_is_not_guessed_at() {
+        let later = br#"{"version": 2, "what": "ever"}"#;
+        assert!(matches!(CutRecord::from_bytes(later), Err(CutError::Newer(2))));
+        assert!(matches!(CutRecord::from_bytes(b"{"), Err(CutError::Unreadable(_))));
+    }
+}

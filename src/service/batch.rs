@@ -1,0 +1,88 @@
+//! Raw records of one partition, copied once from the client into one buffer.
+
+use std::ops::Range;
+
+use super::native::RecordView;
+
+/// Records of a partition in the order of its log.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    records: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// One record of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds since 1970 UTC.
+    pub timestamp_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: &'a [(String, Option<Vec<u8>>)],
+}
+
+impl Batch {
+    /// Copies a record to the end.
+    pub fn push(&mut self, record: &RecordView<'_>) {
+        let key = record.key.map(|key| self.append(key));
+        let value = record.value.map(|value| self.append(value));
+        let headers = record
+            .headers()
+            .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
+            .collect();
+        let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);
+        self.records.push(Entry { offset, timestamp_ms, key, value, headers });
+    }
+
+    /// The records in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Raw<'_>> {
+        let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &self.bytes[range]);
+        self.records.iter().map(move |entry| Raw {
+            offset: entry.offset,
+            timestamp_ms: entry.timestamp_ms,
+            key: bytes(&entry.key),
+            value: bytes(&entry.value),
+            headers: &entry.headers,
+        })
+    }
+
+    /// Offset after the last record.
+    pub fn end(&self) -> Option<i64> {
+        self.records.last().map(|entry| entry.offset + 1)
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Memory it holds, in bytes, nearly.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.records.len() * size_of::<Entry>()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+}

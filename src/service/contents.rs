@@ -1,0 +1,200 @@
+//! What a cut becomes in a transaction: exceptions, updates of the `open` table, dead letters, the
+//! cut record and the offset.
+
+use std::sync::Arc;
+
+use super::sink::{CommittedOffset, Outgoing};
+use super::worker::{Cut, DeadLetter};
+use crate::config::Format;
+use crate::detector::exception::ExceptionEvent;
+use crate::detector::key::PackageKey;
+use crate::protocol::cut::{CUT_KEY, CutRecord, VERSION};
+use crate::wire::exception::{
+    AvroExceptions, ContentType, Context, ReadError, from_json, headers, open_key, to_json,
+};
+
+/// Room that a dead letter leaves for the record's own overhead, in bytes.
+const OVERHEAD: usize = 4096;
+
+/// How exceptions are written.
+pub enum ExceptionCodec {
+    /// Avro single objects.
+    Avro(AvroExceptions),
+    /// JSON objects.
+    Json,
+}
+
+impl ExceptionCodec {
+    /// The codec of a configured format.
+    pub fn new(format: Format) -> Self {
+        match format {
+            Format::Avro => Self::Avro(AvroExceptions::new()),
+            Format::Json => Self::Json,
+        }
+    }
+
+    /// An event as a record's value.
+    pub fn encode(&self, event: &ExceptionEvent, context: &Context<'_>) -> Vec<u8> {
+        match self {
+            Self::Avro(codec) => codec.encode_single_object(event, context),
+            Self::Json => to_json(event, context).into_bytes(),
+        }
+    }
+
+    /// The event of a record's value.
+    pub fn decode(&self, value: &[u8]) -> Result<ExceptionEvent, ReadError> {
+        match self {
+            Self::Avro(codec) => codec.from_avro(value),
+            Self::Json => from_json(value),
+        }
+    }
+
+    fn content_type(&self) -> ContentType {
+        match self {
+            Self::Avro(_) => ContentType::Avro,
+            Self::Json => ContentType::Json,
+        }
+    }
+}
+
+/// Names of topics and what else every record needs.
+pub struct Writer<'a> {
+    /// Encodes exceptions.
+    pub codec: &'a ExceptionCodec,
+    /// The topic of the scans.
+    pub input: &'a Arc<str>,
+    /// The topic of every event.
+    pub exceptions: &'a Arc<str>,
+    /// The compacted topic of what is open.
+    pub open: &'a Arc<str>,
+    /// The topic of rejected records.
+    pub dead_letter: &'a Arc<str>,
+    /// The consumer group.
+    pub group_id: &'a str,
+    /// Instance and start of this process.
+    pub owner: &'a str,
+    /// SHA-256 of the policy set.
+    pub policies: &'a str,
+    /// Wall time in milliseconds since 1970 UTC.
+    pub now_ms: i64,
+    /// Most bytes that a record may have.
+    pub max_bytes: usize,
+}
+
+impl Writer<'_> {
+    /// All records of a cut, and its offset.
+    pub fn contents(&self, cut: &Cut, commit: u64, into: &mut Vec<Outgoing>) -> CommittedOffset {
+        for event in &cut.events {
+            self.exception(cut.partition, event, into);
+        }
+        for letter in &cut.dead_letters {
+            into.push(self.dead_letter(cut.partition, letter));
+        }
+        let record = self.cut_record(cut, commit);
+        into.push(Outgoing {
+            topic: self.open.clone(),
+            partition: Some(cut.partition),
+            key: Some(CUT_KEY.as_bytes().to_vec()),
+            value: Some(record.to_bytes()),
+            headers: Vec::new(),
+            of: cut.partition,
+            name: format!("the cut record of partition {}", cut.partition),
+        });
+        CommittedOffset {
+            partition: cut.partition,
+            offset: cut.offset,
+            metadata: record.metadata(),
+        }
+    }
+
+    fn cut_record(&self, cut: &Cut, commit: u64) -> CutRecord {
+        CutRecord {
+            version: VERSION,
+            offset: cut.offset,
+            frontier: cut.frontier.map(|frontier| frontier.secs()),
+            commit,
+            owner: self.owner.to_owned(),
+            policies: self.policies.to_owned(),
+            backfill: cut.backfill,
+            start: cut.start,
+            refused: cut.refused.clone(),
+            settings: cut.settings.clone(),
+        }
+    }
+
+    fn exception(&self, partition: i32, event: &ExceptionEvent, into: &mut Vec<Outgoing>) {
+        let context = Context {
+            topic: Some(self.input),
+            partition: Some(partition),
+            detected_time_ms: Some(self.now_ms),
+        };
+        let value = self.codec.encode(event, &context);
+        let headers: Vec<_> = headers(event, self.group_id, self.codec.content_type())
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Some(value.into_bytes())))
+            .collect();
+        let name = format!("exception {}:{}", event.exception_id, event.sequence);
+        into.push(Outgoing {
+            topic: self.open.clone(),
+            partition: Some(partition),
+            key: Some(open_key(event).into_bytes()),
+            value: (!event.change.closes()).then(|| value.clone()),
+            headers: headers.clone(),
+            of: partition,
+            name: name.clone(),
+        });
+        into.push(Outgoing {
+            topic: self.exceptions.clone(),
+            partition: None,
+            key: Some(record_key(&event.key)),
+            value: Some(value),
+            headers,
+            of: partition,
+            name,
+        });
+    }
+
+    fn dead_letter(&self, partition: i32, letter: &DeadLetter) -> Outgoing {
+        let mut headers = letter.headers.clone();
+        let mut tell = |name: &str, value: String| {
+            headers.push((format!("__stallwatch.errors.{name}"), Some(value.into_bytes())));
+        };
+        tell("reason", letter.rejected.reason.as_str().to_owned());
+        tell("message", letter.rejected.message.clone());
+        tell("stage", "decode".to_owned());
+        tell("topic", self.input.to_string());
+        tell("partition", partition.to_string());
+        tell("offset", letter.offset.to_string());
+        let room = self.room_of(letter);
+        let mut value = letter.value.clone();
+        if let Some(value) = &mut value
+            && value.len() > room
+        {
+            tell("cut_from_bytes", value.len().to_string());
+            value.truncate(room);
+        }
+        Outgoing {
+            topic: self.dead_letter.clone(),
+            partition: None,
+            key: letter.key.clone(),
+            value,
+            headers,
+            of: partition,
+            name: format!("the dead letter of partition {partition}, offset {}", letter.offset),
+        }
+    }
+
+    fn room_of(&self, letter: &DeadLetter) -> usize {
+        let headers: usize = letter
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len))
+            .sum();
+        let key = letter.key.as_ref().map_or(0, Vec::len);
+        self.max_bytes.saturating_sub(OVERHEAD + headers + key + letter.rejected.message.len())
+    }
+}
+
+fn record_key(key: &PackageKey) -> Vec<u8> {
+    key.to_string().into_bytes()
+}

@@ -1,0 +1,290 @@
+//! The loop that carries: records to the workers, evidence to the frontiers, cuts to the broker.
+//!
+//! It owns the member of the group and the producer, so that a revocation can be answered by a
+//! commit before the partition is given back.
+
+mod commit;
+mod rebalance;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::clock::Stopwatch;
+use super::evidence::Asker;
+use super::kafka::{self, Client, Meaning};
+use super::native::{Event, EventQueue, RecordView};
+use super::restore::Restored;
+use super::sink::Sink;
+use super::status::Stage;
+use super::worker::{Job, Worker};
+use super::{ServiceError, Shared, Shutdown};
+use crate::protocol::evidence::Evidence;
+use crate::protocol::ownership::{Epoch, Ownership};
+use batching::Lane;
+use commit::Pending;
+
+mod batching;
+
+/// How long an idle loop waits for the next event.
+const WAIT: Duration = Duration::from_millis(5);
+/// Events taken before batches go to the workers.
+const BURST: usize = 10_000;
+/// Bytes under way to workers at which consumption pauses, and at half of which it goes on.
+const BYTES_IN_FLIGHT: usize = 64 << 20;
+/// Even with nothing to say a commit happens this often.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The engine of one instance.
+pub struct Engine<'m> {
+    shared: Arc<Shared>,
+    member: &'m Client,
+    sink: Sink,
+    workers: Vec<Worker>,
+    asker: Asker,
+    ownership: Ownership,
+    lanes: BTreeMap<i32, Lane>,
+    restored: (Sender<Restored>, Receiver<Restored>),
+    pending: Option<Pending>,
+    last_commit: Stopwatch,
+    last_heartbeat: Stopwatch,
+    paused: bool,
+    failure: Option<ServiceError>,
+}
+
+/// A rebalance that the event loop has seen and not answered yet.
+enum Rebalance {
+    Assigned(Vec<i32>),
+    Revoked(Vec<i32>),
+}
+
+impl<'m> Engine<'m> {
+    /// An engine that holds nothing yet.
+    pub fn new(
+        shared: Arc<Shared>,
+        member: &'m Client,
+        sink: Sink,
+        workers: Vec<Worker>,
+        asker: Asker,
+    ) -> Self {
+        Self {
+            shared,
+            member,
+            sink,
+            workers,
+            asker,
+            ownership: Ownership::default(),
+            lanes: BTreeMap::new(),
+            restored: unbounded(),
+            pending: None,
+            last_commit: Stopwatch::start(),
+            last_heartbeat: Stopwatch::start(),
+            paused: false,
+            failure: None,
+        }
+    }
+
+    /// Works until told to stop, then commits what has been done.
+    pub fn run(&mut self, shutdown: &Shutdown) -> Result<(), ServiceError> {
+        let queue = EventQueue::of(self.member);
+        while !shutdown.requested() {
+            self.shared.status.pulse(0);
+            self.take_events(&queue);
+            self.flush();
+            self.take_restored();
+            self.take_evidence();
+            self.hold_back();
+            if self.last_commit.elapsed() >= self.shared.config.output.commit_interval {
+                self.commit_round()?;
+            }
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
+        }
+        self.drain()
+    }
+
+    fn take_events(&mut self, queue: &EventQueue<'_>) {
+        let mut wait = WAIT;
+        for _ in 0..BURST {
+            let mut rebalance = None;
+            let came = queue.poll(wait, |event| rebalance = self.take(event));
+            match rebalance {
+                Some(Rebalance::Assigned(partitions)) => self.assigned(&partitions),
+                Some(Rebalance::Revoked(partitions)) => self.revoked(&partitions),
+                None => {}
+            }
+            if !came {
+                return;
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn take(&mut self, event: Event<'_>) -> Option<Rebalance> {
+        match event {
+            Event::Record(record) => self.record(&record),
+            Event::EndOfPartition { partition, offset } => {
+                if let Some(lane) = self.lanes.get_mut(&partition) {
+                    lane.passed(offset);
+                }
+            }
+            Event::Assigned(partitions) => return Some(Rebalance::Assigned(partitions)),
+            Event::Revoked(partitions) => return Some(Rebalance::Revoked(partitions)),
+            Event::Error { partition, code, text, fatal } => {
+                self.error(partition, code, &text, fatal)
+            }
+        }
+        None
+    }
+
+    fn record(&mut self, record: &RecordView<'_>) {
+        if let Some(lane) = self.lanes.get_mut(&record.partition) {
+            lane.push(record);
+        }
+    }
+
+    fn error(
+        &mut self,
+        partition: Option<i32>,
+        code: rdkafka::error::RDKafkaErrorCode,
+        text: &str,
+        fatal: bool,
+    ) {
+        let error = rdkafka::error::KafkaError::MessageConsumption(code);
+        let doing = format!("reading topic {}", self.shared.input);
+        let message = format!("{}: {text}", kafka::explain(&error, &doing));
+        match (kafka::meaning(code), partition) {
+            _ if fatal => self.failure = Some(ServiceError::Broker(message)),
+            (Meaning::Forbidden, _) => self.failure = Some(ServiceError::Broker(message)),
+            (Meaning::Unreachable | Meaning::NotTrusted, _) => tracing::warn!("{message}"),
+            (_, Some(partition))
+                if code == rdkafka::error::RDKafkaErrorCode::AutoOffsetReset
+                    || code == rdkafka::error::RDKafkaErrorCode::OffsetOutOfRange =>
+            {
+                self.halt(
+                    partition,
+                    &format!(
+                        "{message}; records were deleted before they were read, or the topic was recreated"
+                    ),
+                );
+            }
+            _ => tracing::warn!("{message}"),
+        }
+    }
+
+    /// Hands what has been read to the workers.
+    fn flush(&mut self) {
+        let Self { lanes, workers, shared, .. } = self;
+        for (&partition, lane) in lanes.iter_mut() {
+            let worker = worker_of(workers, partition);
+            let batch = std::mem::take(&mut lane.batch);
+            if !batch.is_empty() {
+                shared.metrics.consumed(&shared.input, batch.len());
+                shared.status.bytes_sent(batch.size());
+                worker.tell(Job::Apply(partition, lane.epoch, batch));
+            }
+            if let Some(offset) = lane.take_passed() {
+                worker.tell(Job::Pass(partition, lane.epoch, offset));
+            }
+            let position = lane.evidence.position();
+            shared.status.update(partition, |status| status.position = position);
+        }
+    }
+
+    fn take_evidence(&mut self) {
+        while let Ok(answer) = self.asker.answers.try_recv() {
+            for (partition, end) in answer.ends {
+                self.shared.status.update(partition, |status| status.end = Some(end));
+                if let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.is_live()) {
+                    let margin = self.shared.clock_margin_ms(lane.log_append_time);
+                    lane.evidence.answered(answer.asked_at_ms, margin, end);
+                }
+            }
+        }
+        let Self { lanes, workers, .. } = self;
+        for (&partition, lane) in lanes.iter_mut().filter(|(_, lane)| lane.is_live()) {
+            if let Some(frontier) = lane.evidence.take() {
+                worker_of(workers, partition).tell(Job::Advance(partition, lane.epoch, frontier));
+            }
+        }
+    }
+
+    /// Pauses consumption while the workers or the broker are behind.
+    fn hold_back(&mut self) {
+        let in_flight = self.shared.status.bytes_in_flight();
+        let commit_waits = self.pending.is_some();
+        let pause = commit_waits
+            || in_flight > if self.paused { BYTES_IN_FLIGHT / 2 } else { BYTES_IN_FLIGHT };
+        if pause != self.paused {
+            self.paused = pause;
+            let live: Vec<i32> =
+                self.lanes.iter().filter(|(_, lane)| lane.is_live()).map(|(&p, _)| p).collect();
+            self.set_paused(&live, pause);
+        }
+    }
+
+    fn halt(&mut self, partition: i32, why: &str) {
+        tracing::error!(partition, "the partition is halted: {why}");
+        self.set_paused(&[partition], true);
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.halt();
+        }
+        self.shared.status.update(partition, |status| {
+            status.stage = Stage::Halted;
+            status.halted = Some(why.to_owned());
+        });
+    }
+
+    /// Commits what has been done; gives up at the deadline.
+    fn drain(&mut self) -> Result<(), ServiceError> {
+        let watch = Stopwatch::start();
+        let deadline = self.shared.config.shutdown.deadline;
+        tracing::info!("stopping: committing what has been done");
+        self.flush();
+        loop {
+            self.shared.status.pulse(0);
+            self.commit_round()?;
+            if self.pending.is_none() {
+                break;
+            }
+            if watch.elapsed() > deadline {
+                return Err(ServiceError::Deadline(deadline));
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        for lane in self.lanes.values() {
+            lane.cancel();
+        }
+        Ok(())
+    }
+}
+
+fn worker_of(workers: &[Worker], partition: i32) -> &Worker {
+    &workers[partition.unsigned_abs() as usize % workers.len()]
+}
+
+/// Starts a restore on a thread of its own.
+fn start_restore(
+    shared: Arc<Shared>,
+    partition: i32,
+    epoch: Epoch,
+    done: Sender<Restored>,
+) -> std::io::Result<Arc<AtomicBool>> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let flag = cancelled.clone();
+    std::thread::Builder::new().name(format!("restore-{partition}")).spawn(move || {
+        if let Some(restored) = super::restore::restore(&shared, partition, epoch, &flag) {
+            let _ = done.send(restored);
+        }
+    })?;
+    Ok(cancelled)
+}
+
+/// Evidence of a lane that begins at this position.
+fn evidence_from(position: i64) -> Evidence {
+    Evidence::starting_at(position)
+}

@@ -1,0 +1,179 @@
+//! Partitions come and go.
+
+use std::sync::Arc;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::batching::Lane;
+use super::{Engine, evidence_from, start_restore, worker_of};
+use crate::protocol::cut::Backfill;
+use crate::service::ServiceError;
+use crate::service::kafka::{self, REQUEST};
+use crate::service::restore::Restored;
+use crate::service::status::{PartitionStatus, Stage};
+use crate::service::worker::Job;
+
+impl Engine<'_> {
+    /// Takes partitions over: assigned at the committed offset and paused until they are restored.
+    pub(super) fn assigned(&mut self, partitions: &[i32]) {
+        tracing::info!(?partitions, "assigned");
+        self.shared.metrics.rebalanced();
+        self.shared.status.set_joined();
+        let list = self.committed(partitions);
+        if let Err(error) =
+            self.member.incremental_assign(&list).and_then(|()| self.member.pause(&list))
+        {
+            self.failure = Some(ServiceError::Broker(kafka::explain(&error, "taking partitions")));
+            return;
+        }
+        for &partition in partitions {
+            let epoch = self.ownership.assigned(partition);
+            let done = self.restored.0.clone();
+            match start_restore(Arc::clone(&self.shared), partition, epoch, done) {
+                Ok(cancelled) => {
+                    self.lanes.insert(partition, Lane::restoring(epoch, cancelled));
+                    self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
+                }
+                Err(error) => self.failure = Some(error.into()),
+            }
+        }
+    }
+
+    /// Gives partitions back: with a commit, unless they are lost already.
+    pub(super) fn revoked(&mut self, partitions: &[i32]) {
+        let lost = self.member.assignment_lost();
+        tracing::info!(?partitions, lost, "revoked");
+        self.shared.metrics.rebalanced();
+        if !lost {
+            self.flush();
+            if let Err(error) = self.commit_round() {
+                self.failure = Some(error);
+            }
+        }
+        for &partition in partitions {
+            self.drop_partition(partition);
+        }
+        if let Err(error) = self.member.incremental_unassign(&self.list(partitions)) {
+            tracing::warn!("{}", kafka::explain(&error, "giving partitions back"));
+        }
+    }
+
+    /// Contents and state of the partition are dropped for good.
+    pub(super) fn drop_partition(&mut self, partition: i32) {
+        self.ownership.ended(partition);
+        self.lose_contents(partition);
+        if let Some(lane) = self.lanes.remove(&partition) {
+            lane.cancel();
+            worker_of(&self.workers, partition).tell(Job::Drop(partition, lane.epoch));
+        }
+        self.shared.status.partitions.remove(&partition);
+    }
+
+    /// Partitions whose restore has come to its end.
+    pub(super) fn take_restored(&mut self) {
+        while let Ok(restored) = self.restored.1.try_recv() {
+            if self.ownership.holds(restored.partition, restored.epoch) {
+                self.take_over(restored);
+            }
+        }
+    }
+
+    fn take_over(&mut self, restored: Restored) {
+        let partition = restored.partition;
+        let (ready, last) = match restored.result {
+            Ok(ready) => ready,
+            Err(why) => return self.halt(partition, &why),
+        };
+        let Some(lane) = self.lanes.get_mut(&partition) else {
+            return;
+        };
+        tracing::info!(
+            partition,
+            offset = ready.offset,
+            packages = ready.shard.len(),
+            seconds = restored.took.as_secs_f64(),
+            "restored"
+        );
+        self.shared.metrics.restored(restored.took.as_secs_f64());
+        lane.evidence = evidence_from(ready.offset);
+        lane.log_append_time = restored.log_append_time;
+        lane.last = last;
+        let (offset, backfill, stats) = (ready.offset, ready.backfill, ready.shard.stats());
+        let frontier = ready.shard.frontier().map(|frontier| frontier.secs());
+        worker_of(&self.workers, partition).tell(Job::Own(ready));
+        self.shared.status.update(partition, |status| {
+            status.position = offset;
+            status.frontier = frontier;
+            status.stats = stats;
+        });
+        if backfill == Backfill::Pending {
+            lane.begin_backfill();
+            self.shared.status.update(partition, |status| status.stage = Stage::Backfilling);
+        } else {
+            self.go_live(partition);
+        }
+    }
+
+    /// Reads on at the position; records count from now on.
+    pub(super) fn go_live(&mut self, partition: i32) {
+        let Some(lane) = self.lanes.get_mut(&partition) else {
+            return;
+        };
+        let mut list = TopicPartitionList::new();
+        let offset = Offset::Offset(lane.evidence.position());
+        let sought = list
+            .add_partition_offset(&self.shared.input, partition, offset)
+            .and_then(|()| self.member.seek_partitions(list, REQUEST))
+            .and_then(|list| list.elements().first().map_or(Ok(()), |element| element.error()));
+        match sought {
+            Ok(()) => {
+                lane.go_live();
+                self.shared.status.update(partition, |status| status.stage = Stage::Live);
+                if !self.paused {
+                    self.set_paused(&[partition], false);
+                }
+            }
+            Err(error) => {
+                let why = kafka::explain(&error, "going on at the cut's offset");
+                self.halt(partition, &why);
+            }
+        }
+    }
+
+    pub(super) fn set_paused(&self, partitions: &[i32], paused: bool) {
+        let list = self.list(partitions);
+        let done = if paused { self.member.pause(&list) } else { self.member.resume(&list) };
+        if let Err(error) = done {
+            tracing::warn!("{}", kafka::explain(&error, "pausing or resuming partitions"));
+        }
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            list.add_partition(&self.shared.input, partition);
+        }
+        list
+    }
+
+    /// The partitions at the group's offsets; without one at the beginning. All are paused, and the
+    /// cut says where reading goes on.
+    fn committed(&self, partitions: &[i32]) -> TopicPartitionList {
+        let committed = self.member.committed_offsets(self.list(partitions), REQUEST);
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            let offset = committed
+                .as_ref()
+                .ok()
+                .and_then(|list| list.find_partition(&self.shared.input, partition))
+                .map(|element| element.offset())
+                .filter(|offset| matches!(offset, Offset::Offset(_)))
+                .unwrap_or(Offset::Beginning);
+            if let Err(error) = list.add_partition_offset(&self.shared.input, partition, offset) {
+                tracing::warn!(%error, "an offset could not be set");
+            }
+        }
+        list
+    }
+}

@@ -1,0 +1,69 @@
+//! Asks for the end offsets once a round, on a handle and a thread of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::clock::Clock;
+use super::kafka::{self, Client};
+use super::status::{Stage, Status};
+
+/// The end of every live partition, asked for at one wall time.
+pub struct Answer {
+    /// Wall time before the question, in milliseconds since 1970 UTC.
+    pub asked_at_ms: i64,
+    /// End offset by partition.
+    pub ends: Vec<(i32, i64)>,
+}
+
+/// The thread that asks. It ends when this is dropped.
+pub struct Asker {
+    /// What the broker answered.
+    pub answers: Receiver<Answer>,
+    stop: Option<Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Asker {
+    /// Starts asking, once every `interval`.
+    pub fn start(
+        client: Client,
+        topic: String,
+        clock: Arc<dyn Clock>,
+        status: Arc<Status>,
+        interval: Duration,
+    ) -> std::io::Result<Self> {
+        let (answer, answers) = bounded(16);
+        let (stop, stopped) = bounded(0);
+        let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn(move || {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                ask(&client, &topic, &*clock, &status, &answer);
+            }
+        })?;
+        Ok(Self { answers, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn ask(client: &Client, topic: &str, clock: &dyn Clock, status: &Status, to: &Sender<Answer>) {
+    let live = status.partitions.iter().filter(|status| status.stage == Stage::Live);
+    let partitions: Vec<i32> = live.map(|status| *status.key()).collect();
+    if partitions.is_empty() {
+        return;
+    }
+    let asked_at_ms = clock.now_ms();
+    match kafka::end_offsets(client, topic, &partitions) {
+        // A full queue means that the engine is busy; it will be asked again.
+        Ok(ends) => drop(to.try_send(Answer { asked_at_ms, ends })),
+        Err(error) => tracing::warn!("{}", kafka::explain(&error, "asking for end offsets")),
+    }
+}

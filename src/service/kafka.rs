@@ -1,0 +1,213 @@
+//! Clients of the broker: how each is configured, and what its errors mean to an operator.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::config::Kafka;
+
+/// How long one request to the broker may take.
+pub const REQUEST: Duration = Duration::from_secs(10);
+
+/// The context of every client: log lines go to tracing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => tracing::error!(facility, "kafka client: {message}"),
+            RDKafkaLogLevel::Warning => tracing::warn!(facility, "kafka client: {message}"),
+            _ => tracing::debug!(facility, "kafka client: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, "kafka client: {reason}");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// A consumer as this service uses it.
+pub type Client = BaseConsumer<Context>;
+
+/// What every client has in common.
+pub fn common(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (key, value) in &kafka.properties {
+        config.set(key, value);
+    }
+    config.set("bootstrap.servers", &kafka.bootstrap_servers);
+    config.set("client.id", format!("stallwatch-{}", kafka.instance_id));
+    if let Some(rack) = &kafka.rack {
+        config.set("client.rack", rack);
+    }
+    let security = &kafka.security;
+    config.set("security.protocol", security.protocol.as_str());
+    if let Some(sasl) = &security.sasl {
+        config.set("sasl.mechanism", sasl.mechanism);
+        config.set("sasl.username", &sasl.username);
+        config.set("sasl.password", sasl.password.reveal());
+    }
+    if let Some(file) = &security.ca_file {
+        config.set("ssl.ca.location", file.display().to_string());
+    }
+    if let Some(client) = &security.client {
+        config.set("ssl.certificate.location", client.certificate_file.display().to_string());
+        config.set("ssl.key.location", client.key_file.display().to_string());
+        if let Some(password) = &client.key_password {
+            config.set("ssl.key.password", password.reveal());
+        }
+    }
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config
+}
+
+/// What every consumer has in common: nothing is committed or skipped behind our back.
+fn consumer(kafka: &Kafka) -> ClientConfig {
+    let mut config = common(kafka);
+    config
+        .set("group.id", &kafka.group_id)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("isolation.level", "read_committed");
+    config
+}
+
+/// The member of the group that is given partitions.
+pub fn member(kafka: &Kafka) -> KafkaResult<Client> {
+    consumer(kafka)
+        .set("group.instance.id", &kafka.instance_id)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
+        .create_with_context(Context)
+}
+
+/// A consumer that is told what to read: for restores. It commits nothing and joins nothing.
+pub fn reader(kafka: &Kafka) -> KafkaResult<Client> {
+    consumer(kafka).create_with_context(Context)
+}
+
+/// A consumer that asks for end offsets as a reader of uncommitted data: the last stable offset
+/// would lie while an input transaction is open.
+pub fn asker(kafka: &Kafka) -> KafkaResult<Client> {
+    consumer(kafka).set("isolation.level", "read_uncommitted").create_with_context(Context)
+}
+
+/// End offsets of partitions of a topic in one batched request.
+pub fn end_offsets(
+    asker: &Client,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<Vec<(i32, i64)>> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition_offset(topic, *partition, Offset::End)?;
+    }
+    let answer = asker.offsets_for_times(list, REQUEST)?;
+    let mut ends = Vec::with_capacity(partitions.len());
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(end) = element.offset() {
+            ends.push((element.partition(), end));
+        }
+    }
+    Ok(ends)
+}
+
+/// Number of partitions of a topic.
+pub fn partition_count(client: &Client, topic: &str) -> KafkaResult<usize> {
+    let metadata = client.fetch_metadata(Some(topic), REQUEST)?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+    };
+    match found.error() {
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+        None => Ok(found.partitions().len()),
+    }
+}
+
+/// What an error means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// A right is missing: no retry mends it.
+    Forbidden,
+    /// The login failed or TLS did not come about.
+    NotTrusted,
+    /// The topic is not there.
+    NoSuchTopic,
+    /// The broker cannot be reached or is not ready.
+    Unreachable,
+    /// Anything else.
+    Other,
+}
+
+/// What an error code means.
+pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => Meaning::Forbidden,
+        Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => Meaning::NotTrusted,
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            Meaning::NoSuchTopic
+        }
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::OperationTimedOut
+        | Code::TimedOutQueue
+        | Code::MessageTimedOut
+        | Code::RequestTimedOut
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::CoordinatorNotAvailable
+        | Code::CoordinatorLoadInProgress
+        | Code::WaitingForCoordinator => Meaning::Unreachable,
+        _ => Meaning::Other,
+    }
+}
+
+/// The code of an error, where it has one.
+pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::Transaction(error) => Some(error.code()),
+        error => error.rdkafka_error_code(),
+    }
+}
+
+/// An error in words that name the right that is missing, where it is one.
+pub fn explain(error: &KafkaError, doing: &str) -> String {
+    let Some(code) = code(error) else {
+        return format!("{doing}: {error}");
+    };
+    match code {
+        RDKafkaErrorCode::TopicAuthorizationFailed => {
+            format!("{doing}: the user lacks the right to this topic ({code})")
+        }
+        RDKafkaErrorCode::GroupAuthorizationFailed => {
+            format!("{doing}: the user lacks the right Read on the consumer group ({code})")
+        }
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => format!(
+            "{doing}: the user lacks the rights Write and Describe on the transactional id ({code})"
+        ),
+        RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            format!("{doing}: the user lacks the right IdempotentWrite on the cluster ({code})")
+        }
+        code => format!("{doing}: {error} ({code:?})"),
+    }
+}

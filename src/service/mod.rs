@@ -1,0 +1,357 @@
+//! Carries records between Kafka and the detector, and decides nothing.
+//!
+//! ```text
+//!   group member ──batches──► workers (shards) ──cuts──► commit cycle ──► one transaction
+//!       ▲    ▲                     ▲                                        │
+//!   rebalances restores ───────────┤ state, open exceptions                 ├ exceptions
+//!            end offsets ──evidence┘                                        ├ open table, cut
+//!                                                                           ├ dead letters
+//!                                                                           └ offsets
+//! ```
+//!
+//! [`Service`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
+//! rebuilds a partition beside the running ones; `sink` is the transactional producer; `native`
+//! holds the calls that the bindings lack; [`clock`] is the only reader of the wall clock.
+
+mod batch;
+pub mod clock;
+pub mod contents;
+mod engine;
+mod evidence;
+mod http;
+mod kafka;
+mod native;
+mod restore;
+mod sink;
+pub mod status;
+pub mod telemetry;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+
+use crate::config::{
+    CLOCK_MARGIN_CREATE_TIME, CLOCK_MARGIN_LOG_APPEND_TIME, Config, Format, OnReject,
+};
+use crate::detector::policy::PolicySet;
+use crate::wire::scan::{AvroScans, Framing, JsonScans, SCAN_SCHEMA, ScanDecoder, SchemaError};
+use clock::{Clock, Stopwatch};
+use contents::ExceptionCodec;
+use engine::Engine;
+use evidence::Asker;
+use kafka::{Client, Meaning};
+use sink::Sink;
+use status::Status;
+use telemetry::Metrics;
+use worker::{Tools, Worker};
+
+/// Pause between attempts to reach the broker at the start.
+const RETRY: Duration = Duration::from_secs(1);
+/// Default of the client's `message.max.bytes`.
+const MAX_BYTES: usize = 1_000_000;
+
+/// What the broker at hand can be trusted with.
+#[derive(Clone, Copy, Debug)]
+pub struct Guards {
+    /// The broker that the client library embeds: it fakes transactions, keeps no offsets sent with
+    /// them and fences nobody, so the guards that ask it for these are off.
+    pub embedded: bool,
+    /// How often end offsets are asked for.
+    pub evidence_interval: Duration,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self { embedded: false, evidence_interval: Duration::from_secs(1) }
+    }
+}
+
+/// Tells a running service to stop; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Arc<AtomicBool>);
+
+impl Shutdown {
+    /// One that a signal handler can set.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+
+    /// Asks for the stop.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a stop has been asked for.
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The broker could not be reached, or refuses.
+    #[error("{0}")]
+    Broker(String),
+    /// The client could not be made with this configuration.
+    #[error("{}", kafka::explain(.0, "making a Kafka client"))]
+    Client(#[from] KafkaError),
+    /// The input's schema is of no use.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The input's schema cannot be read.
+    #[error("input.schema_file {file}: {error}")]
+    SchemaFile {
+        /// The file.
+        file: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A thread or a socket could not be had.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// A listener's address is taken or not allowed.
+    #[error("admin.probe_listen {address}: {error}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A metric could not be registered.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The work could not be committed in time.
+    #[error(
+        "stopping took longer than shutdown.deadline ({0:?}); what is missing is done again at the next start"
+    )]
+    Deadline(Duration),
+}
+
+/// Topics that are written.
+struct Topics {
+    exceptions: Arc<str>,
+    open: Arc<str>,
+    dead_letter: Arc<str>,
+}
+
+/// What every part of the service looks at.
+struct Shared {
+    config: Config,
+    policies: Arc<PolicySet>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    exceptions: ExceptionCodec,
+    input: Arc<str>,
+    topics: Topics,
+    schema: String,
+    owner: String,
+    guards: Guards,
+    max_bytes: usize,
+}
+
+impl Shared {
+    fn new(
+        config: Config,
+        policies: Arc<PolicySet>,
+        clock: Arc<dyn Clock>,
+        guards: Guards,
+    ) -> Result<Arc<Self>, ServiceError> {
+        let schema = match &config.input.schema_file {
+            None => SCAN_SCHEMA.to_owned(),
+            Some(file) => std::fs::read_to_string(file).map_err(|error| {
+                ServiceError::SchemaFile { file: file.display().to_string(), error }
+            })?,
+        };
+        let max_bytes = config.kafka.properties.get("message.max.bytes");
+        let max_bytes = max_bytes.and_then(|text| text.parse().ok()).unwrap_or(MAX_BYTES);
+        Ok(Arc::new(Self {
+            metrics: Metrics::new(&policies)?,
+            status: Status::new(config.engine.workers),
+            exceptions: ExceptionCodec::new(config.output.format),
+            input: config.input.topics.first().map_or("", String::as_str).into(),
+            topics: Topics {
+                exceptions: config.output.exceptions.as_str().into(),
+                open: config.output.open.as_str().into(),
+                dead_letter: config.output.dead_letter.as_str().into(),
+            },
+            schema,
+            owner: format!("{}/{}", config.kafka.instance_id, clock.now_ms()),
+            guards,
+            max_bytes,
+            config,
+            policies,
+            clock,
+        }))
+    }
+
+    fn decoder(&self) -> Result<ScanDecoder, SchemaError> {
+        Ok(match self.config.input.format {
+            Format::Json => ScanDecoder::Json(JsonScans::new()),
+            Format::Avro => {
+                let schema_id = self.config.input.schema_id.and_then(|id| u32::try_from(id).ok());
+                ScanDecoder::Avro(AvroScans::new(&self.schema, Framing::Marked { schema_id })?)
+            }
+        })
+    }
+
+    /// How long a record may still arrive with an earlier log time, in milliseconds.
+    fn clock_margin_ms(&self, log_append_time: Option<bool>) -> i64 {
+        let margin = self.config.input.clock_margin.unwrap_or(match log_append_time {
+            Some(true) => CLOCK_MARGIN_LOG_APPEND_TIME,
+            Some(false) | None => CLOCK_MARGIN_CREATE_TIME,
+        });
+        millis(margin)
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The service of one instance.
+pub struct Service(Arc<Shared>);
+
+impl Service {
+    /// Everything that can be made before the broker is asked.
+    ///
+    /// # Errors
+    /// When the input's schema is of no use.
+    pub fn new(
+        config: Config,
+        policies: Arc<PolicySet>,
+        clock: Arc<dyn Clock>,
+        guards: Guards,
+    ) -> Result<Self, ServiceError> {
+        Ok(Self(Shared::new(config, policies, clock, guards)?))
+    }
+
+    /// What is known of the partitions while it runs.
+    pub fn status(&self) -> Arc<Status> {
+        self.0.status.clone()
+    }
+
+    /// Its numbers.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.0.metrics.clone()
+    }
+
+    /// Consumes scans and publishes exceptions until it is told to stop. Blocks.
+    ///
+    /// # Errors
+    /// When the broker stays out of reach for `kafka.patience`, a topic or a right is missing, or
+    /// the work could not be committed before `shutdown.deadline`.
+    pub fn run(&self, shutdown: &Shutdown) -> Result<(), ServiceError> {
+        let shared = &self.0;
+        for pulse in 0..=shared.config.engine.workers {
+            shared.status.pulse(pulse);
+        }
+        let decoders: Vec<ScanDecoder> = (0..shared.config.engine.workers)
+            .map(|_| shared.decoder())
+            .collect::<Result<_, _>>()?;
+        let _listener = http::Listener::start(shared.clone())?;
+        let asker = kafka::asker(&shared.config.kafka)?;
+        if !reach(shared, &asker, shutdown)? {
+            return Ok(());
+        }
+        let workers = workers(shared, decoders)?;
+        let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
+            ServiceError::Broker(kafka::explain(&error, "beginning transactions"))
+        })?;
+        shared.status.set_producer_ready(true);
+        let asker = Asker::start(
+            asker,
+            shared.input.to_string(),
+            shared.clock.clone(),
+            shared.status.clone(),
+            shared.guards.evidence_interval,
+        )?;
+        let member = kafka::member(&shared.config.kafka)?;
+        rdkafka::consumer::Consumer::subscribe(&member, &[&shared.input])?;
+        let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+fn workers(shared: &Arc<Shared>, decoders: Vec<ScanDecoder>) -> Result<Vec<Worker>, ServiceError> {
+    let tools = Tools {
+        clock: shared.clock.clone(),
+        metrics: shared.metrics.clone(),
+        status: shared.status.clone(),
+        max_future_skew_ms: millis(shared.config.input.max_future_skew),
+        on_reject: shared.config.input.on_reject,
+    };
+    let start = |(index, decoder)| Worker::start(index, decoder, tools.clone());
+    Ok(decoders.into_iter().enumerate().map(start).collect::<Result<_, _>>()?)
+}
+
+/// Waits until the broker answers and every topic is there; false when told to stop meanwhile.
+fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, ServiceError> {
+    let patience = shared.config.kafka.patience;
+    let watch = Stopwatch::start();
+    while !shutdown.requested() {
+        shared.status.pulse(0);
+        for worker in 1..=shared.config.engine.workers {
+            shared.status.pulse(worker);
+        }
+        let (why, hopeless) = match check_topics(shared, client) {
+            Ok(()) => return Ok(true),
+            Err(why) => why,
+        };
+        let waited = watch.elapsed();
+        if hopeless {
+            return Err(ServiceError::Broker(why));
+        }
+        if waited >= patience {
+            return Err(ServiceError::Broker(format!(
+                "{why}; given up after kafka.patience ({patience:?})"
+            )));
+        }
+        tracing::warn!("{why}; trying again for {:?}", patience.saturating_sub(waited));
+        std::thread::park_timeout(RETRY.min(patience.saturating_sub(waited)));
+    }
+    Ok(false)
+}
+
+/// What is wrong with the topics, and whether waiting cannot help.
+fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> {
+    let servers = &shared.config.kafka.bootstrap_servers;
+    let count = |topic: &str, what: &str| {
+        kafka::partition_count(client, topic).map_err(|error| {
+            let doing = format!("{what} topic {topic} at {servers}");
+            let meaning = kafka::code(&error).map(kafka::meaning);
+            let why = match meaning {
+                Some(Meaning::NoSuchTopic) => format!("{doing} does not exist; create it"),
+                Some(Meaning::Unreachable) => {
+                    format!("{doing}: the broker cannot be reached ({error})")
+                }
+                Some(Meaning::Forbidden) => {
+                    format!("{doing}: the user lacks the right Describe ({error})")
+                }
+                _ => kafka::explain(&error, &doing),
+            };
+            (why, meaning == Some(Meaning::Forbidden))
+        })
+    };
+    let input = count(&shared.input, "the input")?;
+    let open = count(&shared.topics.open, "the open")?;
+    count(&shared.topics.exceptions, "the exceptions")?;
+    if shared.config.input.on_reject == OnReject::DeadLetter {
+        count(&shared.topics.dead_letter, "the dead letter")?;
+    }
+    if input != open {
+        return Err((
+            format!(
+                "the open topic {} has {open} partitions, the input topic {} has {input}; they must be equal: recreate the open topic",
+                shared.topics.open, shared.input
+            ),
+            true,
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! All calls into librdkafka that the Rust bindings do not offer.
+//!
+//! - Events of a consumer with everything they say. The bindings' `poll` drops the offset of an
+//!   end-of-partition event, and that offset is the proof that control records have been passed. It
+//!   also hides rebalances in a callback, where a commit would have to happen behind a lock.
+//! - The generation and member id of the group metadata that offsets are sent with.
+
+use std::ffi::{CStr, c_void};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use rdkafka::bindings as rdsys;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode;
+
+/// What a consumer reports.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// A record of a partition.
+    Record(RecordView<'e>),
+    /// Everything before this offset of the partition has been reported: the log has nothing more.
+    EndOfPartition {
+        /// The partition.
+        partition: i32,
+        /// The next offset to read, control records passed.
+        offset: i64,
+    },
+    /// The group assigns these partitions; answer with an (incremental) assign.
+    Assigned(Vec<i32>),
+    /// The group takes these partitions away; answer with an (incremental) unassign.
+    Revoked(Vec<i32>),
+    /// Something went wrong.
+    Error {
+        /// Which partition it concerns, if one.
+        partition: Option<i32>,
+        /// The kind of error.
+        code: RDKafkaErrorCode,
+        /// What the client says about it.
+        text: String,
+        /// Whether the client is of no more use.
+        fatal: bool,
+    },
+}
+
+/// A record, borrowed from the client for as long as the event is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordView<'e> {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// Milliseconds since 1970 UTC; `None` where the broker keeps none.
+    pub timestamp_ms: Option<i64>,
+    /// Whether the broker set the timestamp when it appended the record.
+    pub log_append_time: bool,
+    /// The record's key.
+    pub key: Option<&'e [u8]>,
+    /// The record's value; empty for a tombstone.
+    pub value: Option<&'e [u8]>,
+    headers: Headers<'e>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Headers<'e> {
+    native: *const rdsys::rd_kafka_headers_t,
+    borrowed: PhantomData<&'e ()>,
+}
+
+impl<'e> RecordView<'e> {
+    /// The record's headers in their order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'e str, Option<&'e [u8]>)> {
+        let native = self.headers.native;
+        (0..).map_while(move |index| header(native, index))
+    }
+}
+
+fn header<'e>(
+    headers: *const rdsys::rd_kafka_headers_t,
+    index: usize,
+) -> Option<(&'e str, Option<&'e [u8]>)> {
+    if headers.is_null() {
+        return None;
+    }
+    let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+    // SAFETY: the headers belong to a message that outlives 'e, and so do name and value.
+    unsafe {
+        let err = rdsys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
+        if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let name = CStr::from_ptr(name).to_str().unwrap_or("");
+        Some((name, bytes(value, size)))
+    }
+}
+
+/// # Safety
+/// Where `data` is not null, `size` bytes at it must live for 'e.
+unsafe fn bytes<'e>(data: *const c_void, size: usize) -> Option<&'e [u8]> {
+    // SAFETY: as the caller promises.
+    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) })
+}
+
+/// The events of one consumer: records, ends of partitions, rebalances, errors.
+pub struct EventQueue<'c> {
+    queue: *mut rdsys::rd_kafka_queue_t,
+    consumer: PhantomData<&'c ()>,
+}
+
+impl<'c> EventQueue<'c> {
+    /// The queue of a consumer. Do not call the consumer's own `poll` as long as this is in use.
+    pub fn of<C: ConsumerContext>(consumer: &'c BaseConsumer<C>) -> Self {
+        // SAFETY: the native client lives as long as the consumer, which outlives this queue.
+        let queue = unsafe { rdsys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        assert!(!queue.is_null(), "a consumer with a group has a queue");
+        Self { queue, consumer: PhantomData }
+    }
+
+    /// Waits for one event, at most for `timeout`, and hands it over. False when none came.
+    pub fn poll(&self, timeout: Duration, mut look: impl FnMut(Event<'_>)) -> bool {
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is valid; a returned event is ours to destroy, which `Owned` does.
+        let event = unsafe {
+            let event = rdsys::rd_kafka_queue_poll(self.queue, millis);
+            if event.is_null() {
+                return false;
+            }
+            Owned(event)
+        };
+        event.tell(&mut look);
+        true
+    }
+}
+
+impl Drop for EventQueue<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the reference was taken in `of` and is given back once.
+        unsafe { rdsys::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+struct Owned(*mut rdsys::rd_kafka_event_t);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: the event is ours and destroyed once.
+        unsafe { rdsys::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+impl Owned {
+    fn tell(&self, look: &mut impl FnMut(Event<'_>)) {
+        // SAFETY: the event is valid for the whole call.
+        match unsafe { rdsys::rd_kafka_event_type(self.0) } {
+            rdsys::RD_KAFKA_EVENT_FETCH => self.records(look),
+            rdsys::RD_KAFKA_EVENT_ERROR => self.error(look),
+            rdsys::RD_KAFKA_EVENT_REBALANCE => self.rebalance(look),
+            _ => {}
+        }
+    }
+
+    fn records(&self, look: &mut impl FnMut(Event<'_>)) {
+        loop {
+            // SAFETY: messages belong to the event and live until it is destroyed, after `look`.
+            let message = unsafe {
+                let message = rdsys::rd_kafka_event_message_next(self.0);
+                match message.as_ref() {
+                    Some(message) => message,
+                    None => return,
+                }
+            };
+            look(record(message));
+        }
+    }
+
+    fn error(&self, look: &mut impl FnMut(Event<'_>)) {
+        // SAFETY: the event is valid; the list element is ours to destroy; texts are copied.
+        let (err, place, text, fatal) = unsafe {
+            let err = rdsys::rd_kafka_event_error(self.0);
+            let native = rdsys::rd_kafka_event_topic_partition(self.0);
+            let place = native.as_ref().map(|place| (place.partition, place.offset));
+            if !native.is_null() {
+                rdsys::rd_kafka_topic_partition_destroy(native);
+            }
+            let text = text(rdsys::rd_kafka_event_error_string(self.0));
+            (err, place, text, rdsys::rd_kafka_event_error_is_fatal(self.0) != 0)
+        };
+        match (err, place) {
+            (
+                rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF,
+                Some((partition, offset)),
+            ) => look(Event::EndOfPartition { partition, offset }),
+            (rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR, _) => {}
+            _ => look(Event::Error {
+                partition: place.map(|(partition, _)| partition),
+                code: err.into(),
+                text,
+                fatal,
+            }),
+        }
+    }
+
+    fn rebalance(&self, look: &mut impl FnMut(Event<'_>)) {
+        // SAFETY: the list belongs to the event and is only read here.
+        let (err, partitions) = unsafe {
+            let err = rdsys::rd_kafka_event_error(self.0);
+            let list = rdsys::rd_kafka_event_topic_partition_list(self.0);
+            let partitions = match list.as_ref() {
+                Some(list) if list.cnt > 0 => {
+                    let elements = std::slice::from_raw_parts(list.elems, list.cnt as usize);
+                    elements.iter().map(|element| element.partition).collect()
+                }
+                _ => Vec::new(),
+            };
+            (err, partitions)
+        };
+        look(match err {
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                Event::Assigned(partitions)
+            }
+            _ => Event::Revoked(partitions),
+        });
+    }
+}
+
+fn record(message: &rdsys::rd_kafka_message_t) -> Event<'_> {
+    if message.err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        // SAFETY: the client gives a static text for every error code.
+        let text = unsafe { text(rdsys::rd_kafka_err2str(message.err)) };
+        let partition = Some(message.partition);
+        return Event::Error { partition, code: message.err.into(), text, fatal: false };
+    }
+    let mut kind = rdsys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    let mut headers = std::ptr::null_mut();
+    // SAFETY: key, value and headers live as long as the message.
+    unsafe {
+        let timestamp = rdsys::rd_kafka_message_timestamp(message, &mut kind);
+        let err = rdsys::rd_kafka_message_headers(message, &mut headers);
+        if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            headers = std::ptr::null_mut();
+        }
+        let append = rdsys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
+        Event::Record(RecordView {
+            partition: message.partition,
+            offset: message.offset,
+            timestamp_ms: (timestamp >= 0).then_some(timestamp),
+            log_append_time: kind == append,
+            key: bytes(message.key, message.key_len),
+            value: bytes(message.payload, message.len),
+            headers: Headers { native: headers, borrowed: PhantomData },
+        })
+    }
+}
+
+/// # Safety
+/// `native` is null or a C string that lives for the call.
+unsafe fn text(native: *const std::ffi::c_char) -> String {
+    if native.is_null() {
+        return String::new();
+    }
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(native) }.to_string_lossy().into_owned()
+}
+
+/// Whether the consumer is a member of its group at this moment: offsets sent with a generation
+/// below zero or without a member id would be accepted unfenced.
+pub fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
+    // SAFETY: the metadata object is ours; its member id lives until it is destroyed.
+    unsafe {
+        let metadata = rdsys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
+        if metadata.is_null() {
+            return false;
+        }
+        let generation = rdsys::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        let member = text(rdsys::rd_kafka_consumer_group_metadata_member_id(metadata));
+        rdsys::rd_kafka_consumer_group_metadata_destroy(metadata);
+        generation >= 0 && !member.is_empty()
+    }
+}

@@ -1,0 +1,290 @@
+//! The transactional producer: writes the contents of a commit cycle and commits them with their
+//! offsets.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::clock::Stopwatch;
+use super::kafka::{self, Context, Meaning, REQUEST};
+use crate::config::Kafka;
+use crate::protocol::commit_cycle::Sent;
+
+/// One record to be written.
+pub struct Outgoing {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition; by the key, as Java clients do it, where none is given.
+    pub partition: Option<i32>,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The input partition it belongs to.
+    pub of: i32,
+    /// Names it in a message to an operator.
+    pub name: String,
+}
+
+/// The offset of a partition, sent with the transaction.
+pub struct CommittedOffset {
+    /// The partition of the input.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+    /// By which the offset can be seen to belong to its cut.
+    pub metadata: String,
+}
+
+/// Something that no retry mends.
+#[derive(Clone, Debug)]
+pub struct Hopeless {
+    /// The partition that must stop; `None`: nothing can be written at all.
+    pub partition: Option<i32>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+type Failures = Arc<Mutex<VecDeque<(usize, KafkaError)>>>;
+
+struct Deliveries {
+    failures: Failures,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        if let Err((error, _)) = result {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.push_back((index, error.clone()));
+        }
+    }
+}
+
+/// The producer of this instance.
+pub struct Sink {
+    kafka: Kafka,
+    input: String,
+    producer: BaseProducer<Deliveries>,
+    failures: Failures,
+}
+
+impl Sink {
+    /// Makes the producer and settles whatever transaction its predecessor left open.
+    pub fn open(kafka: &Kafka, input: &str) -> Result<Self, KafkaError> {
+        let failures = Failures::default();
+        let producer = new_producer(kafka, failures.clone())?;
+        producer.init_transactions(kafka.transaction_timeout)?;
+        Ok(Self { kafka: kafka.clone(), input: input.to_owned(), producer, failures })
+    }
+
+    /// Throws the producer away and makes a new one with the same transactional id.
+    pub fn replace(&mut self) -> Result<(), KafkaError> {
+        *self = Self::open(&self.kafka, &self.input)?;
+        Ok(())
+    }
+
+    /// Writes everything in one transaction and commits it.
+    pub fn send(
+        &self,
+        records: &[Outgoing],
+        offsets: &[CommittedOffset],
+        member: &ConsumerGroupMetadata,
+    ) -> Result<Sent, Hopeless> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let written = self
+            .producer
+            .begin_transaction()
+            .map_err(Trouble::from)
+            .and_then(|()| self.write(records))
+            .and_then(|()| self.drain(records))
+            .and_then(|()| self.send_offsets(offsets, member));
+        match written {
+            Ok(()) => Ok(self.commit()),
+            Err(trouble) => trouble.judge(),
+        }
+    }
+
+    /// Aborts the open transaction; false when the producer is of no more use.
+    pub fn abort(&self) -> bool {
+        match self.producer.abort_transaction(self.kafka.transaction_timeout) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the transaction could not be aborted");
+                false
+            }
+        }
+    }
+
+    fn write(&self, records: &[Outgoing]) -> Result<(), Trouble> {
+        for (index, record) in records.iter().enumerate() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header { key, value: value.as_ref() });
+            }
+            let mut out: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(&record.topic, index).headers(headers);
+            if let Some(partition) = record.partition {
+                out = out.partition(partition);
+            }
+            if let Some(key) = &record.key {
+                out = out.key(key.as_slice());
+            }
+            if let Some(value) = &record.value {
+                out = out.payload(value.as_slice());
+            }
+            self.enqueue(out).map_err(|error| Trouble::of(error, record))?;
+        }
+        Ok(())
+    }
+
+    fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), KafkaError> {
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    self.producer.poll(Duration::from_millis(5));
+                    record = back;
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for every record with short polls: a commit would poll once for 100 ms instead.
+    fn drain(&self, records: &[Outgoing]) -> Result<(), Trouble> {
+        let waiting = Stopwatch::start();
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(1));
+            if waiting.elapsed() > self.kafka.transaction_timeout {
+                return Err(Trouble {
+                    error: KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut),
+                    partition: None,
+                    doing: "writing exceptions".to_owned(),
+                });
+            }
+        }
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match failures.pop_front() {
+            Some((index, error)) => Err(Trouble::of(error, &records[index])),
+            None => Ok(()),
+        }
+    }
+
+    fn send_offsets(
+        &self,
+        offsets: &[CommittedOffset],
+        member: &ConsumerGroupMetadata,
+    ) -> Result<(), Trouble> {
+        let mut list = TopicPartitionList::new();
+        for offset in offsets {
+            let mut element = list.add_partition(&self.input, offset.partition);
+            element.set_offset(Offset::Offset(offset.offset))?;
+            element.set_metadata(&offset.metadata);
+        }
+        Ok(self.producer.send_offsets_to_transaction(&list, member, REQUEST)?)
+    }
+
+    fn commit(&self) -> Sent {
+        let waiting = Stopwatch::start();
+        loop {
+            match self.producer.commit_transaction(REQUEST) {
+                Ok(()) => return Sent::Committed,
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable()
+                        && waiting.elapsed() < self.kafka.transaction_timeout =>
+                {
+                    tracing::warn!(%error, "the commit is tried again");
+                }
+                Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                    tracing::warn!(%error, "the transaction must be aborted");
+                    return Sent::Abortable;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the outcome of the commit is not known");
+                    return Sent::Indefinite;
+                }
+            }
+        }
+    }
+}
+
+fn new_producer(kafka: &Kafka, failures: Failures) -> Result<BaseProducer<Deliveries>, KafkaError> {
+    kafka::common(kafka)
+        .set("transactional.id", format!("{}/{}", kafka.group_id, kafka.instance_id))
+        .set("transaction.timeout.ms", kafka.transaction_timeout.as_millis().to_string())
+        .set("enable.idempotence", "true")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "5")
+        .set("compression.type", compression(kafka))
+        .create_with_context(Deliveries { failures })
+}
+
+fn compression(kafka: &Kafka) -> &str {
+    kafka.properties.get("compression.type").map_or("zstd", String::as_str)
+}
+
+/// An error on the way, and what it concerned.
+struct Trouble {
+    error: KafkaError,
+    partition: Option<i32>,
+    doing: String,
+}
+
+impl From<KafkaError> for Trouble {
+    fn from(error: KafkaError) -> Self {
+        Self { error, partition: None, doing: "committing exceptions".to_owned() }
+    }
+}
+
+impl Trouble {
+    fn of(error: KafkaError, record: &Outgoing) -> Self {
+        let doing = format!("writing {} to topic {}", record.name, record.topic);
+        Self { error, partition: Some(record.of), doing }
+    }
+
+    fn judge(self) -> Result<Sent, Hopeless> {
+        let message = kafka::explain(&self.error, &self.doing);
+        let code = kafka::code(&self.error);
+        if matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                    | RDKafkaErrorCode::InvalidMessageSize
+                    | RDKafkaErrorCode::InvalidRecord
+            )
+        ) {
+            return Err(Hopeless { partition: self.partition, message });
+        }
+        if code.map(kafka::meaning) == Some(Meaning::Forbidden) {
+            return Err(Hopeless { partition: None, message });
+        }
+        tracing::warn!("{message}");
+        let indefinite = match &self.error {
+            KafkaError::Transaction(error) => error.is_fatal() || !error.txn_requires_abort(),
+            _ => matches!(code, Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::ProducerFenced)),
+        };
+        Ok(if indefinite { Sent::Indefinite } else { Sent::Abortable })
+    }
+}

@@ -1,0 +1,176 @@
+//! What this instance knows of its partitions at the moment: shared by the engine, the workers, the
+//! evidence thread and the listeners.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use super::clock::Stopwatch;
+use crate::detector::shard::Stats;
+
+/// Where a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its state is being rebuilt.
+    Restoring,
+    /// What was open at a first start is being published.
+    Backfilling,
+    /// Records are applied as they come.
+    Live,
+    /// Stopped and named; an operator decides.
+    Halted,
+}
+
+impl Stage {
+    /// The name used on the status page and as a reason for a held frontier.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restoring => "restoring",
+            Self::Backfilling => "backfilling",
+            Self::Live => "live",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+/// One partition of the input that this instance holds.
+#[derive(Clone, Debug)]
+pub struct PartitionStatus {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Why it halted.
+    pub halted: Option<String>,
+    /// Next offset to read.
+    pub position: i64,
+    /// End offset, when last asked for.
+    pub end: Option<i64>,
+    /// Offset of the last commit.
+    pub committed: Option<i64>,
+    /// Log clock, in seconds since 1970 UTC.
+    pub log_clock: Option<i64>,
+    /// Frontier, in seconds since 1970 UTC.
+    pub frontier: Option<i64>,
+    /// What its shard held when it was last cut.
+    pub stats: Stats,
+}
+
+impl PartitionStatus {
+    /// A partition that has just been assigned.
+    pub fn restoring() -> Self {
+        Self {
+            stage: Stage::Restoring,
+            halted: None,
+            position: 0,
+            end: None,
+            committed: None,
+            log_clock: None,
+            frontier: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Records between the position and the end.
+    pub fn lag(&self) -> Option<i64> {
+        self.end.map(|end| (end - self.position).max(0))
+    }
+}
+
+/// The state of the whole instance.
+pub struct Status {
+    /// By partition.
+    pub partitions: DashMap<i32, PartitionStatus>,
+    joined: AtomicBool,
+    producer_ready: AtomicBool,
+    bytes_in_flight: AtomicUsize,
+    started: Stopwatch,
+    pulses: Vec<Pulse>,
+}
+
+/// When a loop last ran.
+struct Pulse {
+    name: String,
+    at_ms: AtomicI64,
+}
+
+/// A loop that has not run for this long is taken for dead.
+pub const PULSE_LIMIT: Duration = Duration::from_secs(30);
+
+impl Status {
+    /// For one engine loop and this many workers.
+    pub fn new(workers: usize) -> Arc<Self> {
+        let names = std::iter::once("engine".to_owned())
+            .chain((0..workers).map(|worker| format!("worker {worker}")));
+        let pulses = names.map(|name| Pulse { name, at_ms: AtomicI64::new(0) }).collect();
+        Arc::new(Self {
+            partitions: DashMap::new(),
+            joined: AtomicBool::new(false),
+            producer_ready: AtomicBool::new(false),
+            bytes_in_flight: AtomicUsize::new(0),
+            started: Stopwatch::start(),
+            pulses,
+        })
+    }
+
+    /// The group has answered with an assignment, be it empty.
+    pub fn set_joined(&self) {
+        self.joined.store(true, Ordering::Relaxed);
+    }
+
+    /// The producer can or cannot commit.
+    pub fn set_producer_ready(&self, ready: bool) {
+        self.producer_ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Loop 0 is the engine, loop 1 the first worker.
+    pub fn pulse(&self, index: usize) {
+        let now = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.pulses[index].at_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// Bytes handed to workers and not yet applied.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.bytes_in_flight.load(Ordering::Relaxed)
+    }
+
+    /// More bytes are under way to a worker.
+    pub fn bytes_sent(&self, bytes: usize) {
+        self.bytes_in_flight.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A worker has applied these bytes.
+    pub fn bytes_applied(&self, bytes: usize) {
+        self.bytes_in_flight.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Changes what is known of a partition that is held.
+    pub fn update(&self, partition: i32, change: impl FnOnce(&mut PartitionStatus)) {
+        if let Some(mut status) = self.partitions.get_mut(&partition) {
+            change(&mut status);
+        }
+    }
+
+    /// Names a loop that has stopped turning; `None` when all is well.
+    pub fn dead_loop(&self) -> Option<&str> {
+        let now = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let limit = PULSE_LIMIT.as_millis() as i64;
+        self.pulses
+            .iter()
+            .find(|pulse| now - pulse.at_ms.load(Ordering::Relaxed) > limit)
+            .map(|pulse| pulse.name.as_str())
+    }
+
+    /// What is still missing before this instance does its work; `None` when it does.
+    pub fn not_ready(&self) -> Option<String> {
+        if !self.joined.load(Ordering::Relaxed) {
+            return Some("the consumer group has not assigned partitions yet".to_owned());
+        }
+        if !self.producer_ready.load(Ordering::Relaxed) {
+            return Some("the producer cannot commit".to_owned());
+        }
+        let waiting = self.partitions.iter().find(|status| status.stage != Stage::Live)?;
+        let why = waiting.halted.as_deref().unwrap_or("");
+        Some(format!("partition {} is {} {why}", waiting.key(), waiting.stage.as_str()))
+    }
+}

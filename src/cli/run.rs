@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use stallwatch::config::{Config, Environment, Log, LogFormat};
 use stallwatch::service::clock::SystemClock;
-use stallwatch::service::{self, Guards, Shutdown};
+use stallwatch::service::{Guards, Service, Shutdown};
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
@@ -35,7 +35,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         policies = policies.hash().as_ref(),
         "starting"
     );
-    service::run(config, policies, Arc::new(SystemClock), Guards::default(), &shutdown)
+    Service::new(config, policies, Arc::new(SystemClock), Guards::default())
+        .and_then(|service| service.run(&shutdown))
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 

@@ -56,7 +56,7 @@ pub fn common(kafka: &Kafka) -> ClientConfig {
     if let Some(sasl) = &security.sasl {
         config.set("sasl.mechanism", sasl.mechanism);
         config.set("sasl.username", &sasl.username);
-        config.set("sasl.password", sasl.password.expose());
+        config.set("sasl.password", sasl.password.reveal());
     }
     if let Some(file) = &security.ca_file {
         config.set("ssl.ca.location", file.display().to_string());
@@ -65,7 +65,7 @@ pub fn common(kafka: &Kafka) -> ClientConfig {
         config.set("ssl.certificate.location", client.certificate_file.display().to_string());
         config.set("ssl.key.location", client.key_file.display().to_string());
         if let Some(password) = &client.key_password {
-            config.set("ssl.key.password", password.expose());
+            config.set("ssl.key.password", password.reveal());
         }
     }
     config.set_log_level(RDKafkaLogLevel::Info);
@@ -107,7 +107,11 @@ pub fn asker(kafka: &Kafka) -> KafkaResult<Client> {
 }
 
 /// End offsets of partitions of a topic in one batched request.
-pub fn end_offsets(asker: &Client, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<(i32, i64)>> {
+pub fn end_offsets(
+    asker: &Client,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<Vec<(i32, i64)>> {
     let mut list = TopicPartitionList::new();
     for partition in partitions {
         list.add_partition_offset(topic, *partition, Offset::End)?;

@@ -9,7 +9,7 @@
 //!                                                                           └ offsets
 //! ```
 //!
-//! [`run`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
+//! [`Service`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
 //! rebuilds a partition beside the running ones; `sink` is the transactional producer; `native`
 //! holds the calls that the bindings lack; [`clock`] is the only reader of the wall clock.
 
@@ -125,7 +125,9 @@ pub enum ServiceError {
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// The work could not be committed in time.
-    #[error("stopping took longer than shutdown.deadline ({0:?}); what is missing is done again at the next start")]
+    #[error(
+        "stopping took longer than shutdown.deadline ({0:?}); what is missing is done again at the next start"
+    )]
     Deadline(Duration),
 }
 
@@ -211,46 +213,69 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Runs the service until it is told to stop: consumes scans, publishes exceptions. Blocks.
-///
-/// # Errors
-/// When the broker stays out of reach for `kafka.patience`, a topic or a right is missing, or the
-/// work could not be committed before `shutdown.deadline`.
-pub fn run(
-    config: Config,
-    policies: Arc<PolicySet>,
-    clock: Arc<dyn Clock>,
-    guards: Guards,
-    shutdown: &Shutdown,
-) -> Result<(), ServiceError> {
-    let shared = Shared::new(config, policies, clock, guards)?;
-    for pulse in 0..=shared.config.engine.workers {
-        shared.status.pulse(pulse);
+/// The service of one instance.
+pub struct Service(Arc<Shared>);
+
+impl Service {
+    /// Everything that can be made before the broker is asked.
+    ///
+    /// # Errors
+    /// When the input's schema is of no use.
+    pub fn new(
+        config: Config,
+        policies: Arc<PolicySet>,
+        clock: Arc<dyn Clock>,
+        guards: Guards,
+    ) -> Result<Self, ServiceError> {
+        Ok(Self(Shared::new(config, policies, clock, guards)?))
     }
-    let _listener = http::Listener::start(shared.clone())?;
-    let decoders: Vec<ScanDecoder> = (0..shared.config.engine.workers)
-        .map(|_| shared.decoder())
-        .collect::<Result<_, _>>()?;
-    let asker = kafka::asker(&shared.config.kafka)?;
-    if !reach(&shared, &asker, shutdown)? {
-        return Ok(());
+
+    /// What is known of the partitions while it runs.
+    pub fn status(&self) -> Arc<Status> {
+        self.0.status.clone()
     }
-    let workers = workers(&shared, decoders)?;
-    let sink = Sink::open(&shared.config.kafka, &shared.input)
-        .map_err(|error| ServiceError::Broker(kafka::explain(&error, "beginning transactions")))?;
-    shared.status.set_producer_ready(true);
-    let asker = Asker::start(
-        asker,
-        shared.input.to_string(),
-        shared.clock.clone(),
-        shared.status.clone(),
-        shared.guards.evidence_interval,
-    )?;
-    let member = kafka::member(&shared.config.kafka)?;
-    rdkafka::consumer::Consumer::subscribe(&member, &[&shared.input])?;
-    let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
-    tracing::info!("stopped");
-    ended
+
+    /// Its numbers.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.0.metrics.clone()
+    }
+
+    /// Consumes scans and publishes exceptions until it is told to stop. Blocks.
+    ///
+    /// # Errors
+    /// When the broker stays out of reach for `kafka.patience`, a topic or a right is missing, or
+    /// the work could not be committed before `shutdown.deadline`.
+    pub fn run(&self, shutdown: &Shutdown) -> Result<(), ServiceError> {
+        let shared = &self.0;
+        for pulse in 0..=shared.config.engine.workers {
+            shared.status.pulse(pulse);
+        }
+        let decoders: Vec<ScanDecoder> = (0..shared.config.engine.workers)
+            .map(|_| shared.decoder())
+            .collect::<Result<_, _>>()?;
+        let _listener = http::Listener::start(shared.clone())?;
+        let asker = kafka::asker(&shared.config.kafka)?;
+        if !reach(shared, &asker, shutdown)? {
+            return Ok(());
+        }
+        let workers = workers(shared, decoders)?;
+        let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
+            ServiceError::Broker(kafka::explain(&error, "beginning transactions"))
+        })?;
+        shared.status.set_producer_ready(true);
+        let asker = Asker::start(
+            asker,
+            shared.input.to_string(),
+            shared.clock.clone(),
+            shared.status.clone(),
+            shared.guards.evidence_interval,
+        )?;
+        let member = kafka::member(&shared.config.kafka)?;
+        rdkafka::consumer::Consumer::subscribe(&member, &[&shared.input])?;
+        let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
+        tracing::info!("stopped");
+        ended
+    }
 }
 
 fn workers(shared: &Arc<Shared>, decoders: Vec<ScanDecoder>) -> Result<Vec<Worker>, ServiceError> {

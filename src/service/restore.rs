@@ -1,7 +1,6 @@
 //! Rebuilds a partition beside the running ones, on a consumer that is told what to read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -151,7 +150,11 @@ impl Restore<'_> {
         let start = self.start_offset(reader, durable)?;
         let settings = self.settings_from(start);
         if self.shared.config.input.backfill == config::Backfill::Publish {
-            tracing::info!(partition = self.partition, start, "first start: publishing the history");
+            tracing::info!(
+                partition = self.partition,
+                start,
+                "first start: publishing the history"
+            );
             let shard = Shard::new(self.shared.policies.clone());
             let partition = self.partition(shard, start, start, Vec::new(), settings);
             return Ok((Box::new(Partition { backfill: Backfill::Publish, ..partition }), None));
@@ -340,7 +343,7 @@ fn read_open(
 /// Reads a partition from `from` up to, not including, `to`.
 fn read(
     reader: &Client,
-    topic: &Arc<str>,
+    topic: &str,
     partition: i32,
     from: i64,
     to: i64,
@@ -367,7 +370,9 @@ fn read(
                 reached = record.offset + 1;
             }
             Event::EndOfPartition { offset, .. } => reached = reached.max(offset),
-            Event::Error { code, text, .. } if kafka::meaning(code) == kafka::Meaning::Unreachable => {
+            Event::Error { code, text, .. }
+                if kafka::meaning(code) == kafka::Meaning::Unreachable =>
+            {
                 tracing::debug!(partition, "{text}");
             }
             Event::Error { code, text, .. } => {

@@ -15,5 +15,5 @@ pub mod policy_file;
 pub mod reject;
 pub mod scan;
 pub mod scan_file;
-mod time_text;
+pub(crate) mod time_text;
 pub mod toml_reader;

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::key::PackageKey;
 use stallwatch::detector::scan::{Outcome, Record};
-use stallwatch::detector::shard::Shard;
+use stallwatch::detector::shard::{PackageView, Shard};
 use stallwatch::detector::time::Frontier;
 
 use crate::generate::{Case, Entry};
-use crate::model::{Census, Model};
+use crate::model::{Census, Known, Model};
 use crate::report::{Difference, Verdict, event_line};
 
 /// A shard that did not get on by now never will.
@@ -25,6 +25,8 @@ pub struct Given {
     /// Log clock and frontier.
     pub clocks: (Option<i64>, Option<i64>),
     pub census: Census,
+    /// What is known of a scan's package after it.
+    pub known: Option<Known>,
 }
 
 /// A case through the model.
@@ -41,10 +43,22 @@ pub fn by_model<'r>(case: &'r Case, model: &mut Model<'r>) -> Vec<Given> {
                 None
             }
         };
-        let (events, clocks, census) = (model.take_events(), model.clocks(), model.census());
-        Given { outcome, events, clocks, census }
+        Given {
+            outcome,
+            events: model.take_events(),
+            clocks: model.clocks(),
+            census: model.census(),
+            known: package_of(entry).and_then(|key| model.known(key)),
+        }
     };
     case.entries.iter().map(give).collect()
+}
+
+fn package_of(entry: &Entry) -> Option<&PackageKey> {
+    match entry {
+        Entry::Record { record: Record::Scan(scan), .. } => Some(&scan.key),
+        _ => None,
+    }
 }
 
 /// The model for the policies of a case.
@@ -139,7 +153,20 @@ impl Detector {
         );
         let stats = self.0.stats();
         let census = Census { packages: stats.packages, open: stats.open };
-        Given { outcome, events: self.take_events(), clocks, census }
+        let known = package_of(entry).and_then(|key| self.known(key));
+        Given { outcome, events: self.take_events(), clocks, census, known }
+    }
+
+    fn known(&self, key: &PackageKey) -> Option<Known> {
+        let PackageView { package, attributes, policy_id, open } = self.0.package(key)?;
+        Some(Known {
+            phase: package.phase.as_str(),
+            milestone: package.milestone,
+            anchor: (package.anchor.secs(), package.set_at.secs()),
+            attributes,
+            policy: policy_id,
+            open: open.map(|open| (open.sequence, open.deadline.secs())),
+        })
     }
 }
 
@@ -166,16 +193,30 @@ pub fn same(
 fn given_lines(base: i64, given: &Given) -> String {
     let relative = |time: Option<i64>| time.map(|time| time - base);
     let mut text = format!(
-        "outcome {:?}, log clock {:?}, frontier {:?}\n{:?}\n",
+        "outcome {:?}, log clock {:?}, frontier {:?}\n{:?}\n{}\n",
         given.outcome.map(Outcome::as_str),
         relative(given.clocks.0),
         relative(given.clocks.1),
-        given.census
+        given.census,
+        given.known.as_ref().map_or("package unknown".to_owned(), |known| known_line(base, known)),
     );
     for event in &given.events {
         let _ = writeln!(text, "{}", event_line(base, event));
     }
     text
+}
+
+fn known_line(base: i64, known: &Known) -> String {
+    format!(
+        "package {} {} anchor={:+} set_at={:+} policy={} open={:?} {:?}",
+        known.phase,
+        known.milestone.as_str(),
+        known.anchor.0 - base,
+        known.anchor.1 - base,
+        known.policy,
+        known.open.map(|(sequence, deadline)| (sequence, deadline - base)),
+        known.attributes
+    )
 }
 
 /// Both sides gave the same events in the same order over the whole case.

@@ -218,7 +218,7 @@ fn report(case: &Case, difference: &Difference) -> String {
     let mut text =
         format!("seed {} (run it alone: STALLWATCH_SEEDS={0}..{1})\n", case.seed, case.seed + 1);
     let _ = writeln!(text, "\nseconds are counted from {}\n{}", case.base, policies(&case.rules));
-    let _ = writeln!(text, "the log up to the first difference, after {} records:", at + 1);
+    let _ = writeln!(text, "the log up to the first difference:");
     for (number, entry) in case.entries.iter().enumerate().take(at + 1) {
         let _ = writeln!(text, "  {number:>3} {}", line(case.base, entry));
     }

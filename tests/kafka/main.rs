@@ -1,0 +1,19 @@
+//! stallwatch against a real Apache Kafka, read by clients that know nothing of it.
+//!
+//! `./test` fetches what these tests need; without it they fail and say so.
+#![allow(clippy::disallowed_methods, reason = "tests wait for real time to pass")]
+
+mod broker;
+mod client;
+mod python;
+mod scans;
+mod service;
+mod wait;
+
+mod equality;
+mod evidence;
+mod features;
+mod outage;
+mod refused;
+mod restart;
+mod rights;

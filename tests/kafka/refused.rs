@@ -1,0 +1,171 @@
+//! What cannot be understood goes to the dead letters as it came, and the service goes on.
+
+use rdkafka::message::{Message, OwnedMessage};
+
+use crate::broker::shared;
+use crate::client::{NewRecord, header, headers, produce, read};
+use crate::evidence::SHORT_POLICIES;
+use crate::scans::{AvroScans, Scan};
+use crate::service::Setup;
+use crate::wait::now_ms;
+
+const OURS: &str = "__stallwatch.errors.";
+
+/// A payload, and the reason that its dead letter must give.
+type Broken = (Vec<u8>, &'static str);
+
+fn refused_as_they_came(name: &str, format: &'static str, broken: &[Broken], good: NewRecord) {
+    let setup = Setup::new(shared(), name, 1, format).policies(SHORT_POLICIES);
+    let mut records: Vec<_> = broken.iter().enumerate().map(|(at, one)| odd(at, &one.0)).collect();
+    records.push(good);
+    produce(&setup.bootstrap, &setup.scans(), records.clone());
+
+    let mut service = setup.start();
+    service.wait_scans(1);
+    let rejected = service.wait("rejections in the metrics", |service| {
+        Some(service.metrics()?.sum("stallwatch_records_rejected_total"))
+    });
+    service.stop();
+    assert!((rejected - broken.len() as f64).abs() < 0.5, "{rejected} are counted as rejected");
+
+    let dead = read(&setup.bootstrap, &setup.dead_letters());
+    assert_eq!(dead.len(), broken.len(), "one dead letter for each");
+    for (offset, ((sent, (_, reason)), letter)) in records.iter().zip(broken).zip(&dead).enumerate()
+    {
+        assert_eq!(letter.payload(), sent.value.as_deref(), "the bytes of record {offset}");
+        assert_eq!(letter.key(), sent.key.as_deref(), "the key of record {offset}");
+        assert_headers(letter, sent, &setup.scans(), offset, reason);
+    }
+}
+
+/// A record with a key that is no text, or none, and headers: a name twice, bytes that are no text.
+fn odd(at: usize, payload: &[u8]) -> NewRecord {
+    NewRecord {
+        key: (at % 2 == 0).then(|| vec![0xff, 0, u8::try_from(at).expect("few records")]),
+        value: Some(payload.to_vec()),
+        time_ms: Some(now_ms()),
+        headers: vec![
+            ("trace".to_owned(), b"1".to_vec()),
+            ("trace".to_owned(), b"2".to_vec()),
+            ("bytes".to_owned(), vec![0, 0xff, 0xfe]),
+        ],
+        ..NewRecord::default()
+    }
+}
+
+fn assert_headers(
+    letter: &OwnedMessage,
+    sent: &NewRecord,
+    topic: &str,
+    offset: usize,
+    reason: &str,
+) {
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        headers(letter).into_iter().partition(|(name, _)| name.starts_with(OURS));
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let before: Vec<_> =
+        sent.headers.iter().map(|(name, value)| (name.clone(), lossy(value))).collect();
+    assert_eq!(theirs, before, "the headers of record {offset}");
+    let our = |name: &str| header(letter, &format!("{OURS}{name}"));
+    assert_eq!(our("reason").as_deref(), Some(reason), "record {offset}: {ours:?}");
+    assert_eq!(our("topic").as_deref(), Some(topic));
+    assert_eq!(our("partition").as_deref(), Some("0"));
+    assert_eq!(our("offset"), Some(offset.to_string()));
+    for name in ["message", "stage"] {
+        assert!(our(name).is_some_and(|text| !text.is_empty()), "{name} of record {offset}");
+    }
+}
+
+#[test]
+fn json_that_is_refused_is_dead_lettered_as_it_came() {
+    let scan = |fields: &str| format!("{{\"milestone\":\"arrived\",{fields}}}").into_bytes();
+    let number = "\"tracking_number\":\"1Z1\"";
+    let long = "9".repeat(65);
+    let broken: &[Broken] = &[
+        (b"no json".to_vec(), "not_json"),
+        (b"[1,2]".to_vec(), "not_json"),
+        (b"".to_vec(), "not_json"),
+        (scan("\"carrier\":\"ups\""), "missing_tracking_number"),
+        (
+            scan(&format!("\"carrier\":\"ups\",\"tracking_number\":\"{long}\"")),
+            "bad_tracking_number",
+        ),
+        (scan("\"carrier\":\"ups\",\"tracking_number\":17"), "wrong_type"),
+        (scan(number), "missing_carrier"),
+        (scan(&format!("\"carrier\":\"ü\",{number}")), "bad_carrier"),
+        (
+            scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":1772438400")),
+            "time_out_of_range",
+        ),
+        (scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":-1")), "time_out_of_range"),
+        (
+            scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":\"9999-01-01T00:00:00Z\"")),
+            "time_out_of_range",
+        ),
+        (
+            scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":\"2026-03-02 08:00\"")),
+            "unreadable_time",
+        ),
+        (
+            scan(&format!("\"carrier\":\"ups\",{number},\"facility\":\"{}\"", "x".repeat(257))),
+            "text_too_long",
+        ),
+    ];
+    refused_as_they_came(
+        "dead-json",
+        "json",
+        broken,
+        Scan::new("GOOD1", "teleported", now_ms()).json(),
+    );
+}
+
+#[test]
+fn avro_that_is_refused_is_dead_lettered_as_it_came() {
+    let mut avro = AvroScans::new();
+    let good = avro.record(&Scan::new("GOOD1", "label_created", now_ms()));
+    let payload = good.value.clone().expect("a payload");
+    let mut other_schema = payload.clone();
+    other_schema[5] ^= 0x55;
+    let no_number = avro.record(&Scan::new("", "arrived", now_ms())).value.expect("a payload");
+    let broken: &[Broken] = &[
+        (b"no avro".to_vec(), "not_avro"),
+        (b"{\"carrier\":\"ups\"}".to_vec(), "not_avro"),
+        (payload[..payload.len() - 3].to_vec(), "not_avro"),
+        (other_schema, "unknown_schema"),
+        (no_number, "missing_tracking_number"),
+    ];
+    refused_as_they_came("dead-avro", "avro", broken, good);
+}
+
+#[test]
+fn a_record_of_ten_megabytes_is_cut_for_the_dead_letters_and_stops_nothing() {
+    let setup = Setup::new(shared(), "large", 1, "json").policies(SHORT_POLICIES);
+    let large = NewRecord { value: Some(vec![b'x'; 10_000_000]), ..odd(0, b"") };
+    let good = Scan::new("GOOD1", "label_created", now_ms()).json();
+    produce(&setup.bootstrap, &setup.scans(), [large.clone(), good]);
+    let mut service = setup.start();
+    service.wait_scans(1);
+    service.stop();
+    let dead = read(&setup.bootstrap, &setup.dead_letters());
+    assert_eq!(dead.len(), 1, "one dead letter");
+    let (kept, whole) = (dead[0].payload().expect("a value"), large.value.expect("a value"));
+    assert!(kept.len() > 100_000, "{} bytes are kept", kept.len());
+    assert!(whole.starts_with(kept), "what is kept is the beginning");
+    let cut = headers(&dead[0])
+        .into_iter()
+        .any(|(name, value)| name.starts_with(OURS) && value.contains("10000000"));
+    assert!(cut, "a header tells the size that it had: {:?}", headers(&dead[0]));
+}
+
+#[test]
+fn a_service_told_to_halt_at_the_first_broken_record_names_it() {
+    let setup = Setup::new(shared(), "halt", 1, "json")
+        .policies(SHORT_POLICIES)
+        .with("input", "on_reject = \"halt\"");
+    produce(&setup.bootstrap, &setup.scans(), [odd(0, b"no json")]);
+    let (code, log) = setup.run_to_failure();
+    assert_eq!(code, 1, "{log}");
+    for part in [setup.scans().as_str(), "not_json", "offset"] {
+        assert!(log.contains(part), "the log says nothing of {part}:\n{log}");
+    }
+}

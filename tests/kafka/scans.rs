@@ -1,9 +1,8 @@
 //! Scans for the tests: single ones, and a seeded log of whole journeys with all that goes wrong in
 //! a feed: late, doubled, shuffled, unknown, predicted and broken scans, numbers used again.
 
-use apache_avro::Schema;
 use apache_avro::types::Value as Avro;
-use apache_avro::writer::GenericSingleObjectWriter;
+use apache_avro::{GenericSingleObjectWriter, Schema};
 use serde_json::{Value, json};
 
 use crate::broker::project;
@@ -271,23 +270,23 @@ impl Dice {
     fn milestone(&mut self, place: usize) -> (&'static str, Option<&'static str>) {
         let physical = |milestone| (milestone, None);
         match (place, self.of(100)) {
-            (0, 0..85) => ("label_created", Some("system")),
-            (1, 0..50) => physical("tendered"),
-            (1, 50..85) => physical("picked_up"),
-            (9, 0..80) => physical("delivered"),
-            (9, 80..85) => physical("returned"),
-            (8, 0..60) => physical("out_for_delivery"),
-            (_, 0..3) => physical("on_hold"),
-            (_, 3..5) => physical("exception"),
-            (_, 5..6) => physical("cancelled"),
-            (_, 6..7) => ("lost", Some("system")),
-            (_, 7..10) => ("departed", Some("predicted")),
-            (_, 10..12) => ("arrived", Some("system")),
-            (_, 12..14) => physical("info"),
-            (_, 14..15) => physical("weighed_again"),
-            (5.., 15..16) => physical("label_created"),
-            (4.., 16..18) => physical("delivered"),
-            (6.., 18..20) => physical("returning"),
+            (0, 0..=84) => ("label_created", Some("system")),
+            (1, 0..=49) => physical("tendered"),
+            (1, 50..=84) => physical("picked_up"),
+            (9, 0..=79) => physical("delivered"),
+            (9, 80..=84) => physical("returned"),
+            (8, 0..=59) => physical("out_for_delivery"),
+            (_, 0..=2) => physical("on_hold"),
+            (_, 3..=4) => physical("exception"),
+            (_, 5) => physical("cancelled"),
+            (_, 6) => ("lost", Some("system")),
+            (_, 7..=9) => ("departed", Some("predicted")),
+            (_, 10..=11) => ("arrived", Some("system")),
+            (_, 12..=13) => physical("info"),
+            (_, 14) => physical("weighed_again"),
+            (5.., 15) => physical("label_created"),
+            (4.., 16..=17) => physical("delivered"),
+            (6.., 18..=19) => physical("returning"),
             _ => physical(self.pick(MOVES)),
         }
     }

@@ -134,7 +134,9 @@ impl<'m> Engine<'m> {
             }
             Event::Assigned(partitions) => return Some(Rebalance::Assigned(partitions)),
             Event::Revoked(partitions) => return Some(Rebalance::Revoked(partitions)),
-            Event::Error { partition, code, text, fatal } => self.error(partition, code, &text, fatal),
+            Event::Error { partition, code, text, fatal } => {
+                self.error(partition, code, &text, fatal)
+            }
         }
         None
     }

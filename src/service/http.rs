@@ -49,11 +49,7 @@ impl Drop for Listener {
     }
 }
 
-async fn serve(
-    socket: std::net::TcpListener,
-    shared: Arc<Shared>,
-    stopped: oneshot::Receiver<()>,
-) {
+async fn serve(socket: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     let router = Router::new()
         .route("/", get(page))
         .route("/livez", get(livez))
@@ -110,7 +106,8 @@ fn render_page(shared: &Shared) -> String {
             *open.entry(key.clone()).or_insert(0) += count;
         }
         let lag = status.lag().map_or("?".to_owned(), |lag| lag.to_string());
-        let frontier = status.frontier.map_or("–".to_owned(), crate::wire::time_text::format_seconds);
+        let frontier =
+            status.frontier.map_or("–".to_owned(), crate::wire::time_text::format_seconds);
         let _ = writeln!(
             rows,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{lag}</td><td>{frontier}</td><td>{}</td></tr>",

@@ -107,7 +107,11 @@ pub fn asker(kafka: &Kafka) -> KafkaResult<Client> {
 }
 
 /// End offsets of partitions of a topic in one batched request.
-pub fn end_offsets(asker: &Client, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<(i32, i64)>> {
+pub fn end_offsets(
+    asker: &Client,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<Vec<(i32, i64)>> {
     let mut list = TopicPartitionList::new();
     for partition in partitions {
         list.add_partition_offset(topic, *partition, Offset::End)?;

@@ -125,7 +125,9 @@ pub enum ServiceError {
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// The work could not be committed in time.
-    #[error("stopping took longer than shutdown.deadline ({0:?}); what is missing is done again at the next start")]
+    #[error(
+        "stopping took longer than shutdown.deadline ({0:?}); what is missing is done again at the next start"
+    )]
     Deadline(Duration),
 }
 
@@ -228,9 +230,8 @@ pub fn run(
         shared.status.pulse(pulse);
     }
     let _listener = http::Listener::start(shared.clone())?;
-    let decoders: Vec<ScanDecoder> = (0..shared.config.engine.workers)
-        .map(|_| shared.decoder())
-        .collect::<Result<_, _>>()?;
+    let decoders: Vec<ScanDecoder> =
+        (0..shared.config.engine.workers).map(|_| shared.decoder()).collect::<Result<_, _>>()?;
     let asker = kafka::asker(&shared.config.kafka)?;
     if !reach(&shared, &asker, shutdown)? {
         return Ok(());

@@ -84,8 +84,7 @@ fn header<'e>(
     let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
     // SAFETY: the headers belong to a message that outlives 'e, and so do name and value.
     unsafe {
-        let err =
-            rdsys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
+        let err = rdsys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
         if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return None;
         }

@@ -151,7 +151,11 @@ impl Restore<'_> {
         let start = self.start_offset(reader, durable)?;
         let settings = self.settings_from(start);
         if self.shared.config.input.backfill == config::Backfill::Publish {
-            tracing::info!(partition = self.partition, start, "first start: publishing the history");
+            tracing::info!(
+                partition = self.partition,
+                start,
+                "first start: publishing the history"
+            );
             let shard = Shard::new(self.shared.policies.clone());
             let partition = self.partition(shard, start, start, Vec::new(), settings);
             return Ok((Box::new(Partition { backfill: Backfill::Publish, ..partition }), None));
@@ -367,7 +371,9 @@ fn read(
                 reached = record.offset + 1;
             }
             Event::EndOfPartition { offset, .. } => reached = reached.max(offset),
-            Event::Error { code, text, .. } if kafka::meaning(code) == kafka::Meaning::Unreachable => {
+            Event::Error { code, text, .. }
+                if kafka::meaning(code) == kafka::Meaning::Unreachable =>
+            {
                 tracing::debug!(partition, "{text}");
             }
             Event::Error { code, text, .. } => {

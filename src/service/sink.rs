@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{ConsumerGroupMetadata};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -283,10 +283,7 @@ impl Trouble {
         tracing::warn!("{message}");
         let indefinite = match &self.error {
             KafkaError::Transaction(error) => error.is_fatal() || !error.txn_requires_abort(),
-            _ => matches!(
-                code,
-                Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::ProducerFenced)
-            ),
+            _ => matches!(code, Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::ProducerFenced)),
         };
         Ok(if indefinite { Sent::Indefinite } else { Sent::Abortable })
     }

@@ -129,9 +129,10 @@ impl Worker {
     /// Starts the thread. `index` counts from 0.
     pub fn start(index: usize, decoder: ScanDecoder, tools: Tools) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(QUEUE);
-        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            Loop { decoder, tools, held: Vec::new() }.run(index + 1, &queue);
-        })?;
+        let thread =
+            std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                Loop { decoder, tools, held: Vec::new() }.run(index + 1, &queue);
+            })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
 

@@ -199,7 +199,7 @@ impl World {
             return None;
         }
         let dice = self.of(stop.package, 1_000 + u64::from(number));
-        if dice % 100 == 0 {
+        if dice.is_multiple_of(100) {
             // The same scan once more, a little later.
             return Some(Stop { number, log_time: stop.log_time + 30_000, ..stop });
         }
@@ -234,7 +234,7 @@ impl World {
         scan.log_time = stop.log_time;
         let services = carrier.services;
         scan.service = services[(self.of(package, 4) % services.len() as u64) as usize];
-        scan.direction = if self.of(package, 5) % 20 == 0 { "return" } else { "outbound" };
+        scan.direction = if self.of(package, 5).is_multiple_of(20) { "return" } else { "outbound" };
         scan.destination_country =
             pick(&["US", "US", "US", "US", "CA", "GB", "DE", "MX"], self.of(package, 6));
         scan.value_tier = pick(&["standard", "standard", "standard", "high"], self.of(package, 7));

@@ -89,7 +89,7 @@ fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Fail
         policies: &policies,
         bootstrap_servers: &bootstrap_servers,
         clock: stage.clock(),
-        watched: &stage,
+        watched: stage.performer(),
         interrupted,
     };
     let summary = show.play(arguments.speed).map_err(failed)?;

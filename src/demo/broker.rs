@@ -1,6 +1,6 @@
 //! The broker that librdkafka embeds, and how the demo speaks with it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{
-    BaseProducer, BaseRecord, DefaultProducerContext, Producer, ProducerContext,
+    BaseRecord, DefaultProducerContext, ProducerContext, ThreadedProducer,
 };
 
 use super::show::DemoError;
@@ -50,9 +50,27 @@ impl EmbeddedBroker {
     }
 }
 
-/// Keeps the first failure of a delivery.
+/// How far deliveries have come.
 #[derive(Clone, Default)]
-struct Receipts(Arc<Mutex<Option<KafkaError>>>);
+struct Receipts(Arc<(Mutex<Delivered>, Condvar)>);
+
+#[derive(Default)]
+struct Delivered {
+    count: u64,
+    failure: Option<KafkaError>,
+}
+
+impl Receipts {
+    fn lock(&self) -> MutexGuard<'_, Delivered> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until this many have arrived or failed. False if that takes too long.
+    fn wait_for(&self, count: u64) -> bool {
+        let waiting = self.0.1.wait_timeout_while(self.lock(), PATIENCE, |got| got.count < count);
+        !waiting.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
 
 impl ClientContext for Receipts {}
 
@@ -60,16 +78,18 @@ impl ProducerContext for Receipts {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut delivered = self.lock();
+        delivered.count += 1;
         if let Err((error, _)) = result {
-            let mut failure = self.0.lock().expect("no holder panics");
-            failure.get_or_insert_with(|| error.clone());
+            delivered.failure.get_or_insert_with(|| error.clone());
         }
+        self.0.1.notify_one();
     }
 }
 
 /// Writes scans to their partitions, in order, and knows which have arrived.
 pub struct ScanWriter {
-    producer: BaseProducer<Receipts>,
+    producer: ThreadedProducer<Receipts>,
     receipts: Receipts,
     sent: u64,
 }
@@ -83,7 +103,8 @@ impl ScanWriter {
             .set("client.id", "stallwatch-demo-network")
             .set("acks", "all")
             .set("max.in.flight.requests.per.connection", "1")
-            .set("linger.ms", "1")
+            // One batch a partition and step: the embedded broker searches them one by one.
+            .set("linger.ms", "5")
             .create_with_context(receipts.clone())?;
         Ok(Self { producer, receipts, sent: 0 })
     }
@@ -102,7 +123,7 @@ impl ScanWriter {
             match self.producer.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.poll(Duration::from_millis(10));
+                    self.receipts.wait_for(self.sent);
                     record = back;
                 }
                 Err((error, _)) => return Err(error.into()),
@@ -114,16 +135,13 @@ impl ScanWriter {
 
     /// Waits until the broker has everything that was sent.
     pub fn settle(&mut self) -> Result<(), DemoError> {
-        self.producer.flush(PATIENCE)?;
-        match self.receipts.0.lock().expect("no holder panics").take() {
+        if !self.receipts.wait_for(self.sent) {
+            return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut).into());
+        }
+        match self.receipts.lock().failure.take() {
             Some(error) => Err(error.into()),
             None => Ok(()),
         }
-    }
-
-    /// Gives the client a moment to write and to hear of what was written.
-    pub fn poll(&mut self) {
-        self.producer.poll(Duration::from_millis(2));
     }
 
     /// Scans sent so far.

@@ -8,7 +8,7 @@ use crate::service::clock::{Clock, Stopwatch};
 
 /// The most that the demo's clock moves at once, in milliseconds. A scan may be this far ahead of
 /// the clock when it is read.
-pub const LONGEST_STEP_MS: i64 = 20 * 60 * 1000;
+pub const LONGEST_STEP_MS: i64 = 40 * 60 * 1000;
 
 /// How long after the last simulated second the clock comes to rest, in milliseconds: the service's
 /// `clock_margin`, so that its frontier comes to rest at the end of the simulation.

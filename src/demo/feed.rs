@@ -52,10 +52,10 @@ impl Feed<'_> {
     fn logged(&mut self, event: &Event, at_ms: i64) -> i64 {
         let (least, most) = self.carrier.feed.delay;
         let mut logged = at_ms + self.dice.soon(least, most) * 1000;
-        if self.dice.chance(25) {
+        if self.dice.chance(18) {
             logged += self.dice.between(HOUR, 30 * HOUR) * 1000;
         }
-        if event.deed == Deed::Ended && self.dice.chance(12) {
+        if event.deed == Deed::Ended && self.dice.chance(6) {
             logged += self.dice.between(12 * HOUR, 72 * HOUR) * 1000;
         }
         if let Some(every) = self.carrier.feed.batch_every {

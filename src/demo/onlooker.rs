@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
-use apache_avro::{GenericSingleObjectReader, Schema};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -17,11 +18,14 @@ use crate::wire::exception::{AvroExceptions, EXCEPTION_SCHEMA};
 /// How long the embedded broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// `C3 01` and the schema's fingerprint stand in front of a datum.
+const SINGLE_OBJECT_HEADER: usize = 10;
+
 /// Reads every partition of the topic from its beginning.
 pub struct Onlooker {
     consumer: BaseConsumer,
     exceptions: AvroExceptions,
-    records: GenericSingleObjectReader,
+    schema: Schema,
     /// The next offset of every partition.
     next: Vec<i64>,
 }
@@ -43,10 +47,8 @@ impl Onlooker {
             places.add_partition_offset(EXCEPTIONS, partition, Offset::Beginning)?;
         }
         consumer.assign(&places)?;
-        let schema = Schema::parse_str(EXCEPTION_SCHEMA)?;
-        let (exceptions, records) =
-            (AvroExceptions::new(), GenericSingleObjectReader::builder().schema(schema).build()?);
-        Ok(Self { consumer, exceptions, records, next: vec![0; partitions as usize] })
+        let (exceptions, schema) = (AvroExceptions::new(), Schema::parse_str(EXCEPTION_SCHEMA)?);
+        Ok(Self { consumer, exceptions, schema, next: vec![0; partitions as usize] })
     }
 
     /// The next event with its time of detection in milliseconds since 1970, or `None` if nothing
@@ -62,8 +64,11 @@ impl Onlooker {
         Ok(Some((event, self.detected_ms(payload)?)))
     }
 
+    /// What the service adds to an event, and the detector does not know.
     fn detected_ms(&self, payload: &[u8]) -> Result<Option<i64>, DemoError> {
-        let Value::Record(fields) = self.records.read_value(&mut &payload[..])? else {
+        let mut datum = payload.get(SINGLE_OBJECT_HEADER..).unwrap_or_default();
+        let reader = GenericDatumReader::builder(&self.schema).build()?;
+        let Value::Record(fields) = reader.read_value(&mut datum)? else {
             return Ok(None);
         };
         let field = fields.into_iter().find(|(name, _)| name == "detected_time");

@@ -1,6 +1,7 @@
 //! The network's feed into the broker, and with it the demo's clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::broker::ScanWriter;
 use super::clock::{LONGEST_STEP_MS, MARGIN_MS, Pace, SimulatedClock};
@@ -15,7 +16,10 @@ use super::time::{END, START};
 const MOST_UNREAD: u64 = 16_000;
 
 /// Real time between two steps of the clock, where the pace allows for it.
-const SHORTEST_STEP: std::time::Duration = std::time::Duration::from_millis(10);
+const SHORTEST_STEP: Duration = Duration::from_millis(40);
+
+/// Between two looks at how far the service has read.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// Writes every scan at its time and moves the clock behind it, up to the end of the simulation.
 ///
@@ -56,12 +60,12 @@ pub fn produce(
 }
 
 /// Until the broker would not forget what has not been read. False if there is no more need.
-fn wait_for_room(writer: &mut ScanWriter, watched: &dyn Watched, stop: &AtomicBool) -> bool {
+fn wait_for_room(writer: &ScanWriter, watched: &dyn Watched, stop: &AtomicBool) -> bool {
     while writer.sent().saturating_sub(watched.applied()) >= MOST_UNREAD {
         if stop.load(Ordering::Relaxed) {
             return false;
         }
-        writer.poll();
+        std::thread::sleep(RETRY);
     }
     true
 }

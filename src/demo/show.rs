@@ -168,7 +168,13 @@ struct Lookout<'a> {
 
 impl<'a> Lookout<'a> {
     fn new(show: &'a Show<'a>, findings: &'a Mutex<Findings>) -> Self {
-        Self { show, findings, screen: Screen::stderr(), last: (0, 0, 0), moved: Stopwatch::start() }
+        Self {
+            show,
+            findings,
+            screen: Screen::stderr(),
+            last: (0, 0, 0),
+            moved: Stopwatch::start(),
+        }
     }
 
     fn wait_until(&mut self, done: impl Fn() -> bool) -> Result<(), DemoError> {

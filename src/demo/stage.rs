@@ -24,11 +24,17 @@ pub struct Stage {
     broker: EmbeddedBroker,
     page: SocketAddr,
     clock: Arc<SimulatedClock>,
-    status: Arc<Status>,
-    partitions: i32,
+    performer: Performer,
     shutdown: Shutdown,
-    ended: Arc<OnceLock<String>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The running service.
+pub struct Performer {
+    status: Arc<Status>,
+    partitions: usize,
+    /// What it ended with.
+    ended: Arc<OnceLock<Result<(), String>>>,
 }
 
 impl Stage {
@@ -41,19 +47,16 @@ impl Stage {
         let guards = Guards { embedded: true, evidence_interval: EVIDENCE_INTERVAL };
         let service = Service::new(config, policies, clock.clone(), guards)
             .map_err(|error| DemoError::Service(error.to_string()))?;
-        let status = service.status();
-        let shutdown = Shutdown::default();
         let ended = Arc::new(OnceLock::new());
-        let (stop, end) = (shutdown.clone(), ended.clone());
+        let partitions = partitions.unsigned_abs() as usize;
+        let performer = Performer { status: service.status(), partitions, ended: ended.clone() };
+        let shutdown = Shutdown::default();
+        let stop = shutdown.clone();
         let thread = std::thread::Builder::new().name("service".to_owned()).spawn(move || {
-            let why = match service.run(&stop) {
-                Ok(()) => "stopped".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            end.get_or_init(|| why);
+            let end = service.run(&stop).map_err(|error| error.to_string());
+            ended.get_or_init(|| end);
         })?;
-        let thread = Some(thread);
-        Ok(Self { broker, page, clock, status, partitions, shutdown, ended, thread })
+        Ok(Self { broker, page, clock, performer, shutdown, thread: Some(thread) })
     }
 
     /// `host:port` of the broker.
@@ -71,12 +74,17 @@ impl Stage {
         &self.clock
     }
 
+    /// The service.
+    pub fn performer(&self) -> &Performer {
+        &self.performer
+    }
+
     /// Stops the service, which commits what it has done, and then the broker.
     pub fn close(mut self) -> Result<(), DemoError> {
         self.stop();
-        match self.ended.get().map(String::as_str) {
-            None | Some("stopped") => Ok(()),
-            Some(why) => Err(DemoError::Service(why.to_owned())),
+        match self.performer.ended.get() {
+            Some(Err(why)) => Err(DemoError::Service(why.clone())),
+            Some(Ok(())) | None => Ok(()),
         }
     }
 
@@ -94,10 +102,9 @@ impl Drop for Stage {
     }
 }
 
-impl Watched for Stage {
+impl Watched for Performer {
     fn is_ready(&self) -> bool {
-        self.status.not_ready().is_none()
-            && self.status.partitions.len() == self.partitions as usize
+        self.status.not_ready().is_none() && self.status.partitions.len() == self.partitions
     }
 
     fn applied(&self) -> u64 {
@@ -109,16 +116,21 @@ impl Watched for Stage {
     }
 
     fn in_flight(&self) -> u64 {
-        let in_flight = |packages: &[usize; Phase::ALL.len()]| {
-            let counted = Phase::ALL.iter().zip(packages);
-            counted.filter(|(phase, _)| **phase != Phase::Settled).map(|(_, count)| *count as u64).sum::<u64>()
+        let count = |packages: &[usize]| {
+            let by_phase = Phase::ALL.iter().zip(packages);
+            let watched = by_phase.filter(|(phase, _)| **phase != Phase::Settled);
+            watched.map(|(_, count)| *count as u64).sum::<u64>()
         };
-        self.status.partitions.iter().map(|partition| in_flight(&partition.stats.packages)).sum()
+        self.status.partitions.iter().map(|partition| count(&partition.stats.packages)).sum()
     }
 
     fn failure(&self) -> Option<String> {
         let halted = self.status.partitions.iter().find_map(|partition| partition.halted.clone());
-        self.ended.get().cloned().or(halted)
+        let ended = self.ended.get().map(|end| match end {
+            Ok(()) => "stopped before the demo was over".to_owned(),
+            Err(why) => why.clone(),
+        });
+        ended.or(halted)
     }
 }
 
@@ -171,7 +183,7 @@ mod tests {
     fn the_service_of_the_demo_is_configured_in_order() {
         let page = SocketAddr::from((Ipv4Addr::LOCALHOST, 9465));
         let config = config("127.0.0.1:9092", page);
-        assert_eq!(config.input.clock_margin, Some(Duration::from_secs(1200)));
+        assert_eq!(config.input.clock_margin, Some(Duration::from_secs(2400)));
         assert_eq!(config.admin.probe_listen, page);
     }
 }

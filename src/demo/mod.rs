@@ -10,8 +10,11 @@
 //! ```
 //!
 //! Pure up to here: no clock, no thread, and no chance but a seeded generator, so that a seed is a
-//! story that can be told again. What needs Kafka (the embedded broker, the demo's clock, the live
-//! table) stands behind the feature `kafka`.
+//! story that can be told again. Begin with [`journey`], then [`feed`], then [`ledger`].
+//!
+//! What needs Kafka stands behind the feature `kafka`: `broker` and `stage` (the embedded broker and
+//! the real service), `production` and `clock` (scans into the broker, simulated time behind them),
+//! `onlooker` (an ordinary consumer of exceptions), `screen` and `show`.
 
 #[cfg(feature = "kafka")]
 pub mod broker;

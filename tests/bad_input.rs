@@ -112,7 +112,8 @@ fn a_datum_cut_off_anywhere_is_rejected() {
     let texts = r#"{"type":"record","name":"T","fields":[
         {"name":"carrier","type":"string"},{"name":"tracking_number","type":"string"},
         {"name":"service","type":["null","string"]}]}"#;
-    let cut = &datum(&schema(texts), &json!({"carrier":"ups","tracking_number":"1","service":"x"}))[..6];
+    let cut =
+        &datum(&schema(texts), &json!({"carrier":"ups","tracking_number":"1","service":"x"}))[..6];
     assert!(library_value(&schema(texts), cut).is_some());
     let scans = AvroScans::new(texts, Framing::Bare).unwrap();
     assert_eq!(scans.decode(cut, live(MORNING)).unwrap_err().reason, Reason::NotAvro);
@@ -242,7 +243,11 @@ fn years_outside_2000_to_2099_are_rejected() {
         json!(i64::MIN),
         json!(u64::MAX),
     ] {
-        rejected(&with("event_time", time), Reason::TimeOutOfRange, &["event_time", "2000 to 2099"]);
+        rejected(
+            &with("event_time", time),
+            Reason::TimeOutOfRange,
+            &["event_time", "2000 to 2099"],
+        );
     }
     for time in ["2000-01-01T00:00:00Z", "2099-12-31T23:59:59Z"] {
         let payload = with("event_time", json!(time)).to_string();
@@ -254,8 +259,7 @@ fn years_outside_2000_to_2099_are_rejected() {
 fn a_log_time_out_of_range_moves_no_clock() {
     let payload = good().to_string();
     for log_time in [MORNING / 1000, -1, i64::MAX, i64::MIN, 0] {
-        let rejected =
-            JsonScans::new().decode(payload.as_bytes(), live(log_time)).unwrap_err();
+        let rejected = JsonScans::new().decode(payload.as_bytes(), live(log_time)).unwrap_err();
         assert_eq!(rejected.reason, Reason::TimeOutOfRange);
         assert_eq!(rejected.log_time, None);
         assert!(rejected.message.contains("log_time"), "{rejected}");
@@ -407,7 +411,9 @@ fn a_broken_line_is_reported_and_reading_goes_on() {
     let [a, b] = [&log()[0], &log()[1]];
     let mut bytes = format!("{a}\nhello\n").into_bytes();
     bytes.extend_from_slice(b"{\"carrier\":\"\xff\"}\n");
-    bytes.extend_from_slice(format!("{{\"tracking_number\":\"{}\"}}\n", "x".repeat(10_000_000)).as_bytes());
+    bytes.extend_from_slice(
+        format!("{{\"tracking_number\":\"{}\"}}\n", "x".repeat(10_000_000)).as_bytes(),
+    );
     bytes.extend_from_slice(format!("{b}\n{{\"carrier\":").as_bytes());
     let lines = listing(&bytes);
     assert_eq!(lines[0], "line 1: N0");
@@ -472,9 +478,8 @@ fn a_broken_envelope_in_a_file_moves_no_clock() {
 
 #[test]
 fn every_codec_reads_the_same() {
-    let expected: Vec<String> = (0..6)
-        .map(|n| format!("block {}, record {}: N{n}", n / 2 + 1, n % 2 + 1))
-        .collect();
+    let expected: Vec<String> =
+        (0..6).map(|n| format!("block {}, record {}: N{n}", n / 2 + 1, n % 2 + 1)).collect();
     for codec in [
         Codec::Null,
         Codec::Deflate(apache_avro::DeflateSettings::default()),
@@ -502,7 +507,10 @@ fn a_broken_datum_costs_the_rest_of_its_block_and_no_more() {
     assert_eq!(lines[0], "block 1, record 1: N0");
     assert!(lines[1].starts_with("block 1, record 2: not_avro"), "{}", lines[1]);
     assert!(lines[1].ends_with("the block's last 1 records are lost"), "{}", lines[1]);
-    assert_eq!(lines[2..], ["block 2, record 1: N3", "block 2, record 2: N4", "block 2, record 3: N5"]);
+    assert_eq!(
+        lines[2..],
+        ["block 2, record 1: N3", "block 2, record 2: N4", "block 2, record 3: N5"]
+    );
 }
 
 #[test]
@@ -514,7 +522,11 @@ fn a_broken_block_is_reported_and_reading_resumes_at_the_next_marker() {
     bytes[starts[1] + 10..starts[2] - 20].fill(0xaa);
     let lines = listing(&bytes);
     assert_eq!(lines.len(), 5, "{lines:?}");
-    assert!(lines[2].starts_with("block 2: broken_block: it cannot be decompressed"), "{}", lines[2]);
+    assert!(
+        lines[2].starts_with("block 2: broken_block: it cannot be decompressed"),
+        "{}",
+        lines[2]
+    );
     assert_eq!(lines[3], "block 3, record 1: N4");
     // Its size.
     for size in [&b"\x7f"[..], b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x01"] {
@@ -621,7 +633,8 @@ fn an_input_that_fails_ends_reading_with_its_reason() {
             Err(std::io::Error::other("the disk is gone"))
         }
     }
-    for start in [ndjson(&log()).into_bytes(), container(&schema(SCAN_LOG), Codec::Null, &log(), 2)] {
+    for start in [ndjson(&log()).into_bytes(), container(&schema(SCAN_LOG), Codec::Null, &log(), 2)]
+    {
         let input = std::io::Read::chain(std::io::Cursor::new(start), Failing);
         let mut file =
             stallwatch::wire::scan_file::ScanFile::open(Box::new(std::io::BufReader::new(input)))

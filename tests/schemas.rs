@@ -153,7 +153,8 @@ fn the_vocabularies_of_schemas_and_code_are_the_same_in_the_same_order() {
         assert_eq!(evidence["symbols"], symbols(Evidence::ALL, |e| e.as_str(), &[]));
         assert_eq!(evidence["default"], "predicted");
         let fields = current(name)["fields"].as_array().unwrap().clone();
-        let default = |field: &str| fields.iter().find(|f| f["name"] == field).unwrap()["default"].clone();
+        let default =
+            |field: &str| fields.iter().find(|f| f["name"] == field).unwrap()["default"].clone();
         assert_eq!(default("milestone"), "info");
         assert_eq!(default("evidence"), "physical");
     }
@@ -242,7 +243,12 @@ fn there_is_an_example_of_every_change_and_it_reads_as_what_it_says() {
             topic: closed_by["topic"].as_str(),
             partition: closed_by["partition"].as_i64().map(|n| i32::try_from(n).unwrap()),
             detected_time_ms: Some(
-                example["detected_time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond(),
+                example["detected_time"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<jiff::Timestamp>()
+                    .unwrap()
+                    .as_millisecond(),
             ),
         };
         let written = to_json(&event, &context);

@@ -15,7 +15,9 @@ use stallwatch::detector::exception::{Change, ClosedBy, ExceptionEvent, Kind, Se
 use stallwatch::detector::key::PackageKey;
 use stallwatch::detector::scan::{Attributes, Evidence, Milestone, Scan};
 use stallwatch::detector::time::{Deadline, EffectiveTime, EventTime, LogTime};
-use stallwatch::wire::exception::{AvroExceptions, Context, ExceptionContainer, from_json, to_json};
+use stallwatch::wire::exception::{
+    AvroExceptions, Context, ExceptionContainer, from_json, to_json,
+};
 use stallwatch::wire::reject::{Reason, Rejected};
 use stallwatch::wire::scan::{AvroScans, Framing, JsonScans, Origin, ScanDecoder};
 use stallwatch::wire::scan_file::{ScanFile, StoredScan};
@@ -58,7 +60,10 @@ fn any_scan() -> impl Strategy<Value = Json> {
         1 => any::<i64>().prop_map(|time| time / 1000),
     ];
     (
-        (option::weighted(0.95, text()), option::weighted(0.95, select(vec!["ups", " DHL\t", "?", ""]))),
+        (
+            option::weighted(0.95, text()),
+            option::weighted(0.95, select(vec!["ups", " DHL\t", "?", ""])),
+        ),
         (milestone, evidence, option::of(time)),
         (option::of(text()), option::of(text())),
     )
@@ -418,14 +423,16 @@ fn any_event() -> impl Strategy<Value = ExceptionEvent> {
     let second = || 946_684_800_i64..4_102_444_800;
     let text = || any::<String>().prop_map(Arc::<str>::from);
     let attributes = vec(option::of(any::<String>().prop_map(Arc::from)), 7);
-    let closed_by = (select(Milestone::ALL), option::of(second()), second(), second(), any::<i64>())
-        .prop_map(|(milestone, event, effective, log, offset)| ClosedBy {
-            milestone,
-            event_time: event.map(EventTime::from_secs),
-            effective_time: EffectiveTime::from_secs(effective),
-            log_time: LogTime::from_secs(log),
-            offset,
-        });
+    let closed_by =
+        (select(Milestone::ALL), option::of(second()), second(), second(), any::<i64>()).prop_map(
+            |(milestone, event, effective, log, offset)| ClosedBy {
+                milestone,
+                event_time: event.map(EventTime::from_secs),
+                effective_time: EffectiveTime::from_secs(effective),
+                log_time: LogTime::from_secs(log),
+                offset,
+            },
+        );
     (
         (any::<u128>(), 0..i32::MAX as u32, 0..i32::MAX as u32, any::<i64>(), any::<bool>()),
         (select(Change::ALL), select(Kind::ALL), select(Severity::ALL), select(Milestone::ALL)),

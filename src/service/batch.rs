@@ -60,11 +60,6 @@ impl Batch {
         })
     }
 
-    /// Offset after the last record.
-    pub fn end(&self) -> Option<i64> {
-        self.records.last().map(|entry| entry.offset + 1)
-    }
-
     /// Number of records.
     pub fn len(&self) -> usize {
         self.records.len()

@@ -72,6 +72,12 @@ fn paces_differ(script: &Script, as_written: &Played) -> Vec<String> {
         )),
         Err(problem) => problems.push(problem),
     }
+    let replays = as_written.replays_differ.iter();
+    problems.extend(replays.map(|difference| {
+        format!(
+            "a replay of the same records tells another story (- here, + replay):\n{difference}"
+        )
+    }));
     problems
 }
 

@@ -22,6 +22,8 @@ pub struct Entry {
     pub kind: Kind,
     /// What must have been said of it.
     pub change: Change,
+    /// The second from which it could be known.
+    pub due: i64,
 }
 
 /// Everything that must have come out until the end of the demo, package by package.
@@ -42,11 +44,17 @@ pub fn write(network: &Network, policies: &PolicySet) -> Vec<Entry> {
             state: State::Unknown,
             told: None,
             alarm: None,
+            heard_at: i64::MIN,
             said: Vec::new(),
         };
         walk.along(network, reports, last_of_partition.get(&about.partition).copied());
         let package = package as u32;
-        entries.extend(walk.said.iter().map(|&(kind, change)| Entry { package, kind, change }));
+        entries.extend(walk.said.iter().map(|&(kind, change, due)| Entry {
+            package,
+            kind,
+            change,
+            due,
+        }));
     }
     entries
 }
@@ -94,17 +102,18 @@ struct Walk<'a> {
     state: State,
     told: Option<Traits>,
     alarm: Option<Alarm>,
-    said: Vec<(Kind, Change)>,
+    /// Log second of the report heard last.
+    heard_at: i64,
+    said: Vec<(Kind, Change, i64)>,
 }
 
 impl Walk<'_> {
     fn along(&mut self, network: &Network, reports: &[&Report], log_ends: Option<i64>) {
-        let mut now = i64::MIN;
         for report in reports {
             let logged = second(report.logged_ms);
-            if logged > now {
-                now = logged;
-                self.time_passes(now, now);
+            if logged > self.heard_at {
+                self.time_passes(logged, logged);
+                self.heard_at = logged;
             }
             let traits = network.lives[report.life as usize].traits;
             self.hear(report, logged, traits);
@@ -132,7 +141,7 @@ impl Walk<'_> {
         while self.raise_next(kind, silence, now.min(given_up)) {}
         if given_up <= log_clock {
             if self.alarm.is_some() {
-                self.said.push((kind, Change::Expired));
+                self.said.push((kind, Change::Expired, given_up));
             }
             self.forget();
         }
@@ -158,22 +167,20 @@ impl Walk<'_> {
         };
         let Some(step) = next else { return false };
         let (deadline, severity) = (deadline(step), step.severity);
-        let known_long = silence.known_at + self.policies.defaults().catch_up_grace;
-        match &mut self.alarm {
-            None if deadline.max(known_long) <= now => {
-                let (first_deadline, last_deadline) = (deadline, deadline);
-                self.alarm = Some(Alarm { kind, since, first_deadline, last_deadline, severity });
-                self.said.push((kind, Change::Opened));
-                true
-            }
-            Some(alarm) if deadline <= now => {
-                alarm.last_deadline = deadline;
-                alarm.severity = alarm.severity.max(severity);
-                self.said.push((kind, Change::Escalated));
-                true
-            }
-            _ => false,
+        let due = match self.alarm {
+            None => deadline.max(silence.known_at + self.policies.defaults().catch_up_grace),
+            Some(_) => deadline,
+        };
+        if due > now {
+            return false;
         }
+        let change = if self.alarm.is_none() { Change::Opened } else { Change::Escalated };
+        self.said.push((kind, change, due.max(self.heard_at)));
+        let first_deadline = self.alarm.map_or(deadline, |alarm| alarm.first_deadline);
+        let severity = self.alarm.map_or(severity, |alarm| alarm.severity.max(severity));
+        let last_deadline = deadline;
+        self.alarm = Some(Alarm { kind, since, first_deadline, last_deadline, severity });
+        true
     }
 
     fn ladder(&self, kind: Kind, milestone: Milestone) -> &[Step] {
@@ -361,8 +368,8 @@ impl Walk<'_> {
     fn close(&mut self, at: i64) {
         if let Some(alarm) = self.alarm.take() {
             let in_time = at < alarm.first_deadline;
-            self.said
-                .push((alarm.kind, if in_time { Change::Retracted } else { Change::Resolved }));
+            let change = if in_time { Change::Retracted } else { Change::Resolved };
+            self.said.push((alarm.kind, change, self.heard_at));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compare::{Comparison, compare};
+use super::compare::{Comparison, Detected, compare};
 use super::ledger;
 use super::network::{Network, Settings};
 use super::story::{Deed, Fate};
@@ -53,8 +53,14 @@ fn detect(network: &Network, policies: &Arc<PolicySet>) -> Vec<ExceptionEvent> {
     events
 }
 
-fn told(events: &[ExceptionEvent]) -> impl Iterator<Item = (PackageKey, Kind, Change)> {
-    events.iter().map(|event| (event.key.clone(), event.kind, event.change))
+fn told(events: &[ExceptionEvent]) -> Vec<Detected> {
+    let told = |event: &ExceptionEvent| Detected {
+        key: event.key.clone(),
+        kind: event.kind,
+        change: event.change,
+        at: None,
+    };
+    events.iter().map(told).collect()
 }
 
 #[test]
@@ -63,7 +69,7 @@ fn the_detector_misses_and_invents_nothing() {
     for seed in 1..=20 {
         let network = network(seed, 3_000);
         let ledger = ledger::write(&network, &policies);
-        let comparison = compare(&network, &ledger, told(&detect(&network, &policies)));
+        let comparison = compare(&network, &ledger, &told(&detect(&network, &policies)));
         let agreed = ledger.len() as u64;
         assert_eq!(comparison, Comparison { agreed, ..Comparison::default() }, "seed {seed}");
     }
@@ -76,7 +82,7 @@ fn an_exception_that_was_lost_is_found_missing() {
     let ledger = ledger::write(&network, &policies);
     let mut events = detect(&network, &policies);
     let lost = events.remove(events.len() / 2);
-    let comparison = compare(&network, &ledger, told(&events));
+    let comparison = compare(&network, &ledger, &told(&events));
     assert_eq!((comparison.missed, comparison.invented), (1, 0));
     assert_eq!(comparison.differences[0].package, lost.key.to_string());
     assert_eq!(comparison.differences[0].change, lost.change);
@@ -91,7 +97,7 @@ fn an_exception_that_nobody_asked_for_is_found_invented() {
     let stranger = PackageKey::new("ups", "1Z999AA10123456784").unwrap();
     events.push(ExceptionEvent { key: stranger.clone(), ..events[0].clone() });
     events.push(events[1].clone());
-    let comparison = compare(&network, &ledger, told(&events));
+    let comparison = compare(&network, &ledger, &told(&events));
     assert_eq!((comparison.missed, comparison.invented), (0, 2));
     let named = |key: &PackageKey| {
         comparison.differences.iter().any(|difference| difference.package == key.to_string())

@@ -109,7 +109,7 @@ fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Fail
 
 fn introduce(stage: &Stage) {
     note(format_args!(
-        "The broker is the one that librdkafka embeds. It fakes transactions, so the service's guards against zombies and lost commits cannot ask it and are off.\n{}\n",
+        "The broker is the one that librdkafka embeds. It fakes transactions: the guards against zombies and lost commits, which it cannot answer, are off.\n{}\n",
         addresses(stage)
     ));
 }

@@ -31,6 +31,19 @@ impl fmt::Display for Difference {
     }
 }
 
+/// One event as it was detected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// Carrier and number.
+    pub key: PackageKey,
+    /// Which silence.
+    pub kind: Kind,
+    /// What was said of it.
+    pub change: Change,
+    /// When the service noticed, in seconds since 1970.
+    pub at: Option<i64>,
+}
+
 /// The outcome of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
@@ -42,25 +55,37 @@ pub struct Comparison {
     pub invented: u64,
     /// Where they differ, by package, kind and change.
     pub differences: Vec<Difference>,
+    /// Seconds from when an event could be known to when it was noticed, in growing order.
+    pub delays: Vec<i64>,
+}
+
+impl Comparison {
+    /// So many of a hundred events were noticed within this many seconds.
+    pub fn delay(&self, percent: usize) -> Option<i64> {
+        let last = self.delays.len().checked_sub(1)?;
+        self.delays.get((self.delays.len() * percent / 100).min(last)).copied()
+    }
 }
 
 /// Compares by package, kind and change what the ledger has with what was detected.
-pub fn compare(
+pub fn compare<'a>(
     network: &Network,
     ledger: &[Entry],
-    detected: impl Iterator<Item = (PackageKey, Kind, Change)>,
+    detected: impl IntoIterator<Item = &'a Detected>,
 ) -> Comparison {
-    let mut counts: BTreeMap<(String, Kind, Change), (u32, u32)> = BTreeMap::new();
+    let mut both: BTreeMap<(String, Kind, Change), Both> = BTreeMap::new();
     for entry in ledger {
         let package = &network.packages[entry.package as usize];
         let key = format!("{}:{}", package.carrier, package.number);
-        counts.entry((key, entry.kind, entry.change)).or_default().0 += 1;
+        both.entry((key, entry.kind, entry.change)).or_default().due.push(entry.due);
     }
-    for (key, kind, change) in detected {
-        counts.entry((key.to_string(), kind, change)).or_default().1 += 1;
+    for event in detected {
+        let key = (event.key.to_string(), event.kind, event.change);
+        both.entry(key).or_default().noticed.push(event.at);
     }
     let mut comparison = Comparison::default();
-    for ((package, kind, change), (in_ledger, detected)) in counts {
+    for ((package, kind, change), Both { due, noticed }) in both {
+        let (in_ledger, detected) = (due.len() as u32, noticed.len() as u32);
         comparison.agreed += u64::from(in_ledger.min(detected));
         comparison.missed += u64::from(in_ledger.saturating_sub(detected));
         comparison.invented += u64::from(detected.saturating_sub(in_ledger));
@@ -68,6 +93,17 @@ pub fn compare(
             let difference = Difference { package, kind, change, in_ledger, detected };
             comparison.differences.push(difference);
         }
+        let pairs = due.iter().zip(&noticed);
+        let delays = pairs.filter_map(|(due, noticed)| Some((noticed.as_ref()? - due).max(0)));
+        comparison.delays.extend(delays);
     }
+    comparison.delays.sort_unstable();
     comparison
+}
+
+/// When each of several like events was due, and when it was noticed.
+#[derive(Default)]
+struct Both {
+    due: Vec<i64>,
+    noticed: Vec<Option<i64>>,
 }

@@ -22,6 +22,8 @@ pub struct Entry {
     pub kind: Kind,
     /// What must have been said of it.
     pub change: Change,
+    /// The second from which it could be known.
+    pub due: i64,
 }
 
 /// Everything that must have come out until the end of the demo, package by package.
@@ -42,11 +44,17 @@ pub fn write(network: &Network, policies: &PolicySet) -> Vec<Entry> {
             state: State::Unknown,
             told: None,
             alarm: None,
+            heard_at: i64::MIN,
             said: Vec::new(),
         };
         walk.along(network, reports, last_of_partition.get(&about.partition).copied());
         let package = package as u32;
-        entries.extend(walk.said.iter().map(|&(kind, change)| Entry { package, kind, change }));
+        entries.extend(walk.said.iter().map(|&(kind, change, due)| Entry {
+            package,
+            kind,
+            change,
+            due,
+        }));
     }
     entries
 }
@@ -94,17 +102,18 @@ struct Walk<'a> {
     state: State,
     told: Option<Traits>,
     alarm: Option<Alarm>,
-    said: Vec<(Kind, Change)>,
+    /// Log second of the report heard last.
+    heard_at: i64,
+    said: Vec<(Kind, Change, i64)>,
 }
 
 impl Walk<'_> {
     fn along(&mut self, network: &Network, reports: &[&Report], log_ends: Option<i64>) {
-        let mut now = i64::MIN;
         for report in reports {
             let logged = second(report.logged_ms);
-            if logged > now {
-                now = logged;
-                self.time_passes(now, now);
+            if logged > self.heard_at {
+                self.time_passes(logged, logged);
+                self.heard_at = logged;
             }
             let traits = network.lives[report.life as usize].traits;
             self.hear(report, logged, traits);
@@ -132,7 +141,7 @@ impl Walk<'_> {
         while self.raise_next(kind, silence, now.min(given_up)) {}
         if given_up <= log_clock {
             if self.alarm.is_some() {
-                self.said.push((kind, Change::Expired));
+                self.said.push((kind, Change::Expired, given_up));
             }
             self.forget();
         }
@@ -158,22 +167,20 @@ impl Walk<'_> {
         };
         let Some(step) = next else { return false };
         let (deadline, severity) = (deadline(step), step.severity);
-        let known_long = silence.known_at + self.policies.defaults().catch_up_grace;
-        match &mut self.alarm {
-            None if deadline.max(known_long) <= now => {
-                let (first_deadline, last_deadline) = (deadline, deadline);
-                self.alarm = Some(Alarm { kind, since, first_deadline, last_deadline, severity });
-                self.said.push((kind, Change::Opened));
-                true
-            }
-            Some(alarm) if deadline <= now => {
-                alarm.last_deadline = deadline;
-                alarm.severity = alarm.severity.max(severity);
-                self.said.push((kind, Change::Escalated));
-                true
-            }
-            _ => false,
+        let due = match self.alarm {
+            None => deadline.max(silence.known_at + self.policies.defaults().catch_up_grace),
+            Some(_) => deadline,
+        };
+        if due > now {
+            return false;
         }
+        let change = if self.alarm.is_none() { Change::Opened } else { Change::Escalated };
+        self.said.push((kind, change, due.max(self.heard_at)));
+        let first_deadline = self.alarm.map_or(deadline, |alarm| alarm.first_deadline);
+        let severity = self.alarm.map_or(severity, |alarm| alarm.severity.max(severity));
+        let last_deadline = deadline;
+        self.alarm = Some(Alarm { kind, since, first_deadline, last_deadline, severity });
+        true
     }
 
     fn ladder(&self, kind: Kind, milestone: Milestone) -> &[Step] {
@@ -361,8 +368,122 @@ impl Walk<'_> {
     fn close(&mut self, at: i64) {
         if let Some(alarm) = self.alarm.take() {
             let in_time = at < alarm.first_deadline;
-            self.said
-                .push((alarm.kind, if in_time { Change::Retracted } else { Change::Resolved }));
+            let change = if in_time { Change::Retracted } else { Change::Resolved };
+            self.said.push((alarm.kind, change, self.heard_at));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::carriers::CARRIERS;
+    use super::super::dice::Dice;
+    use super::super::incidents::Incidents;
+    use super::super::numbers::Spelling;
+    use super::super::story::{Event, Fate, Life, Package};
+    use super::super::time::{HOUR, START};
+    use super::*;
+    use crate::detector::scan::Evidence;
+
+    /// (deed, milestone, hours after the start that it happened, hours that it was logged)
+    type Told = (Deed, Milestone, i64, i64);
+
+    /// What must be said of one ground package of `ups`, with the hour from which it could be.
+    fn said(told: &[Told]) -> Vec<(Kind, Change, i64)> {
+        let traits = Traits {
+            service: "ground",
+            destination_country: "US",
+            shipper: "fern",
+            value_tier: "standard",
+        };
+        let package = Package { carrier: "ups", number: "1Z1".to_owned(), partition: 0 };
+        let place = Some(&CARRIERS[0].hubs[0]);
+        let report = |&(deed, milestone, happened, logged): &Told| {
+            let evidence = Evidence::Physical;
+            let at = START + happened * HOUR;
+            Report {
+                life: 0,
+                event: Event { at, deed, milestone, evidence, place, back: false },
+                said_ms: Some(at * 1000),
+                logged_ms: (START + logged * HOUR) * 1000,
+                spelling: Spelling::Plain,
+                tells_traits: true,
+            }
+        };
+        // Another package of the partition, by which its log goes on to the end.
+        let (last, other) = (END * 1000 - 1, (Deed::Remarked, Milestone::Info, 0, 0));
+        let bystander = Report { life: 1, logged_ms: last, said_ms: None, ..report(&other) };
+        let network = Network {
+            packages: vec![package.clone(), Package { number: "1Z2".to_owned(), ..package }],
+            lives: [0, 1]
+                .map(|package| Life { package, traits, fate: Fate::Lost, held: false })
+                .to_vec(),
+            stream: told.iter().map(report).chain([bystander]).collect(),
+            incidents: Incidents::plan(&mut Dice::new(1)),
+        };
+        let entries = write(&network, &crate::demo::policies());
+        assert!(entries.iter().all(|entry| entry.package == 0));
+        let hour = |due: i64| (due - START) / HOUR;
+        entries.iter().map(|entry| (entry.kind, entry.change, hour(entry.due))).collect()
+    }
+
+    const NO_MOVEMENT: Kind = Kind::NoMovement;
+    const FIRST_SCAN: Kind = Kind::MissingFirstScan;
+
+    #[test]
+    fn a_parcel_that_is_lost_at_a_hub_stalls_is_presumed_lost_and_given_up() {
+        let told = [(Deed::Moved, Milestone::Arrived, 10, 10)];
+        let expected = [
+            (NO_MOVEMENT, Change::Opened, 10 + 84),
+            (NO_MOVEMENT, Change::Escalated, 10 + 7 * 24),
+            (NO_MOVEMENT, Change::Expired, 10 + 9 * 24),
+        ];
+        assert_eq!(said(&told), expected);
+    }
+
+    #[test]
+    fn a_late_delivery_scan_retracts_and_a_late_delivery_resolves() {
+        let out = (Deed::Moved, Milestone::OutForDelivery, 10, 10);
+        let late_scan = [out, (Deed::Ended, Milestone::Delivered, 12, 50)];
+        let opened = (NO_MOVEMENT, Change::Opened, 10 + 26);
+        assert_eq!(said(&late_scan), [opened, (NO_MOVEMENT, Change::Retracted, 50)]);
+        let late_delivery = [out, (Deed::Ended, Milestone::Delivered, 49, 50)];
+        assert_eq!(said(&late_delivery), [opened, (NO_MOVEMENT, Change::Resolved, 50)]);
+    }
+
+    #[test]
+    fn a_label_that_is_sent_again_buys_no_time_and_words_end_no_silence() {
+        let told = [
+            (Deed::Labelled, Milestone::LabelCreated, 0, 0),
+            (Deed::Labelled, Milestone::LabelCreated, 48, 48),
+            (Deed::Announced, Milestone::OutForDelivery, 50, 50),
+            (Deed::Moved, Milestone::PickedUp, 100, 100),
+            (Deed::Ended, Milestone::Delivered, 120, 120),
+        ];
+        let expected = [(FIRST_SCAN, Change::Opened, 3 * 24), (FIRST_SCAN, Change::Resolved, 100)];
+        assert_eq!(said(&told), expected);
+    }
+
+    #[test]
+    fn what_moved_in_time_and_was_heard_of_late_in_one_piece_raises_nothing() {
+        let told = [
+            (Deed::Moved, Milestone::Arrived, 0, 100),
+            (Deed::Moved, Milestone::Departed, 99, 100),
+            (Deed::Ended, Milestone::Delivered, 101, 101),
+        ];
+        assert_eq!(said(&told), []);
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_watched_again() {
+        let told = [
+            (Deed::Ended, Milestone::Delivered, 0, 0),
+            (Deed::Labelled, Milestone::LabelCreated, 24, 24),
+            (Deed::Moved, Milestone::PickedUp, 24 + 73, 24 + 73),
+            (Deed::Ended, Milestone::Delivered, 120, 120),
+        ];
+        let expected =
+            [(FIRST_SCAN, Change::Opened, 24 + 72), (FIRST_SCAN, Change::Resolved, 24 + 73)];
+        assert_eq!(said(&told), expected);
     }
 }

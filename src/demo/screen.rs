@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use console::{Term, truncate_str};
 
 use super::carriers::CARRIERS;
@@ -120,10 +120,9 @@ fn picture(view: View, findings: &Findings, rate: u64, height: usize) -> String 
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter());
-    table.remove_style(comfy_table::TableComponent::TopBorder);
-    table.remove_style(comfy_table::TableComponent::BottomBorder);
-    table.remove_style(comfy_table::TableComponent::HorizontalLines);
+    table.load_preset(presets::NOTHING).set_header(header.iter());
+    table.set_style(TableComponent::HeaderLines, '─');
+    table.set_style(TableComponent::MiddleHeaderIntersections, '─');
     table
 }
 
@@ -145,27 +144,98 @@ fn open_table(findings: &Findings) -> Table {
 }
 
 fn latest_table(findings: &Findings, room: usize) -> Table {
-    let header = ["latest", "carrier", "number", "change", "kind", "step", "severity", "silence"];
+    let header =
+        ["latest exceptions", "carrier", "number", "kind", "change", "silence", "severity", "step"];
     let mut table = table(&header);
-    for (event, detected) in findings.latest().take(room) {
-        table.add_row(latest_row(event, *detected));
+    for event in findings.latest().take(room) {
+        table.add_row(latest_row(event));
     }
     table
 }
 
-fn latest_row(event: &ExceptionEvent, detected_ms: Option<i64>) -> [String; 8] {
-    let when = match event.change {
-        Change::Opened | Change::Escalated => Some(event.deadline.secs()),
-        _ => detected_ms.map(|ms| ms.div_euclid(1000)),
+/// The time is that of the log: of the deadline, the closing scan, or the end of watching.
+fn latest_row(event: &ExceptionEvent) -> [String; 8] {
+    let when = match (event.change, &event.closed_by) {
+        (_, Some(closed_by)) => closed_by.log_time.secs(),
+        (Change::Expired, None) => event.anchor.secs() + event.silent_for_s,
+        (_, None) => event.deadline.secs(),
     };
     [
-        when.map(display).unwrap_or_default(),
+        display(when),
         event.key.carrier().to_owned(),
         event.key.number().to_owned(),
-        event.change.as_str().to_owned(),
         event.kind.as_str().to_owned(),
-        event.step_name.to_string(),
-        event.severity.as_str().to_owned(),
+        event.change.as_str().to_owned(),
         display_span(event.silent_for_s),
+        event.severity.as_str().to_owned(),
+        event.step_name.to_string(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::time::{DAY, HOUR, START};
+    use super::*;
+    use crate::detector::exception::Severity;
+    use crate::detector::key::PackageKey;
+    use crate::detector::scan::{Attributes, Milestone};
+    use crate::detector::time::{Deadline, EffectiveTime, LogTime};
+
+    fn opened(number: &str) -> ExceptionEvent {
+        ExceptionEvent {
+            exception_id: uuid::Uuid::nil(),
+            sequence: 0,
+            change: Change::Opened,
+            kind: Kind::NoMovement,
+            severity: Severity::Warning,
+            step: 0,
+            step_name: Arc::from("stalled"),
+            key: PackageKey::new("fedex", number).unwrap(),
+            anchor: EffectiveTime::from_secs(START),
+            anchor_set_at: LogTime::from_secs(START),
+            opened_deadline: Deadline::from_secs(START + 3 * DAY),
+            deadline: Deadline::from_secs(START + 3 * DAY),
+            silent_for_s: 3 * DAY + 4 * HOUR,
+            last_milestone: Milestone::Arrived,
+            attributes: Attributes::default(),
+            policy_id: Arc::from("everything-else"),
+            policy_set: Arc::from(""),
+            closed_by: None,
+            backfilled: false,
+        }
+    }
+
+    fn findings(count: usize) -> Findings {
+        let mut findings = Findings::default();
+        for serial in 0..count {
+            findings.add(opened(&format!("98657878{serial:04}")), Some((START + 3 * DAY) * 1000));
+        }
+        findings
+    }
+
+    #[test]
+    fn the_picture_tells_what_is_open_and_what_came_last() {
+        let view = View { now_ms: (START + 4 * DAY) * 1000, in_flight: 12_345, scans: 1_000_000 };
+        let picture = picture(view, &findings(3), 8_000, 24);
+        let line = |start: &str| {
+            let found = picture.lines().find(|line| line.trim_start().starts_with(start));
+            found.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let head =
+            "day 5, Fri 00:00 12,345 packages in flight 1,000,000 scans (8,000/s) 3 exceptions";
+        assert_eq!(line("day  5"), head);
+        assert_eq!(line("no_movement"), "no_movement 0 3 0 0 0 3");
+        let last = "day 4, Thu 00:00 fedex 986578780002 no_movement opened 3d 4h warning stalled";
+        assert_eq!(line("day  4"), last);
+    }
+
+    #[test]
+    fn the_picture_fits_the_terminal() {
+        for height in 10..40 {
+            let lines = picture(View::default(), &findings(30), 0, height).lines().count();
+            assert!(lines < height, "{lines} lines of {height}");
+        }
+    }
 }

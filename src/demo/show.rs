@@ -139,10 +139,9 @@ impl Show<'_> {
         all_is_out: &AtomicBool,
         stop: &AtomicBool,
     ) -> Result<(), DemoError> {
-        let grace = self.policies.defaults().catch_up_grace;
         while !stop.load(Ordering::Relaxed) {
             match onlooker.next()? {
-                Some((event, detected_ms)) => lock(findings).add(event, detected_ms, grace),
+                Some((event, detected_ms)) => lock(findings).add(event, detected_ms),
                 None if all_is_out.load(Ordering::Relaxed) && onlooker.has_read_everything()? => {
                     return Ok(());
                 }

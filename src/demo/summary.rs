@@ -45,8 +45,6 @@ pub struct Summary {
     pub incidents: Vec<String>,
     /// Events by kind and change.
     pub events: Vec<(Kind, Change, u64)>,
-    /// Simulated seconds from due to detected: half of all openings, and 99 of a hundred.
-    pub delays_s: Option<(i64, i64)>,
     /// Ledger against detector.
     pub comparison: Comparison,
 }
@@ -73,7 +71,6 @@ impl Summary {
             rows: rows(network, findings),
             incidents: incidents(network),
             events: events.collect(),
-            delays_s: findings.delays_s(),
             comparison,
         }
     }
@@ -111,6 +108,9 @@ impl Summary {
                 [packages, reported, retracted_only].map(|count| thousands(*count));
             lines.push(format!("  {what:<26}{packages:>9}{reported:>10}{false_only:>18}"));
         }
+        lines.push(
+            "  (not reported: moved on in time, or not silent for long enough yet)".to_owned(),
+        );
         lines.push(String::new());
         lines.extend(self.detected());
         lines.push(String::new());
@@ -138,7 +138,7 @@ impl Summary {
             thousands(opened),
             100.0 * retracted as f64 / opened.max(1) as f64,
         ));
-        if let Some((half, most)) = self.delays_s {
+        if let Some((half, most)) = self.delays() {
             let real = |simulated: i64| simulated as f64 / self.speed * 1000.0;
             lines.push(format!(
                 "  detection delay, simulated: half within {}, 99 % within {} ({:.0} and {:.0} ms of real time)",
@@ -151,8 +151,13 @@ impl Summary {
         lines
     }
 
+    /// Within how many simulated seconds half of all events were noticed, and 99 of a hundred.
+    fn delays(&self) -> Option<(i64, i64)> {
+        Some((self.comparison.delay(50)?, self.comparison.delay(99)?))
+    }
+
     fn verdict(&self) -> Vec<String> {
-        let Comparison { agreed, missed, invented, differences } = &self.comparison;
+        let Comparison { agreed, missed, invented, differences, .. } = &self.comparison;
         let mut lines = vec![format!(
             "Ledger against detector, by package, kind and change: {} agreed, missed {}, invented {}",
             thousands(*agreed),
@@ -190,7 +195,7 @@ impl Summary {
             "network": rows.collect::<Vec<_>>(),
             "incidents": self.incidents,
             "events": events.collect::<Vec<_>>(),
-            "detection_delay_s": self.delays_s.map(|(half, most)| [half, most]),
+            "detection_delay_s": self.delays().map(|(half, most)| [half, most]),
             "agreed": self.comparison.agreed,
             "missed": self.comparison.missed,
             "invented": self.comparison.invented,
@@ -206,10 +211,10 @@ impl Summary {
 /// Packages by the fate of their last journey.
 fn rows(network: &Network, findings: &Findings) -> Vec<Row> {
     let mut alarms: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    for (key, _, change) in findings.said() {
-        let (opened, retracted) = alarms.entry(key.to_string()).or_default();
-        *opened += u32::from(change == Change::Opened);
-        *retracted += u32::from(change == Change::Retracted);
+    for event in findings.said() {
+        let (opened, retracted) = alarms.entry(event.key.to_string()).or_default();
+        *opened += u32::from(event.change == Change::Opened);
+        *retracted += u32::from(event.change == Change::Retracted);
     }
     let last_life: BTreeMap<u32, usize> =
         network.lives.iter().enumerate().map(|(index, life)| (life.package, index)).collect();

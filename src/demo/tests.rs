@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compare::{Comparison, compare};
+use super::compare::{Comparison, Detected, compare};
 use super::ledger;
 use super::network::{Network, Settings};
 use super::story::{Deed, Fate};
@@ -11,7 +11,7 @@ use super::time::END;
 use crate::detector::exception::{Change, ExceptionEvent, Kind};
 use crate::detector::key::PackageKey;
 use crate::detector::policy::PolicySet;
-use crate::detector::scan::{Effect, Evidence, Record, Scan};
+use crate::detector::scan::{Effect, Evidence, Outcome, Record, Scan};
 use crate::detector::shard::Shard;
 use crate::detector::time::{EventTime, Frontier, LogTime};
 
@@ -27,9 +27,16 @@ fn policies() -> Arc<PolicySet> {
 
 /// The same stream through the detector directly, one shard a partition.
 fn detect(network: &Network, policies: &Arc<PolicySet>) -> Vec<ExceptionEvent> {
+    detect_and_tell(network, policies, &mut Vec::new())
+}
+
+fn detect_and_tell(
+    network: &Network,
+    policies: &Arc<PolicySet>,
+    outcomes: &mut Vec<Option<Outcome>>,
+) -> Vec<ExceptionEvent> {
     let mut shards: Vec<Shard> = (0..PARTITIONS).map(|_| Shard::new(policies.clone())).collect();
     let mut events = Vec::new();
-    let mut outcomes = Vec::new();
     for (offset, report) in network.stream.iter().enumerate() {
         let package = network.package(report);
         let (carrier, number) = report.spelling.write(package.carrier, &package.number);
@@ -43,7 +50,7 @@ fn detect(network: &Network, policies: &Arc<PolicySet>) -> Vec<ExceptionEvent> {
             attributes: network.attributes(report),
         });
         let shard = &mut shards[package.partition as usize];
-        while shard.apply(std::slice::from_ref(&record), &mut outcomes) == 0 {}
+        while shard.apply(std::slice::from_ref(&record), outcomes) == 0 {}
         events.append(&mut shard.take_outbox());
     }
     for shard in &mut shards {
@@ -53,8 +60,14 @@ fn detect(network: &Network, policies: &Arc<PolicySet>) -> Vec<ExceptionEvent> {
     events
 }
 
-fn told(events: &[ExceptionEvent]) -> impl Iterator<Item = (PackageKey, Kind, Change)> {
-    events.iter().map(|event| (event.key.clone(), event.kind, event.change))
+fn told(events: &[ExceptionEvent]) -> Vec<Detected> {
+    let told = |event: &ExceptionEvent| Detected {
+        key: event.key.clone(),
+        kind: event.kind,
+        change: event.change,
+        at: None,
+    };
+    events.iter().map(told).collect()
 }
 
 #[test]
@@ -63,7 +76,7 @@ fn the_detector_misses_and_invents_nothing() {
     for seed in 1..=20 {
         let network = network(seed, 3_000);
         let ledger = ledger::write(&network, &policies);
-        let comparison = compare(&network, &ledger, told(&detect(&network, &policies)));
+        let comparison = compare(&network, &ledger, &told(&detect(&network, &policies)));
         let agreed = ledger.len() as u64;
         assert_eq!(comparison, Comparison { agreed, ..Comparison::default() }, "seed {seed}");
     }
@@ -76,7 +89,7 @@ fn an_exception_that_was_lost_is_found_missing() {
     let ledger = ledger::write(&network, &policies);
     let mut events = detect(&network, &policies);
     let lost = events.remove(events.len() / 2);
-    let comparison = compare(&network, &ledger, told(&events));
+    let comparison = compare(&network, &ledger, &told(&events));
     assert_eq!((comparison.missed, comparison.invented), (1, 0));
     assert_eq!(comparison.differences[0].package, lost.key.to_string());
     assert_eq!(comparison.differences[0].change, lost.change);
@@ -91,7 +104,7 @@ fn an_exception_that_nobody_asked_for_is_found_invented() {
     let stranger = PackageKey::new("ups", "1Z999AA10123456784").unwrap();
     events.push(ExceptionEvent { key: stranger.clone(), ..events[0].clone() });
     events.push(events[1].clone());
-    let comparison = compare(&network, &ledger, told(&events));
+    let comparison = compare(&network, &ledger, &told(&events));
     assert_eq!((comparison.missed, comparison.invented), (0, 2));
     let named = |key: &PackageKey| {
         comparison.differences.iter().any(|difference| difference.package == key.to_string())
@@ -114,6 +127,15 @@ fn every_kind_and_change_happens() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn the_network_brings_about_every_outcome_of_a_scan() {
+    let mut outcomes = Vec::new();
+    detect_and_tell(&network(1, 20_000), &policies(), &mut outcomes);
+    for &outcome in Outcome::ALL {
+        assert!(outcomes.contains(&Some(outcome)), "no scan was {}", outcome.as_str());
     }
 }
 

@@ -190,6 +190,16 @@ pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
+/// The same for work on a topic that needs this right.
+pub fn explain_on_topic(error: &KafkaError, doing: &str, right: &str) -> String {
+    match code(error) {
+        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            format!("{doing}: the user lacks the right {right} on the topic ({code})")
+        }
+        _ => explain(error, doing),
+    }
+}
+
 /// An error in words that name the right that is missing, where it is one.
 pub fn explain(error: &KafkaError, doing: &str) -> String {
     let Some(code) = code(error) else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::broker::shared;
-use crate::client::{NewRecord, end_offsets, produce};
+use crate::client::{NewRecord, end_offsets, produce, read};
 use crate::python;
 use crate::scans::{AvroScans, JOURNEY_POLICIES, Scan, journeys};
 use crate::service::Setup;
@@ -82,7 +82,8 @@ pub fn left_open(events: &ByPackage) -> Vec<Value> {
 pub fn assert_equals_replay(setup: &Setup) -> ByPackage {
     let until = now_secs();
     let log = setup.file("log");
-    python::export(&setup.bootstrap, &setup.scans(), setup.format, &log);
+    let broken = python::export(&setup.bootstrap, &setup.scans(), setup.format, &log);
+    assert_eq!(broken, count(&setup.bootstrap, &setup.dead_letters()), "a dead letter for each");
     let replayed = by_package(lines(&setup.replay(&log, until)));
     let published = by_package(setup.published());
     assert_same(&published, &replayed);
@@ -91,6 +92,11 @@ pub fn assert_equals_replay(setup: &Setup) -> ByPackage {
     let table: Vec<_> = table.into_values().flatten().collect();
     assert_eq!(sorted(table), sorted(left_open(&replayed)), "the `open` table");
     replayed
+}
+
+/// How many committed records a topic has.
+fn count(bootstrap: &str, topic: &str) -> u64 {
+    read(bootstrap, topic).len() as u64
 }
 
 fn sorted(mut events: Vec<Value>) -> Vec<Value> {

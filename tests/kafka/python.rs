@@ -13,11 +13,12 @@ pub fn reader(arguments: &[&str]) -> Vec<Value> {
     printed.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// Writes a topic of scans as a log for `replay`.
-pub fn export(bootstrap: &str, topic: &str, format: &str, file: &Path) {
+/// Writes a topic of scans as a log for `replay`; how many of its records cannot be decoded.
+pub fn export(bootstrap: &str, topic: &str, format: &str, file: &Path) -> u64 {
     let file = file.to_str().expect("a path in UTF-8");
     let to = ["export", "--bootstrap", bootstrap, "--topic", topic];
-    reader(&[&to[..], &["--format", format, "--output", file]].concat());
+    let counts = reader(&[&to[..], &["--format", format, "--output", file]].concat());
+    counts[0]["broken"].as_u64().expect("a count")
 }
 
 /// Gives a user rights, each `right:type:name`.

@@ -11,6 +11,7 @@
         A topic of scans as a log that `replay` reads: an Avro container of schemas/scan-log.v1.avsc
         for avro, NDJSON for json, with log_time, partition and offset. A record that cannot be
         decoded is kept as one without carrier and number, so that its log time still counts.
+        Prints how many records there are, and how many of them are broken.
 
 Reads as a read_committed consumer does, from the beginning to the end of every partition.
 Whatever is not as the documents promise ends it with a message and exit code 1.
@@ -112,14 +113,19 @@ def seconds(text):
 class Avro:
     """Single-object encoding under one schema of schemas/."""
 
-    def __init__(self, name):
+    def __init__(self, name, foreign=False):
         self.schema = load_schema(str(SCHEMAS / name))
         canonical = to_parsing_canonical_form(self.schema)
-        self.prefix = b"\xc3\x01" + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
+        # Avro's Rust and Python libraries keep the object where a long has a logical type.
+        library = canonical.replace('["null","long"]', '["null",{"type":"long"}]')
+        forms = [canonical, library] if foreign else [canonical]
+        self.prefixes = [
+            b"\xc3\x01" + bytes.fromhex(fingerprint(form, "CRC-64-AVRO")) for form in forms
+        ]
 
     def decode(self, payload):
-        if payload[:10] != self.prefix:
-            raise Broken(f"begins with {payload[:10].hex()}, not with {self.prefix.hex()}")
+        if payload[:10] not in self.prefixes:
+            raise Broken(f"begins with {payload[:10].hex()}, not with {self.prefixes[0].hex()}")
         body = io.BytesIO(payload[10:])
         value = fastavro.schemaless_reader(body, self.schema, None)
         if body.read(1):
@@ -245,9 +251,9 @@ def open_exceptions(arguments):
         print_line({**event, "_kafka": place(record)})
 
 
-def scan_log(arguments, found):
+def scan_log(arguments, found, counts):
     """The records of a topic of scans as scans of a log."""
-    avro = Avro("scan.v1.avsc") if arguments.format == "avro" else None
+    avro = Avro("scan.v1.avsc", foreign=True) if arguments.format == "avro" else None
     for record in found:
         envelope = {
             "log_time": record.timestamp()[1],
@@ -259,13 +265,15 @@ def scan_log(arguments, found):
         except Exception:
             value = None
         if not isinstance(value, dict):
+            counts["broken"] += 1
             value = {"tracking_number": "", "carrier": ""}
         yield {**value, **envelope}
 
 
 def export(arguments):
     found, _ = records(arguments.bootstrap, arguments.topic)
-    log = scan_log(arguments, found)
+    counts = {"records": len(found), "broken": 0}
+    log = scan_log(arguments, found, counts)
     if arguments.format == "avro":
         schema = load_schema(str(SCHEMAS / "scan-log.v1.avsc"))
         with open(arguments.output, "wb") as file:
@@ -274,7 +282,7 @@ def export(arguments):
         with open(arguments.output, "w", encoding="utf-8") as file:
             for scan in log:
                 file.write(json.dumps(scan, separators=(",", ":")) + "\n")
-    print_line({"records": len(found)})
+    print_line(counts)
 
 
 def main():

@@ -70,13 +70,13 @@ fn refused_without(name: &str, lacks: impl Fn(&Setup, &str) -> bool, says: &[&st
 #[test]
 fn without_the_right_to_read_scans_the_service_names_topic_and_right() {
     let lacks = |setup: &Setup, right: &str| right == format!("read:topic:{}", setup.scans());
-    refused_without("no-read", lacks, &["NAME.scans", "READ"]);
+    refused_without("no-read", lacks, &["NAME.scans", "the right Read"]);
 }
 
 #[test]
 fn without_the_right_to_write_exceptions_the_service_names_topic_and_right() {
     let lacks = |setup: &Setup, right: &str| right == format!("write:topic:{}", setup.exceptions());
-    refused_without("no-write", lacks, &["NAME.exceptions", "WRITE"]);
+    refused_without("no-write", lacks, &["NAME.exceptions", "the right Write"]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_user_without_any_right_is_told_which_right_and_where() {
     let setup = logged_in(broker, "no-rights");
     let (code, log) = setup.run_to_failure();
     assert_eq!(code, 1, "{log}");
-    for part in [setup.scans().as_str(), "READ", "DESCRIBE"] {
+    for part in [setup.scans().as_str(), "the right Describe"] {
         assert!(log.contains(part), "the log says nothing of {part}:\n{log}");
     }
 }

@@ -28,8 +28,8 @@ pub struct Summary {
     pub skipped: u64,
     /// Records that are no scans, by reason.
     pub rejected: BTreeMap<Reason, u64>,
-    /// Scans by what became of them.
-    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Scans by what became of them, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
     /// Events by kind and change.
     pub by_kind: BTreeMap<(Kind, Change), u64>,
     /// Events by carrier and change.
@@ -71,7 +71,13 @@ pub struct Silence {
 impl Summary {
     /// Scans that were applied, whatever became of them.
     pub fn scans(&self) -> u64 {
-        self.outcomes.values().sum()
+        self.outcomes.iter().sum()
+    }
+
+    /// What became of scans, and of how many, where it became of any.
+    pub(super) fn outcomes_seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Outcome::ALL.iter().map(|outcome| outcome.as_str());
+        names.zip(self.outcomes).filter(|(_, count)| *count > 0)
     }
 
     /// Records that are no scans.
@@ -94,7 +100,7 @@ impl Summary {
     }
 
     pub(super) fn count_outcome(&mut self, outcome: Outcome) {
-        *self.outcomes.entry(outcome).or_default() += 1;
+        self.outcomes[outcome as usize] += 1;
     }
 
     pub(super) fn see(&mut self, time: LogTime) {
@@ -166,7 +172,7 @@ impl Summary {
             "skipped_after_until": self.skipped,
             "partitions": self.partitions,
             "log_time": times,
-            "outcomes": named(self.outcomes.iter().map(|(o, n)| (o.as_str(), *n))),
+            "outcomes": named(self.outcomes_seen()),
             "packages": named(Phase::ALL.iter().zip(self.packages)
                 .map(|(phase, count)| (phase.as_str(), count as u64))),
             "exceptions": {

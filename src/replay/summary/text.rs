@@ -24,10 +24,8 @@ pub(super) fn page(summary: &Summary) -> String {
 }
 
 fn counts(summary: &Summary) -> String {
-    let mut rows = vec![
-        ("records", line([("", summary.records)])),
-        ("scans", line(summary.outcomes.iter().map(|(o, n)| (o.as_str(), *n)))),
-    ];
+    let mut rows =
+        vec![("records", line([("", summary.records)])), ("scans", line(summary.outcomes_seen()))];
     if !summary.rejected.is_empty() {
         rows.push(("rejected", line(summary.rejected.iter().map(|(r, n)| (r.as_str(), *n)))));
     }

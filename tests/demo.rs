@@ -59,8 +59,7 @@ fn the_demo_misses_and_invents_nothing_and_says_so_to_scripts() {
 #[test]
 fn hold_keeps_the_broker_and_the_status_page_up_until_ctrl_c() {
     let arguments = ["--packages", "200", "--speed", "1000000", "--hold"];
-    let mut child =
-        demo(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = demo(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     line_with("stay up until Ctrl-C", &mut said);
     let look_in = line_with("kcat -b ", &mut said);

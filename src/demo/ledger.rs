@@ -373,3 +373,117 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::carriers::CARRIERS;
+    use super::super::dice::Dice;
+    use super::super::incidents::Incidents;
+    use super::super::numbers::Spelling;
+    use super::super::story::{Event, Fate, Life, Package};
+    use super::super::time::{HOUR, START};
+    use super::*;
+    use crate::detector::scan::Evidence;
+
+    /// (deed, milestone, hours after the start that it happened, hours that it was logged)
+    type Told = (Deed, Milestone, i64, i64);
+
+    /// What must be said of one ground package of `ups`, with the hour from which it could be.
+    fn said(told: &[Told]) -> Vec<(Kind, Change, i64)> {
+        let traits = Traits {
+            service: "ground",
+            destination_country: "US",
+            shipper: "fern",
+            value_tier: "standard",
+        };
+        let package = Package { carrier: "ups", number: "1Z1".to_owned(), partition: 0 };
+        let place = Some(&CARRIERS[0].hubs[0]);
+        let report = |&(deed, milestone, happened, logged): &Told| {
+            let evidence = Evidence::Physical;
+            let at = START + happened * HOUR;
+            Report {
+                life: 0,
+                event: Event { at, deed, milestone, evidence, place, back: false },
+                said_ms: Some(at * 1000),
+                logged_ms: (START + logged * HOUR) * 1000,
+                spelling: Spelling::Plain,
+                tells_traits: true,
+            }
+        };
+        // Another package of the partition, by which its log goes on to the end.
+        let (last, other) = (END * 1000 - 1, (Deed::Remarked, Milestone::Info, 0, 0));
+        let bystander = Report { life: 1, logged_ms: last, said_ms: None, ..report(&other) };
+        let network = Network {
+            packages: vec![package.clone(), Package { number: "1Z2".to_owned(), ..package }],
+            lives: [0, 1]
+                .map(|package| Life { package, traits, fate: Fate::Lost, held: false })
+                .to_vec(),
+            stream: told.iter().map(report).chain([bystander]).collect(),
+            incidents: Incidents::plan(&mut Dice::new(1)),
+        };
+        let entries = write(&network, &crate::demo::policies());
+        assert!(entries.iter().all(|entry| entry.package == 0));
+        let hour = |due: i64| (due - START) / HOUR;
+        entries.iter().map(|entry| (entry.kind, entry.change, hour(entry.due))).collect()
+    }
+
+    const NO_MOVEMENT: Kind = Kind::NoMovement;
+    const FIRST_SCAN: Kind = Kind::MissingFirstScan;
+
+    #[test]
+    fn a_parcel_that_is_lost_at_a_hub_stalls_is_presumed_lost_and_given_up() {
+        let told = [(Deed::Moved, Milestone::Arrived, 10, 10)];
+        let expected = [
+            (NO_MOVEMENT, Change::Opened, 10 + 84),
+            (NO_MOVEMENT, Change::Escalated, 10 + 7 * 24),
+            (NO_MOVEMENT, Change::Expired, 10 + 9 * 24),
+        ];
+        assert_eq!(said(&told), expected);
+    }
+
+    #[test]
+    fn a_late_delivery_scan_retracts_and_a_late_delivery_resolves() {
+        let out = (Deed::Moved, Milestone::OutForDelivery, 10, 10);
+        let late_scan = [out, (Deed::Ended, Milestone::Delivered, 12, 50)];
+        let opened = (NO_MOVEMENT, Change::Opened, 10 + 26);
+        assert_eq!(said(&late_scan), [opened, (NO_MOVEMENT, Change::Retracted, 50)]);
+        let late_delivery = [out, (Deed::Ended, Milestone::Delivered, 49, 50)];
+        assert_eq!(said(&late_delivery), [opened, (NO_MOVEMENT, Change::Resolved, 50)]);
+    }
+
+    #[test]
+    fn a_label_that_is_sent_again_buys_no_time_and_words_end_no_silence() {
+        let told = [
+            (Deed::Labelled, Milestone::LabelCreated, 0, 0),
+            (Deed::Labelled, Milestone::LabelCreated, 48, 48),
+            (Deed::Announced, Milestone::OutForDelivery, 50, 50),
+            (Deed::Moved, Milestone::PickedUp, 100, 100),
+            (Deed::Ended, Milestone::Delivered, 120, 120),
+        ];
+        let expected = [(FIRST_SCAN, Change::Opened, 3 * 24), (FIRST_SCAN, Change::Resolved, 100)];
+        assert_eq!(said(&told), expected);
+    }
+
+    #[test]
+    fn what_moved_in_time_and_was_heard_of_late_in_one_piece_raises_nothing() {
+        let told = [
+            (Deed::Moved, Milestone::Arrived, 0, 100),
+            (Deed::Moved, Milestone::Departed, 99, 100),
+            (Deed::Ended, Milestone::Delivered, 101, 101),
+        ];
+        assert_eq!(said(&told), []);
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_watched_again() {
+        let told = [
+            (Deed::Ended, Milestone::Delivered, 0, 0),
+            (Deed::Labelled, Milestone::LabelCreated, 24, 24),
+            (Deed::Moved, Milestone::PickedUp, 24 + 73, 24 + 73),
+            (Deed::Ended, Milestone::Delivered, 120, 120),
+        ];
+        let expected =
+            [(FIRST_SCAN, Change::Opened, 24 + 72), (FIRST_SCAN, Change::Resolved, 24 + 73)];
+        assert_eq!(said(&told), expected);
+    }
+}

@@ -11,7 +11,7 @@ use super::time::END;
 use crate::detector::exception::{Change, ExceptionEvent, Kind};
 use crate::detector::key::PackageKey;
 use crate::detector::policy::PolicySet;
-use crate::detector::scan::{Effect, Evidence, Record, Scan};
+use crate::detector::scan::{Effect, Evidence, Outcome, Record, Scan};
 use crate::detector::shard::Shard;
 use crate::detector::time::{EventTime, Frontier, LogTime};
 
@@ -27,9 +27,16 @@ fn policies() -> Arc<PolicySet> {
 
 /// The same stream through the detector directly, one shard a partition.
 fn detect(network: &Network, policies: &Arc<PolicySet>) -> Vec<ExceptionEvent> {
+    detect_and_tell(network, policies, &mut Vec::new())
+}
+
+fn detect_and_tell(
+    network: &Network,
+    policies: &Arc<PolicySet>,
+    outcomes: &mut Vec<Option<Outcome>>,
+) -> Vec<ExceptionEvent> {
     let mut shards: Vec<Shard> = (0..PARTITIONS).map(|_| Shard::new(policies.clone())).collect();
     let mut events = Vec::new();
-    let mut outcomes = Vec::new();
     for (offset, report) in network.stream.iter().enumerate() {
         let package = network.package(report);
         let (carrier, number) = report.spelling.write(package.carrier, &package.number);
@@ -43,7 +50,7 @@ fn detect(network: &Network, policies: &Arc<PolicySet>) -> Vec<ExceptionEvent> {
             attributes: network.attributes(report),
         });
         let shard = &mut shards[package.partition as usize];
-        while shard.apply(std::slice::from_ref(&record), &mut outcomes) == 0 {}
+        while shard.apply(std::slice::from_ref(&record), outcomes) == 0 {}
         events.append(&mut shard.take_outbox());
     }
     for shard in &mut shards {
@@ -120,6 +127,15 @@ fn every_kind_and_change_happens() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn the_network_brings_about_every_outcome_of_a_scan() {
+    let mut outcomes = Vec::new();
+    detect_and_tell(&network(1, 20_000), &policies(), &mut outcomes);
+    for &outcome in Outcome::ALL {
+        assert!(outcomes.contains(&Some(outcome)), "no scan was {}", outcome.as_str());
     }
 }
 

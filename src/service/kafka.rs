@@ -190,11 +190,19 @@ pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
+/// What a user must be allowed to do on a topic; named as in Kafka's ACLs.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum Right {
+    Read,
+    Write,
+}
+
 /// The same for work on a topic that needs this right.
-pub fn explain_on_topic(error: &KafkaError, doing: &str, right: &str) -> String {
+pub fn explain_on_topic(error: &KafkaError, doing: &str, right: Right) -> String {
     match code(error) {
         Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            format!("{doing}: the user lacks the right {right} on the topic ({code})")
+            format!("{doing}: the user lacks the right {right:?} on the topic ({code})")
         }
         _ => explain(error, doing),
     }

@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clock::Stopwatch;
-use super::kafka::{self, Context, Meaning, REQUEST};
+use super::kafka::{self, Context, Meaning, REQUEST, Right};
 use crate::config::Kafka;
 use crate::protocol::commit_cycle::Sent;
 
@@ -183,7 +183,7 @@ impl Sink {
                     error: KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut),
                     partition: None,
                     doing: writing_to(records),
-                    right: WRITE,
+                    right: Right::Write,
                 });
             }
         }
@@ -208,7 +208,7 @@ impl Sink {
             return trouble;
         }
         match self.send_offsets(offsets, member) {
-            Err(cause) => Trouble { doing: writing_to(records), right: WRITE, ..cause },
+            Err(cause) => Trouble { doing: writing_to(records), right: Right::Write, ..cause },
             Ok(()) => trouble,
         }
     }
@@ -229,7 +229,7 @@ impl Sink {
             error,
             partition: None,
             doing: format!("committing offsets of topic {}", self.input),
-            right: READ,
+            right: Right::Read,
         })
     }
 
@@ -272,9 +272,6 @@ fn compression(kafka: &Kafka) -> &str {
     kafka.properties.get("compression.type").map_or("zstd", String::as_str)
 }
 
-const READ: &str = "Read";
-const WRITE: &str = "Write";
-
 /// The topics of these records, for a message.
 fn writing_to(records: &[Outgoing]) -> String {
     let topics: BTreeSet<&str> = records.iter().map(|record| &*record.topic).collect();
@@ -287,19 +284,24 @@ struct Trouble {
     partition: Option<i32>,
     doing: String,
     /// What a user must be allowed to do on the topic.
-    right: &'static str,
+    right: Right,
 }
 
 impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
-        Self { error, partition: None, doing: "committing exceptions".to_owned(), right: WRITE }
+        Self {
+            error,
+            partition: None,
+            doing: "committing exceptions".to_owned(),
+            right: Right::Write,
+        }
     }
 }
 
 impl Trouble {
     fn of(error: KafkaError, record: &Outgoing) -> Self {
         let doing = format!("writing {} to topic {}", record.name, record.topic);
-        Self { error, partition: Some(record.of), doing, right: WRITE }
+        Self { error, partition: Some(record.of), doing, right: Right::Write }
     }
 
     fn judge(self) -> Result<Sent, Hopeless> {

@@ -8,8 +8,9 @@ use stallwatch::detector::scan::{Evidence, Milestone};
 use stallwatch::detector::time::LogTime;
 use stallwatch::wire::reject::{Reason, Rejected};
 use stallwatch::wire::scan::{AvroScans, Framing, JsonScans, Origin, ScanDecoder};
+use stallwatch::wire::scan_file::ScanFile;
 
-use encoding::{OFFSET, SCAN, SCAN_LOG, container, datum, library_value, listing, live, schema};
+use encoding::{OFFSET, SCAN, SCAN_LOG, container, datum, in_pieces, library_value, live, schema};
 
 /// 2026-03-02T08:00:00Z.
 const MORNING: i64 = 1_772_438_400_000;
@@ -74,6 +75,7 @@ fn what_is_not_json_is_rejected_and_keeps_its_log_time() {
         assert_eq!(rejected.log_time, Some(LogTime::from_millis(MORNING)));
     }
     rejected_bytes(b"", Reason::NotJson, &["empty"]);
+    rejected_bytes(b"{\"carrier\": ups}", Reason::NotJson, &["expected value at column 13"]);
     rejected_bytes(b"\xc3\x01abcdefgh", Reason::NotJson, &["looks like Avro"]);
     rejected_bytes(b"{\"event_time\":NaN}", Reason::NotJson, &[]);
 }
@@ -378,6 +380,30 @@ fn a_writer_schema_without_the_needed_fields_says_which() {
     assert!(new(r#""string""#).contains("not a record"));
 }
 
+/// Every entry of a file in one line: the place, then the scan's number or why there is none; at
+/// last what ended reading before its time.
+fn listing(bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut file = match ScanFile::open(in_pieces(bytes.to_vec(), 13)) {
+        Ok(file) => file,
+        Err(error) => return vec![format!("! {error}")],
+    };
+    loop {
+        match file.next() {
+            Ok(Some(entry)) => lines.push(match entry.scan {
+                Ok(scan) => format!("{}: {}", entry.place, scan.key.number()),
+                Err(rejected) => format!("{}: {rejected}", entry.place),
+            }),
+            Ok(None) => break,
+            Err(error) => {
+                lines.push(format!("! {error}"));
+                break;
+            }
+        }
+    }
+    lines
+}
+
 fn log() -> Vec<Json> {
     (0..6)
         .map(|n| {
@@ -467,8 +493,7 @@ fn a_broken_envelope_in_a_file_moves_no_clock() {
         let mut scan = log().remove(0);
         scan[field] = value;
         let bytes = scan.to_string().into_bytes();
-        let mut file =
-            stallwatch::wire::scan_file::ScanFile::open(encoding::in_pieces(bytes, 100)).unwrap();
+        let mut file = ScanFile::open(in_pieces(bytes, 100)).unwrap();
         let entry = file.next().unwrap().unwrap();
         let rejected = entry.scan.unwrap_err();
         assert!(rejected.message.contains(field), "{rejected}");
@@ -636,9 +661,7 @@ fn an_input_that_fails_ends_reading_with_its_reason() {
     for start in [ndjson(&log()).into_bytes(), container(&schema(SCAN_LOG), Codec::Null, &log(), 2)]
     {
         let input = std::io::Read::chain(std::io::Cursor::new(start), Failing);
-        let mut file =
-            stallwatch::wire::scan_file::ScanFile::open(Box::new(std::io::BufReader::new(input)))
-                .unwrap();
+        let mut file = ScanFile::open(Box::new(std::io::BufReader::new(input))).unwrap();
         let mut scans = 0;
         let error = loop {
             match file.next() {

@@ -233,6 +233,16 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_writer_schema_is_an_error_or_a_schema(damage in any_damage()) {
+        // Without its docs, so that the damage hits what matters.
+        let whole = schema(SCAN_LOG).canonical_form().into_bytes();
+        let Ok(text) = String::from_utf8(damage.done_to(whole)) else { return Ok(()) };
+        if let Ok(scans) = AvroScans::new(&text, Framing::Bare) {
+            let _ = scans.decode(&[0; 40], live(1_772_438_400_000));
+        }
+    }
+
+    #[test]
     fn random_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..300)) {
         let origin = live(1_772_438_400_000);
         let _ = JsonScans::new().decode(&bytes, origin);

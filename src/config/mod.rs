@@ -14,6 +14,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
+use crate::detector::key::PackageKey;
 use crate::detector::policy::PolicySet;
 use crate::detector::time::LogTime;
 use crate::wire::policy_file;
@@ -30,7 +33,6 @@ pub struct Config {
     pub input: Input,
     pub output: Output,
     pub engine: Engine,
-    pub state: State,
     pub policies: Policies,
     pub admin: Admin,
     pub log: Log,
@@ -220,22 +222,6 @@ pub struct Engine {
     pub workers: usize,
 }
 
-/// What a restore does with an open exception that contradicts the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnInconsistency {
-    /// The partition stops.
-    Halt,
-    /// The log is right: the exception is closed.
-    TrustLog,
-}
-
-/// `[state]`.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// What a restore does with an open exception that contradicts the log.
-    pub on_inconsistency: OnInconsistency,
-}
-
 /// `[policies]`.
 #[derive(Clone, Debug)]
 pub struct Policies {
@@ -269,6 +255,25 @@ pub enum TrackingNumbers {
     Plain,
     /// As a hash.
     Hash,
+}
+
+impl TrackingNumbers {
+    /// A package as it may stand in a log line.
+    pub fn show(self, key: &PackageKey) -> String {
+        let number = key.number();
+        match self {
+            Self::Plain => key.to_string(),
+            Self::Last4 => {
+                let shown = &number[number.len() - number.len().min(4)..];
+                format!("{}:…{shown}", key.carrier())
+            }
+            Self::Hash => {
+                let digest = Sha256::digest(number.as_bytes());
+                let short: String = digest[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("{}:#{short}", key.carrier())
+            }
+        }
+    }
 }
 
 /// `[log]`.

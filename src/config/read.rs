@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::{
-    Admin, Backfill, Config, Engine, Format, Input, Log, LogFormat, OnInconsistency, OnReject,
-    Output, Policies, Shutdown, StartFrom, State, TrackingNumbers,
+    Admin, Backfill, Config, Engine, Format, Input, Log, LogFormat, OnReject, Output, Policies,
+    Shutdown, StartFrom, TrackingNumbers,
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
@@ -73,12 +73,12 @@ impl<'d> Reader<'d> {
             input,
             output: self.output(output),
             engine: engine(root.section_or_empty("engine")),
-            state: state(root.section_or_empty("state")),
             policies: self.policies(root.section_or_empty("policies")),
             admin: self.admin(root.section_or_empty("admin")),
             log: self.log(root.section_or_empty("log")),
             shutdown: shutdown(root.section_or_empty("shutdown")),
         };
+        state(root.section_or_empty("state"));
         schema_registry(root.section_or_empty("schema_registry"));
         config
     }
@@ -346,18 +346,17 @@ fn engine(section: Section<'_>) -> Engine {
     Engine { workers: workers.filter(|workers| *workers > 0).unwrap_or_else(cores) }
 }
 
-fn state(section: Section<'_>) -> State {
+/// An open exception that contradicts the log halts its partition; nothing else can be chosen yet.
+fn state(section: Section<'_>) {
     for key in ["url", "snapshot_interval", "keep"] {
         section.not_built(key, "snapshots are");
     }
-    let on_inconsistency = section
-        .choice(
-            "on_inconsistency",
-            &[("halt", OnInconsistency::Halt), ("trust-log", OnInconsistency::TrustLog)],
-        )
-        .unwrap_or(OnInconsistency::Halt);
+    let trust_log = section.choice("on_inconsistency", &[("halt", false), ("trust-log", true)]);
+    if trust_log == Some(true) {
+        let name = section.name("on_inconsistency");
+        section.problem("on_inconsistency", format!("{name}: \"trust-log\" is not built yet"));
+    }
     section.finish();
-    State { on_inconsistency }
 }
 
 fn shutdown(section: Section<'_>) -> Shutdown {

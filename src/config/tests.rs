@@ -294,6 +294,7 @@ fn what_is_not_built_yet_is_never_ignored() {
         "[input]\nmapping = \"m.toml\"",
         "[state]\nurl = \"file:///var/lib\"",
         "[state]\nsnapshot_interval = \"10m\"",
+        "[state]\non_inconsistency = \"trust-log\"",
         "[engine]\nmax_packages = 5",
         "[admin]\ntoken_file = \"token\"",
         "[admin]\ntls_cert_file = \"cert.pem\"",
@@ -385,4 +386,15 @@ fn is_default(setting: &str) -> bool {
     ];
     let key = setting.split(" = ").next().unwrap_or_default();
     key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !EXAMPLES.contains(&key)
+}
+
+#[test]
+fn tracking_numbers_in_log_lines_are_as_the_setting_says() {
+    let key = PackageKey::new("ups", "1Z999AA10123456784").unwrap();
+    assert_eq!(TrackingNumbers::Last4.show(&key), "ups:…6784");
+    assert_eq!(TrackingNumbers::Plain.show(&key), "ups:1Z999AA10123456784");
+    let hashed = TrackingNumbers::Hash.show(&key);
+    assert!(hashed.starts_with("ups:#") && !hashed.contains("6784"));
+    let short = PackageKey::new("ups", "12").unwrap();
+    assert_eq!(TrackingNumbers::Last4.show(&short), "ups:…12");
 }

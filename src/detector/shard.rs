@@ -88,7 +88,7 @@ pub struct PackageView {
 
 /// A published exception that contradicts what the records say of its package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the open exception {kind} of {key} contradicts the log: {why}", kind = .kind.as_str())]
+#[error("an open {kind} exception contradicts the log: {why}", kind = .kind.as_str())]
 pub struct Inconsistent {
     /// The package.
     pub key: PackageKey,

@@ -12,6 +12,8 @@ use std::io;
 use std::slice;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::policy::PolicySet;
 use crate::detector::scan::{Outcome, Record};
@@ -95,7 +97,7 @@ struct Run<'r> {
     options: &'r Options,
     listener: &'r mut dyn Listener,
     shards: Vec<(Option<i32>, Shard)>,
-    places: HashMap<Option<i32>, usize>,
+    places: HashMap<Option<i32>, usize, FixedState>,
     /// Partition and index of the shard used last: logs seldom change partition.
     last: Option<(Option<i32>, usize)>,
     outcomes: Vec<Option<Outcome>>,
@@ -108,7 +110,7 @@ impl<'r> Run<'r> {
             options,
             listener,
             shards: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             last: None,
             outcomes: Vec::new(),
             summary: Summary::default(),

@@ -2,16 +2,17 @@
 
 mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use crate::detector::exception::{Change, ExceptionEvent, Kind, Severity};
+use crate::detector::key::PackageKey;
 use crate::detector::package::Phase;
-use crate::detector::scan::Outcome;
+use crate::detector::scan::{Milestone, Outcome};
 use crate::detector::shard::Shard;
-use crate::detector::time::LogTime;
+use crate::detector::time::{EffectiveTime, LogTime};
 use crate::wire::moment::format_moment;
 use crate::wire::reject::Reason;
 
@@ -27,8 +28,8 @@ pub struct Summary {
     pub skipped: u64,
     /// Records that are no scans, by reason.
     pub rejected: BTreeMap<Reason, u64>,
-    /// Scans by what became of them.
-    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Scans by what became of them, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
     /// Events by kind and change.
     pub by_kind: BTreeMap<(Kind, Change), u64>,
     /// Events by carrier and change.
@@ -43,7 +44,7 @@ pub struct Summary {
     pub log_times: Option<(LogTime, LogTime)>,
     /// The longest silences, the longest first.
     pub longest: Vec<Silence>,
-    still_open: HashMap<Uuid, (Option<i32>, Silence)>,
+    still_open: BTreeSet<(Option<i32>, PackageKey)>,
 }
 
 /// One silence that an exception told of.
@@ -51,14 +52,32 @@ pub struct Summary {
 pub struct Silence {
     /// How long it lasted, in seconds; where it still lasts, up to the frontier at the end.
     pub seconds: i64,
-    /// The last event of its exception.
-    pub event: ExceptionEvent,
+    /// How it ended; `None` where it still lasts.
+    pub closed: Option<Change>,
+    /// The package.
+    pub key: PackageKey,
+    /// Which silence.
+    pub kind: Kind,
+    /// The greatest severity reported.
+    pub severity: Severity,
+    /// Since when.
+    pub anchor: EffectiveTime,
+    /// The milestone before it.
+    pub milestone: Milestone,
+    /// The facility before it.
+    pub facility: Option<Arc<str>>,
 }
 
 impl Summary {
     /// Scans that were applied, whatever became of them.
     pub fn scans(&self) -> u64 {
-        self.outcomes.values().sum()
+        self.outcomes.iter().sum()
+    }
+
+    /// What became of scans, and of how many, where it became of any.
+    pub(super) fn outcomes_seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Outcome::ALL.iter().map(|outcome| outcome.as_str());
+        names.zip(self.outcomes).filter(|(_, count)| *count > 0)
     }
 
     /// Records that are no scans.
@@ -81,7 +100,7 @@ impl Summary {
     }
 
     pub(super) fn count_outcome(&mut self, outcome: Outcome) {
-        *self.outcomes.entry(outcome).or_default() += 1;
+        self.outcomes[outcome as usize] += 1;
     }
 
     pub(super) fn see(&mut self, time: LogTime) {
@@ -98,46 +117,44 @@ impl Summary {
         if let Some(changes) = self.by_carrier.get_mut(carrier) {
             *changes.entry(event.change).or_default() += 1;
         }
-        let silence = Silence { seconds: event.silent_for_s, event: event.clone() };
+        let open = (partition, event.key.clone());
         if event.change.closes() {
-            self.still_open.remove(&event.exception_id);
-            self.longest.push(silence);
+            self.still_open.remove(&open);
+            self.longest.push(Silence::closed(event));
             if self.longest.len() >= 100 * LONGEST {
                 self.keep_longest();
             }
         } else {
-            self.still_open.insert(event.exception_id, (partition, silence));
+            self.still_open.insert(open);
         }
     }
 
     pub(super) fn finish(&mut self, shards: &[(Option<i32>, Shard)]) {
         self.partitions = shards.len();
-        let frontiers: HashMap<_, _> = shards
-            .iter()
-            .filter_map(|(partition, shard)| Some((*partition, shard.frontier()?)))
-            .collect();
-        for (_, shard) in shards {
-            for (sum, count) in self.packages.iter_mut().zip(shard.stats().packages) {
+        let mut shard_of = BTreeMap::new();
+        for (partition, shard) in shards {
+            shard_of.insert(*partition, shard);
+            let stats = shard.stats();
+            for (sum, count) in self.packages.iter_mut().zip(stats.packages) {
                 *sum += count;
             }
-        }
-        for (partition, mut silence) in std::mem::take(&mut self.still_open).into_values() {
-            let event = &silence.event;
-            *self.open.entry((event.kind, event.severity)).or_default() += 1;
-            if let Some(frontier) = frontiers.get(&partition) {
-                silence.seconds = frontier.secs() - event.anchor.secs();
+            for ((_, kind, severity), count) in stats.open {
+                *self.open.entry((kind, severity)).or_default() += count as u64;
             }
-            self.longest.push(silence);
+        }
+        for (partition, key) in std::mem::take(&mut self.still_open) {
+            let shard = shard_of.get(&partition);
+            self.longest.extend(shard.and_then(|shard| Silence::open(key, shard)));
         }
         self.keep_longest();
     }
 
     fn keep_longest(&mut self) {
         self.longest.sort_unstable_by(|a, b| {
-            let order = |silence: &Silence| (silence.event.anchor, silence.event.exception_id);
-            (b.seconds.cmp(&a.seconds))
-                .then_with(|| a.event.key.cmp(&b.event.key))
-                .then_with(|| order(a).cmp(&order(b)))
+            b.seconds
+                .cmp(&a.seconds)
+                .then_with(|| a.key.cmp(&b.key))
+                .then_with(|| (a.anchor, a.kind).cmp(&(b.anchor, b.kind)))
         });
         self.longest.truncate(LONGEST);
     }
@@ -155,7 +172,7 @@ impl Summary {
             "skipped_after_until": self.skipped,
             "partitions": self.partitions,
             "log_time": times,
-            "outcomes": named(self.outcomes.iter().map(|(o, n)| (o.as_str(), *n))),
+            "outcomes": named(self.outcomes_seen()),
             "packages": named(Phase::ALL.iter().zip(self.packages)
                 .map(|(phase, count)| (phase.as_str(), count as u64))),
             "exceptions": {
@@ -184,24 +201,50 @@ impl Summary {
 }
 
 impl Silence {
-    /// Whether it still lasts.
-    pub fn is_open(&self) -> bool {
-        !self.event.change.closes()
+    fn closed(event: &ExceptionEvent) -> Self {
+        Self {
+            seconds: event.silent_for_s,
+            closed: Some(event.change),
+            key: event.key.clone(),
+            kind: event.kind,
+            severity: event.severity,
+            anchor: event.anchor,
+            milestone: event.last_milestone,
+            facility: event.attributes.facility.clone(),
+        }
+    }
+
+    fn open(key: PackageKey, shard: &Shard) -> Option<Self> {
+        let known = shard.package(&key)?;
+        let open = known.open?;
+        Some(Self {
+            seconds: shard.frontier()?.secs() - open.anchor.secs(),
+            closed: None,
+            key,
+            kind: open.kind,
+            severity: open.severity,
+            anchor: open.anchor,
+            milestone: known.package.milestone,
+            facility: known.attributes.facility,
+        })
+    }
+
+    /// What it came to, or that it still lasts.
+    pub fn end(&self) -> &'static str {
+        self.closed.map_or("open", Change::as_str)
     }
 
     fn to_json(&self) -> Value {
-        let event = &self.event;
         json!({
             "silent_for_s": self.seconds,
-            "open": self.is_open(),
-            "carrier": event.key.carrier(),
-            "tracking_number": event.key.number(),
-            "kind": event.kind.as_str(),
-            "severity": event.severity.as_str(),
-            "step_name": &*event.step_name,
-            "anchor_time": format_moment(event.anchor.secs()),
-            "last_milestone": event.last_milestone.as_str(),
-            "last_facility": event.attributes.facility.as_deref(),
+            "end": self.end(),
+            "carrier": self.key.carrier(),
+            "tracking_number": self.key.number(),
+            "kind": self.kind.as_str(),
+            "severity": self.severity.as_str(),
+            "anchor_time": format_moment(self.anchor.secs()),
+            "last_milestone": self.milestone.as_str(),
+            "last_facility": self.facility.as_deref(),
         })
     }
 }

@@ -156,7 +156,8 @@ impl<'m> Engine<'m> {
     ) {
         let error = rdkafka::error::KafkaError::MessageConsumption(code);
         let doing = format!("reading topic {}", self.shared.input);
-        let message = format!("{}: {text}", kafka::explain(&error, &doing));
+        let message =
+            format!("{}: {text}", kafka::explain_on_topic(&error, &doing, kafka::Right::Read));
         match (kafka::meaning(code), partition) {
             _ if fatal => self.failure = Some(ServiceError::Broker(message)),
             (Meaning::Forbidden, _) => self.failure = Some(ServiceError::Broker(message)),

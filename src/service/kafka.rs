@@ -190,6 +190,24 @@ pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
+/// What a user must be allowed to do on a topic; named as in Kafka's ACLs.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum Right {
+    Read,
+    Write,
+}
+
+/// The same for work on a topic that needs this right.
+pub fn explain_on_topic(error: &KafkaError, doing: &str, right: Right) -> String {
+    match code(error) {
+        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            format!("{doing}: the user lacks the right {right:?} on the topic ({code})")
+        }
+        _ => explain(error, doing),
+    }
+}
+
 /// An error in words that name the right that is missing, where it is one.
 pub fn explain(error: &KafkaError, doing: &str) -> String {
     let Some(code) = code(error) else {

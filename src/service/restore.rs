@@ -59,8 +59,8 @@ enum Failure {
     Cut(#[from] CutError),
     #[error("an entry of the open topic cannot be read: {0}")]
     Open(#[from] ReadError),
-    #[error("{0}; stop all instances and correct the open topic")]
-    Inconsistent(#[from] Inconsistent),
+    #[error("package {0}: {1}; stop all instances and correct the open topic")]
+    Inconsistent(String, Inconsistent),
     #[error(transparent)]
     Schema(#[from] SchemaError),
 }
@@ -187,7 +187,10 @@ impl Restore<'_> {
         let from = cut.start.max(durable.log_start);
         self.rebuild(reader, &mut shard, from, cut.offset, &cut.refused)?;
         for event in open.values() {
-            shard.restore_open(event)?;
+            shard.restore_open(event).map_err(|inconsistent| {
+                let shown = self.shared.config.log.tracking_numbers.show(&event.key);
+                Failure::Inconsistent(shown, inconsistent)
+            })?;
         }
         shard.go_live(cut.frontier.map(Frontier::from_secs));
         if cut.backfill == Backfill::Pending {

@@ -1,7 +1,7 @@
 //! The transactional producer: writes the contents of a commit cycle and commits them with their
 //! offsets.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clock::Stopwatch;
-use super::kafka::{self, Context, Meaning, REQUEST};
+use super::kafka::{self, Context, Meaning, REQUEST, Right};
 use crate::config::Kafka;
 use crate::protocol::commit_cycle::Sent;
 
@@ -119,6 +119,7 @@ impl Sink {
             .map_err(Trouble::from)
             .and_then(|()| self.write(records))
             .and_then(|()| self.drain(records))
+            .map_err(|trouble| self.cause(trouble, records, offsets, member))
             .and_then(|()| self.send_offsets(offsets, member));
         match written {
             Ok(()) => Ok(self.commit()),
@@ -181,7 +182,8 @@ impl Sink {
                 return Err(Trouble {
                     error: KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut),
                     partition: None,
-                    doing: "writing exceptions".to_owned(),
+                    doing: writing_to(records),
+                    right: Right::Write,
                 });
             }
         }
@@ -189,6 +191,25 @@ impl Sink {
         match failures.pop_front() {
             Some((index, error)) => Err(Trouble::of(error, &records[index])),
             None => Ok(()),
+        }
+    }
+
+    /// Records of a transaction that failed are purged and tell nothing; the transaction does, as
+    /// soon as something more is asked of it.
+    fn cause(
+        &self,
+        trouble: Trouble,
+        records: &[Outgoing],
+        offsets: &[CommittedOffset],
+        member: &ConsumerGroupMetadata,
+    ) -> Trouble {
+        let purged = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
+        if !kafka::code(&trouble.error).is_some_and(|code| purged.contains(&code)) {
+            return trouble;
+        }
+        match self.send_offsets(offsets, member) {
+            Err(cause) => Trouble { doing: writing_to(records), right: Right::Write, ..cause },
+            Ok(()) => trouble,
         }
     }
 
@@ -203,7 +224,13 @@ impl Sink {
             element.set_offset(Offset::Offset(offset.offset))?;
             element.set_metadata(&offset.metadata);
         }
-        Ok(self.producer.send_offsets_to_transaction(&list, member, REQUEST)?)
+        let sent = self.producer.send_offsets_to_transaction(&list, member, REQUEST);
+        sent.map_err(|error| Trouble {
+            error,
+            partition: None,
+            doing: format!("committing offsets of topic {}", self.input),
+            right: Right::Read,
+        })
     }
 
     fn commit(&self) -> Sent {
@@ -245,27 +272,40 @@ fn compression(kafka: &Kafka) -> &str {
     kafka.properties.get("compression.type").map_or("zstd", String::as_str)
 }
 
+/// The topics of these records, for a message.
+fn writing_to(records: &[Outgoing]) -> String {
+    let topics: BTreeSet<&str> = records.iter().map(|record| &*record.topic).collect();
+    format!("writing to {}", topics.into_iter().collect::<Vec<_>>().join(", "))
+}
+
 /// An error on the way, and what it concerned.
 struct Trouble {
     error: KafkaError,
     partition: Option<i32>,
     doing: String,
+    /// What a user must be allowed to do on the topic.
+    right: Right,
 }
 
 impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
-        Self { error, partition: None, doing: "committing exceptions".to_owned() }
+        Self {
+            error,
+            partition: None,
+            doing: "committing exceptions".to_owned(),
+            right: Right::Write,
+        }
     }
 }
 
 impl Trouble {
     fn of(error: KafkaError, record: &Outgoing) -> Self {
         let doing = format!("writing {} to topic {}", record.name, record.topic);
-        Self { error, partition: Some(record.of), doing }
+        Self { error, partition: Some(record.of), doing, right: Right::Write }
     }
 
     fn judge(self) -> Result<Sent, Hopeless> {
-        let message = kafka::explain(&self.error, &self.doing);
+        let message = kafka::explain_on_topic(&self.error, &self.doing, self.right);
         let code = kafka::code(&self.error);
         if matches!(
             code,

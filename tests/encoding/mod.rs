@@ -8,7 +8,6 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Codec, Schema, Writer};
 use serde_json::Value as Json;
 use stallwatch::wire::scan::Origin;
-use stallwatch::wire::scan_file::ScanFile;
 
 pub const SCAN: &str = include_str!("../../schemas/scan.v1.avsc");
 pub const SCAN_LOG: &str = include_str!("../../schemas/scan-log.v1.avsc");
@@ -58,28 +57,4 @@ pub fn container(schema: &Schema, codec: Codec, scans: &[Json], per_block: usize
 /// A reader that gives its bytes in small pieces, as pipes do.
 pub fn in_pieces(bytes: Vec<u8>, piece: usize) -> Box<dyn BufRead + Send> {
     Box::new(std::io::BufReader::with_capacity(piece, std::io::Cursor::new(bytes)))
-}
-
-/// Every entry of a file in one line: the place, then the scan's number or why there is none; at
-/// last what ended reading before its time.
-pub fn listing(bytes: &[u8]) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut file = match ScanFile::open(in_pieces(bytes.to_vec(), 13)) {
-        Ok(file) => file,
-        Err(error) => return vec![format!("! {error}")],
-    };
-    loop {
-        match file.next() {
-            Ok(Some(entry)) => lines.push(match entry.scan {
-                Ok(scan) => format!("{}: {}", entry.place, scan.key.number()),
-                Err(rejected) => format!("{}: {rejected}", entry.place),
-            }),
-            Ok(None) => break,
-            Err(error) => {
-                lines.push(format!("! {error}"));
-                break;
-            }
-        }
-    }
-    lines
 }

@@ -13,6 +13,7 @@ mod wait;
 mod equality;
 mod evidence;
 mod features;
+mod first_start;
 mod outage;
 mod refused;
 mod restart;

@@ -7,7 +7,7 @@ use crate::client::{NewRecord, committed, header, headers, produce, read};
 use crate::evidence::SHORT_POLICIES;
 use crate::scans::{AvroScans, Scan};
 use crate::service::Setup;
-use crate::wait::now_ms;
+use crate::wait::{now_ms, now_secs};
 
 const OURS: &str = "__stallwatch.errors.";
 
@@ -126,15 +126,50 @@ fn avro_that_is_refused_is_dead_lettered_as_it_came() {
     let payload = good.value.clone().expect("a payload");
     let mut other_schema = payload.clone();
     other_schema[5] ^= 0x55;
+    let confluent = [&[0, 0, 0, 0, 9], &payload[10..]].concat();
     let no_number = avro.record(&Scan::new("", "arrived", now_ms())).value.expect("a payload");
     let broken: &[Broken] = &[
         (b"no avro".to_vec(), "not_avro"),
         (b"{\"carrier\":\"ups\"}".to_vec(), "not_avro"),
         (payload[..payload.len() - 3].to_vec(), "not_avro"),
         (other_schema, "unknown_schema"),
+        (confluent, "unknown_schema"),
         (no_number, "missing_tracking_number"),
     ];
     refused_as_they_came("dead-avro", "avro", broken, good);
+}
+
+#[test]
+fn scans_in_the_framing_of_a_schema_registry_are_read_with_the_schema_from_a_file() {
+    let setup = Setup::new(shared(), "confluent", 1, "avro")
+        .policies(SHORT_POLICIES)
+        .with("input", "schema_id = 9");
+    let mut record = AvroScans::new().record(&Scan::new("FRAMED1", "arrived", now_ms() - 60_000));
+    let datum = record.value.take().expect("a payload").split_off(10);
+    record.value = Some([&[0, 0, 0, 0, 9], &datum[..]].concat());
+    produce(&setup.bootstrap, &setup.scans(), [record]);
+    let mut service = setup.start();
+    service.wait_scans(1);
+    service.wait_frontier(1, now_secs() - 2);
+    service.stop();
+    let published = setup.published();
+    assert_eq!(published.len(), 1, "{published:?}");
+    assert_eq!(published[0]["tracking_number"], "FRAMED1");
+}
+
+#[test]
+fn a_record_without_a_value_is_dead_lettered_as_it_came() {
+    let setup = Setup::new(shared(), "tombstone", 1, "json").policies(SHORT_POLICIES);
+    let tombstone = NewRecord { value: None, ..odd(0, b"") };
+    let good = Scan::new("GOOD1", "label_created", now_ms()).json();
+    produce(&setup.bootstrap, &setup.scans(), [tombstone.clone(), good]);
+    let mut service = setup.start();
+    service.wait_scans(1);
+    service.stop();
+    let dead = read(&setup.bootstrap, &setup.dead_letters());
+    assert_eq!(dead.len(), 1, "one dead letter");
+    assert_eq!(dead[0].payload(), None, "it has no value either");
+    assert_headers(&dead[0], &tombstone, &setup.scans(), 0, "not_json");
 }
 
 #[test]

@@ -24,10 +24,8 @@ pub(super) fn page(summary: &Summary) -> String {
 }
 
 fn counts(summary: &Summary) -> String {
-    let mut rows = vec![
-        ("records", line([("", summary.records)])),
-        ("scans", line(summary.outcomes.iter().map(|(o, n)| (o.as_str(), *n)))),
-    ];
+    let mut rows =
+        vec![("records", line([("", summary.records)])), ("scans", line(summary.outcomes_seen()))];
     if !summary.rejected.is_empty() {
         rows.push(("rejected", line(summary.rejected.iter().map(|(r, n)| (r.as_str(), *n)))));
     }
@@ -117,20 +115,19 @@ fn longest(summary: &Summary) -> String {
 }
 
 fn silence(silence: &Silence) -> String {
-    let event = &silence.event;
     let length = Duration::from_secs(silence.seconds.max(0).unsigned_abs());
-    let end = if silence.is_open() { "open" } else { event.change.as_str() };
-    let facility = event.attributes.facility.as_deref().map(|at| format!(" at {at}"));
+    let facility = silence.facility.as_deref().map(|facility| format!(" at {facility}"));
     format!(
-        "{:>16}  {} {} {}, {}, {end}, after {}{} {}",
+        "{:>16}  {} {} {}, {}, {}, after {}{} {}",
         format_duration(length),
-        event.key.carrier(),
-        event.key.number(),
-        event.kind.as_str(),
-        event.severity.as_str(),
-        event.last_milestone.as_str(),
+        silence.key.carrier(),
+        silence.key.number(),
+        silence.kind.as_str(),
+        silence.severity.as_str(),
+        silence.end(),
+        silence.milestone.as_str(),
         facility.unwrap_or_default(),
-        format_moment(event.anchor.secs()),
+        format_moment(silence.anchor.secs()),
     )
 }
 

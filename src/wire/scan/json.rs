@@ -78,6 +78,8 @@ impl<'a> JsonBatch<'a> {
             let message = if payload.is_empty() {
                 "the record is empty".to_owned()
             } else {
+                // Records seldom have lines, and a file's lines are counted elsewhere.
+                let error = error.to_string().replace(" at line 1 column ", " at column ");
                 format!("{error}{}", hint(payload))
             };
             Rejected::new(Reason::NotJson, message)

@@ -11,7 +11,8 @@ use stallwatch::demo::network::{MOST_PACKAGES, Network, Settings};
 use stallwatch::demo::policies;
 use stallwatch::demo::show::{DemoError, Show};
 use stallwatch::demo::stage::Stage;
-use stallwatch::demo::summary::{Summary, thousands};
+use stallwatch::demo::summary::Summary;
+use stallwatch::replay::grouped;
 use tracing_subscriber::EnvFilter;
 
 use super::print::{note, say};
@@ -76,7 +77,7 @@ fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Fail
     let settings = Settings { seed, packages, partitions };
     note(format_args!(
         "Simulating three weeks of a carrier network: {} packages, seed {seed}.",
-        thousands(u64::from(packages))
+        grouped(u64::from(packages))
     ));
     let network = Network::simulate(settings);
     let policies = Arc::new(policies());

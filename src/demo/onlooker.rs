@@ -53,7 +53,7 @@ impl Onlooker {
 
     /// The next event with its time of detection in milliseconds since 1970, or `None` if nothing
     /// came for a moment.
-    pub fn next(&mut self) -> Result<Option<(ExceptionEvent, Option<i64>)>, DemoError> {
+    pub fn poll(&mut self) -> Result<Option<(ExceptionEvent, Option<i64>)>, DemoError> {
         let Some(message) = self.consumer.poll(Duration::from_millis(50)) else {
             return Ok(None);
         };

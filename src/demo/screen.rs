@@ -8,9 +8,9 @@ use console::{Term, truncate_str};
 
 use super::carriers::CARRIERS;
 use super::findings::Findings;
-use super::summary::thousands;
 use super::time::{display, display_span};
 use crate::detector::exception::{Change, ExceptionEvent, Kind};
+use crate::replay::grouped;
 use crate::service::clock::Stopwatch;
 
 /// Between two drawings on a terminal.
@@ -92,10 +92,10 @@ fn one_line(view: View, findings: &Findings, rate: u64) -> String {
     format!(
         "{}: {} packages in flight, {} scans ({}/s), {} exceptions, open: {} missing_first_scan, {} no_movement",
         display(view.now_ms.div_euclid(1000)),
-        thousands(view.in_flight),
-        thousands(view.scans),
-        thousands(rate),
-        thousands(findings.len() as u64),
+        grouped(view.in_flight),
+        grouped(view.scans),
+        grouped(rate),
+        grouped(findings.len() as u64),
         open(Kind::MissingFirstScan),
         open(Kind::NoMovement),
     )
@@ -106,10 +106,10 @@ fn picture(view: View, findings: &Findings, rate: u64, height: usize) -> String 
     let head = format!(
         "{}   {} packages in flight   {} scans ({}/s)   {} exceptions",
         display(view.now_ms.div_euclid(1000)),
-        thousands(view.in_flight),
-        thousands(view.scans),
-        thousands(rate),
-        thousands(findings.len() as u64),
+        grouped(view.in_flight),
+        grouped(view.scans),
+        grouped(rate),
+        grouped(findings.len() as u64),
     );
     let open = open_table(findings).to_string();
     let fixed = 1 + open.lines().count();
@@ -134,7 +134,7 @@ fn open_table(findings: &Findings) -> Table {
         let counts: Vec<i64> =
             CARRIERS.iter().map(|carrier| findings.open(carrier.name, kind)).collect();
         let all = counts.iter().sum::<i64>();
-        let numbers = counts.into_iter().chain([all]).map(|count| thousands(count.max(0) as u64));
+        let numbers = counts.into_iter().chain([all]).map(|count| grouped(count.max(0) as u64));
         table.add_row([kind.as_str().to_owned()].into_iter().chain(numbers));
     }
     for column in table.column_iter_mut().skip(1) {

@@ -140,7 +140,7 @@ impl Show<'_> {
         stop: &AtomicBool,
     ) -> Result<(), DemoError> {
         while !stop.load(Ordering::Relaxed) {
-            match onlooker.next()? {
+            match onlooker.poll()? {
                 Some((event, detected_ms)) => lock(findings).add(event, detected_ms),
                 None if all_is_out.load(Ordering::Relaxed) && onlooker.has_read_everything()? => {
                     return Ok(());

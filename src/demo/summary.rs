@@ -9,6 +9,7 @@ use super::network::Network;
 use super::story::Fate;
 use super::time::{display, display_span};
 use crate::detector::exception::{Change, Kind};
+use crate::replay::grouped;
 
 /// Differences that are named; the rest is counted.
 const NAMED: usize = 10;
@@ -91,10 +92,10 @@ impl Summary {
         let (took, rate) = (self.took.as_secs_f64(), self.scans_a_second());
         lines.push(format!(
             "Three weeks of {} packages and {} scans in {took:.0} s ({} scans/s, {} times real speed).",
-            thousands(self.packages),
-            thousands(self.scans),
-            thousands(rate as u64),
-            thousands(self.speed as u64),
+            grouped(self.packages),
+            grouped(self.scans),
+            grouped(rate as u64),
+            grouped(self.speed as u64),
         ));
         lines.push(String::new());
         lines.push("What the network did".to_owned());
@@ -105,7 +106,7 @@ impl Summary {
         ));
         for Row { what, packages, reported, retracted_only } in &self.rows {
             let [packages, reported, false_only] =
-                [packages, reported, retracted_only].map(|count| thousands(*count));
+                [packages, reported, retracted_only].map(|count| grouped(*count));
             lines.push(format!("  {what:<26}{packages:>9}{reported:>10}{false_only:>18}"));
         }
         lines.push(
@@ -127,15 +128,15 @@ impl Summary {
         for kind in Kind::ALL {
             let mut line = format!("  {:<20}", kind.as_str());
             for (_, _, count) in self.events.iter().filter(|event| event.0 == *kind) {
-                line.push_str(&format!("{:>11}", thousands(*count)));
+                line.push_str(&format!("{:>11}", grouped(*count)));
             }
             lines.push(line);
         }
         let (opened, retracted) = (self.changes(Change::Opened), self.changes(Change::Retracted));
         lines.push(format!(
             "  false alarms of late feeds, retracted: {} of {} ({:.1} %)",
-            thousands(retracted),
-            thousands(opened),
+            grouped(retracted),
+            grouped(opened),
             100.0 * retracted as f64 / opened.max(1) as f64,
         ));
         if let Some((half, most)) = self.delays() {
@@ -160,9 +161,9 @@ impl Summary {
         let Comparison { agreed, missed, invented, differences, .. } = &self.comparison;
         let mut lines = vec![format!(
             "Ledger against detector, by package, kind and change: {} agreed, missed {}, invented {}",
-            thousands(*agreed),
-            thousands(*missed),
-            thousands(*invented),
+            grouped(*agreed),
+            grouped(*missed),
+            grouped(*invented),
         )];
         lines.extend(differences.iter().take(NAMED).map(|difference| format!("  {difference}")));
         if differences.len() > NAMED {
@@ -252,28 +253,4 @@ fn incidents(network: &Network) -> Vec<String> {
         format!("{} feed fell silent on {from} for {span}, then caught up", outage.carrier)
     });
     quiet.chain(outages).collect()
-}
-
-/// `12,345`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        let texts = [0, 999, 1_000, 12_345, 1_234_567].map(thousands);
-        assert_eq!(texts, ["0", "999", "1,000", "12,345", "1,234,567"]);
-    }
 }

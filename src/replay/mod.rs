@@ -22,7 +22,7 @@ use crate::detector::time::{Frontier, LogTime};
 use crate::wire::reject::Rejected;
 use crate::wire::scan_file::{FileError, Place, ScanFile};
 
-pub use summary::{Silence, Summary};
+pub use summary::{Silence, Summary, grouped};
 
 /// What to replay with.
 #[derive(Clone, Debug)]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+pub use text::grouped;
+
 use crate::detector::exception::{Change, ExceptionEvent, Kind, Severity};
 use crate::detector::key::PackageKey;
 use crate::detector::package::Phase;

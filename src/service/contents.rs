@@ -19,7 +19,7 @@ const OVERHEAD: usize = 4096;
 /// How exceptions are written.
 pub enum ExceptionCodec {
     /// Avro single objects.
-    Avro(AvroExceptions),
+    Avro(Box<AvroExceptions>),
     /// JSON objects.
     Json,
 }
@@ -28,7 +28,7 @@ impl ExceptionCodec {
     /// The codec of a configured format.
     pub fn new(format: Format) -> Self {
         match format {
-            Format::Avro => Self::Avro(AvroExceptions::new()),
+            Format::Avro => Self::Avro(Box::default()),
             Format::Json => Self::Json,
         }
     }

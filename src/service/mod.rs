@@ -193,7 +193,7 @@ impl Shared {
         Ok(match self.config.input.format {
             Format::Json => ScanDecoder::Json(JsonScans::new()),
             Format::Avro => {
-                let schema_id = self.config.input.schema_id.and_then(|id| u32::try_from(id).ok());
+                let schema_id = self.config.input.schema_id;
                 ScanDecoder::Avro(AvroScans::new(&self.schema, Framing::Marked { schema_id })?)
             }
         })

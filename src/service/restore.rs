@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often a long restore reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 
+/// A partition for its worker, and owner and number of its last commit.
+pub type Ready = (Box<Partition>, Option<(String, u64)>);
+
 /// What a restore thread says in the end.
 pub struct Restored {
     /// The partition.
@@ -36,7 +39,7 @@ pub struct Restored {
     /// The assignment that it was restored for.
     pub epoch: Epoch,
     /// The partition, ready for a worker, and owner and number of its last commit; or why it halts.
-    pub result: Result<(Box<Partition>, Option<(String, u64)>), String>,
+    pub result: Result<Ready, String>,
     /// Whether the timestamps of its records were set by the broker; `None` without records.
     pub log_append_time: Option<bool>,
     /// How long it took.
@@ -108,8 +111,6 @@ struct Restore<'a> {
     cancelled: &'a AtomicBool,
     log_append_time: Option<bool>,
 }
-
-type Ready = (Box<Partition>, Option<(String, u64)>);
 
 impl Restore<'_> {
     fn run(&mut self) -> Result<Ready, Failure> {

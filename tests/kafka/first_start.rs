@@ -26,8 +26,7 @@ fn told(events: &[Value]) -> Vec<String> {
         .iter()
         .map(|one| {
             let text = |name: &str| one[name].to_string().replace('"', "");
-            let names =
-                ["tracking_number", "change", "sequence", "step", "severity", "backfilled"];
+            let names = ["tracking_number", "change", "sequence", "step", "severity", "backfilled"];
             names.map(text).join(" ")
         })
         .collect();

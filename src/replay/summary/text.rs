@@ -131,8 +131,8 @@ fn silence(silence: &Silence) -> String {
     )
 }
 
-/// 5000000 as 5,000,000.
-pub(super) fn grouped(number: u64) -> String {
+/// A number for a person: 5000000 as 5,000,000.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -80,11 +80,6 @@ impl<T> Interner<T> {
         self.value(id).expect("a number is looked up only while it is held")
     }
 
-    /// The value of a number that is held, to complete it; what its hash is made of must stay.
-    pub fn get_mut(&mut self, id: u32) -> &mut T {
-        self.slots[id as usize].value.as_mut().expect("a number is looked up only while it is held")
-    }
-
     /// How many distinct values are held.
     pub fn len(&self) -> usize {
         self.index.len()

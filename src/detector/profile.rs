@@ -5,6 +5,7 @@
 //! once per profile and milestone, not per package. The place (facility, country) changes with
 //! nearly every scan and decides nothing.
 
+use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -32,8 +33,8 @@ pub struct Traits {
 struct Profile {
     /// Carrier, service, direction, destination country, shipper, value tier.
     texts: [TextId; 6],
-    /// Index of the policy by milestone.
-    policies: [u16; MILESTONES],
+    /// Index of the policy by milestone, once it has been asked for.
+    policies: [Cell<u16>; MILESTONES],
     feed_grace: i64,
 }
 
@@ -69,10 +70,13 @@ impl Profiles {
     /// Index of the policy that these traits and this milestone have.
     pub fn policy(&self, traits: Traits, milestone: Milestone, set: &PolicySet) -> usize {
         let profile = self.profiles.get(traits.profile);
-        match profile.policies[milestone as usize] {
-            UNRESOLVED => self.resolve(&profile.texts, milestone, set),
-            index => usize::from(index),
+        let known = &profile.policies[milestone as usize];
+        if known.get() != UNRESOLVED {
+            return usize::from(known.get());
         }
+        let index = self.resolve(&profile.texts, milestone, set);
+        known.set(u16::try_from(index).unwrap_or(UNRESOLVED));
+        index
     }
 
     /// Every attribute as text.
@@ -100,12 +104,12 @@ impl Profiles {
         taken: Taken,
         set: &PolicySet,
     ) -> Traits {
-        let carrier = self.hold_text(carrier);
-        let none = Traits {
-            profile: self.hold_profile([carrier, NO_TEXT, NO_TEXT, NO_TEXT, NO_TEXT, NO_TEXT], set),
-            place: self.hold_place([NO_TEXT; 2]),
-        };
-        self.update(none, attributes, taken, set)
+        let (profile, place) = taken_texts(attributes, taken);
+        let mut texts = self.hold_replaced(&[NO_TEXT; 6], &profile);
+        texts[0] = self.hold_text(carrier);
+        let profile = self.hold_profile(texts, set);
+        let texts = self.hold_replaced(&[NO_TEXT; 2], &place);
+        Traits { profile, place: self.hold_place(texts) }
     }
 
     /// The traits after the taken attributes of a scan; absent and empty ones stay as they are.
@@ -116,31 +120,17 @@ impl Profiles {
         taken: Taken,
         set: &PolicySet,
     ) -> Traits {
-        if taken == Taken::Nothing {
-            return traits;
-        }
-        let with_place = taken == Taken::TextsAndPlace;
-        let texts = [
-            None,
-            attributes.service,
-            attributes.direction.filter(|_| with_place),
-            attributes.destination_country,
-            attributes.shipper,
-            attributes.value_tier,
-        ]
-        .map(|text| text.and_then(present));
+        let (profile, place) = taken_texts(attributes, taken);
         let mut after = traits;
         let before = self.profiles.get(traits.profile).texts;
-        if self.differs(&before, &texts) {
-            let held = self.hold_replaced(&before, &texts);
+        if self.differs(&before, &profile) {
+            let held = self.hold_replaced(&before, &profile);
             after.profile = self.hold_profile(held, set);
             self.release_profile(traits.profile);
         }
-        let texts = [attributes.facility, attributes.country]
-            .map(|text| text.and_then(present).filter(|_| with_place));
         let before = *self.places.get(traits.place);
-        if self.differs(&before, &texts) {
-            let held = self.hold_replaced(&before, &texts);
+        if self.differs(&before, &place) {
+            let held = self.hold_replaced(&before, &place);
             after.place = self.hold_place(held);
             self.release_place(traits.place);
         }
@@ -203,20 +193,13 @@ impl Profiles {
     /// Takes over the holds on the texts.
     fn hold_profile(&mut self, texts: [TextId; 6], set: &PolicySet) -> u32 {
         let hash = HASH.hash_one(texts);
-        let make = || Profile { texts, policies: [UNRESOLVED; MILESTONES], feed_grace: 0 };
+        let feed_grace = set.feed_grace(self.texts.get(texts[0]));
+        let policies = || std::array::from_fn(|_| Cell::new(UNRESOLVED));
+        let make = || Profile { texts, policies: policies(), feed_grace };
         let (id, new) = self.profiles.hold(hash, |other| other.texts == texts, make);
         if !new {
             self.release_texts(&texts);
-            return id;
         }
-        let policies = std::array::from_fn(|milestone| {
-            let index = self.resolve(&texts, Milestone::ALL[milestone], set);
-            u16::try_from(index).unwrap_or(UNRESOLVED)
-        });
-        let feed_grace = set.feed_grace(self.texts.get(texts[0]));
-        let profile = self.profiles.get_mut(id);
-        profile.policies = policies;
-        profile.feed_grace = feed_grace;
         id
     }
 
@@ -247,4 +230,22 @@ impl Profiles {
             self.texts.release(id);
         }
     }
+}
+
+/// What a scan brings to a profile and to a place; empty texts count as absent.
+fn taken_texts<'a>(
+    attributes: &Attributes<&'a str>,
+    taken: Taken,
+) -> ([Option<&'a str>; 6], [Option<&'a str>; 2]) {
+    let texts = |text: Option<&'a str>| text.and_then(present).filter(|_| taken != Taken::Nothing);
+    let place = |text| texts(text).filter(|_| taken == Taken::TextsAndPlace);
+    let profile = [
+        None,
+        texts(attributes.service),
+        place(attributes.direction),
+        texts(attributes.destination_country),
+        texts(attributes.shipper),
+        texts(attributes.value_tier),
+    ];
+    (profile, [place(attributes.facility), place(attributes.country)])
 }

@@ -91,21 +91,25 @@ pub struct Status {
     pulses: Vec<Pulse>,
 }
 
-/// When a loop last ran.
+/// When a loop last ran, and how long it may take to run again.
 struct Pulse {
     name: String,
     at_ms: AtomicI64,
+    limit: Duration,
 }
 
-/// A loop that has not run for this long is taken for dead.
-pub const PULSE_LIMIT: Duration = Duration::from_secs(30);
+/// A worker that has not run for this long is taken for dead: it waits for nobody.
+const WORKER_LIMIT: Duration = Duration::from_secs(30);
+/// The engine waits for the broker while it commits; an outage must not look like its death.
+const ENGINE_LIMIT: Duration = Duration::from_secs(300);
 
 impl Status {
     /// For one engine loop and this many workers.
     pub fn new(workers: usize) -> Arc<Self> {
-        let names = std::iter::once("engine".to_owned())
-            .chain((0..workers).map(|worker| format!("worker {worker}")));
-        let pulses = names.map(|name| Pulse { name, at_ms: AtomicI64::new(0) }).collect();
+        let pulse = |name, limit| Pulse { name, at_ms: AtomicI64::new(0), limit };
+        let pulses = std::iter::once(pulse("engine".to_owned(), ENGINE_LIMIT))
+            .chain((0..workers).map(|worker| pulse(format!("worker {worker}"), WORKER_LIMIT)))
+            .collect();
         Arc::new(Self {
             partitions: DashMap::new(),
             joined: AtomicBool::new(false),
@@ -157,11 +161,10 @@ impl Status {
     /// Names a loop that has stopped turning; `None` when all is well.
     pub fn dead_loop(&self) -> Option<&str> {
         let now = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let limit = PULSE_LIMIT.as_millis() as i64;
-        self.pulses
-            .iter()
-            .find(|pulse| now - pulse.at_ms.load(Ordering::Relaxed) > limit)
-            .map(|pulse| pulse.name.as_str())
+        let overdue = |pulse: &Pulse| {
+            now - pulse.at_ms.load(Ordering::Relaxed) > pulse.limit.as_millis() as i64
+        };
+        self.pulses.iter().find(|pulse| overdue(pulse)).map(|pulse| pulse.name.as_str())
     }
 
     /// What is still missing before this instance does its work; `None` when it does.

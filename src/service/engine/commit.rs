@@ -37,6 +37,7 @@ impl Engine<'_> {
             self.pending = self.begin();
         }
         for _ in 0..ACTIONS {
+            self.shared.status.pulse(0);
             let Some(pending) = self.pending.take() else {
                 return Ok(());
             };

@@ -1,6 +1,7 @@
 //! Reads scenarios, plays them through the detector and writes down what it said.
 
 mod player;
+mod replayed;
 mod script;
 mod text;
 

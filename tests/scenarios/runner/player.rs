@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stallwatch::detector::exception::ExceptionEvent;
-use stallwatch::detector::policy::PolicySet;
 use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::Shard;
 use stallwatch::detector::time::{Frontier, LogTime};
 use stallwatch::wire::policy_file;
 use stallwatch::wire::scan::{JsonScans, Origin, ScanBatch, ScanDecoder};
 
+use super::replayed::Life;
 use super::script::{Action, LogRecord, Script};
 use super::text;
 
@@ -31,6 +31,8 @@ pub struct Played {
     pub blocks: Vec<Vec<String>>,
     /// Package and exception in full, in order; then package and outcome, in order.
     told: Vec<(String, String)>,
+    /// Where a replay of the same records tells another story.
+    pub replays_differ: Vec<String>,
 }
 
 impl Played {
@@ -60,14 +62,15 @@ pub fn play(script: &Script, pace: Pace) -> Result<Played, String> {
         blocks.push(lines);
     }
     player.flush()?;
+    player.end()?;
     let told = player.exceptions.into_iter().chain(player.outcomes).collect();
-    Ok(Played { blocks, told })
+    Ok(Played { blocks, told, replays_differ: player.replays_differ })
 }
 
 struct Player<'a> {
     pace: Pace,
-    policies: Option<Arc<PolicySet>>,
-    shard: Option<Shard>,
+    alive: Option<(Shard, Life)>,
+    policies: Option<Arc<str>>,
     until: Option<LogTime>,
     shown: Vec<text::Field>,
     waiting: Vec<&'a LogRecord>,
@@ -75,20 +78,22 @@ struct Player<'a> {
     offset: i64,
     exceptions: Vec<(String, String)>,
     outcomes: Vec<(String, String)>,
+    replays_differ: Vec<String>,
 }
 
 impl<'a> Player<'a> {
     fn new(pace: Pace) -> Self {
         Self {
             pace,
+            alive: None,
             policies: None,
-            shard: None,
             until: None,
             shown: Vec::new(),
             waiting: Vec::new(),
             offset: 0,
             exceptions: Vec::new(),
             outcomes: Vec::new(),
+            replays_differ: Vec::new(),
         }
     }
 
@@ -103,11 +108,14 @@ impl<'a> Player<'a> {
             Action::PoliciesFrom(name) => self.begin(name, &policy_text(name)?),
             Action::Policies(text) => self.begin("inline", text),
             Action::Frontier(to) => {
-                self.advance(Frontier::from_millis(*to))?;
+                let to = Frontier::from_millis(*to);
+                self.advance(to)?;
+                self.life()?.evidence(to);
                 self.events()
             }
             Action::Until(until) => {
                 self.until = Some(LogTime::from_millis(*until));
+                self.life()?.until(Frontier::from_millis(*until));
                 Ok(Vec::new())
             }
             Action::Finish(until) => self.finish(*until),
@@ -125,22 +133,42 @@ impl<'a> Player<'a> {
     }
 
     fn begin(&mut self, name: &str, text: &str) -> Result<Vec<String>, String> {
+        self.end()?;
         match policy_file::parse(name, text) {
             Ok(policies) => {
                 let policies = Arc::new(policies);
-                self.shard = Some(Shard::new(Arc::clone(&policies)));
-                self.policies = Some(policies);
+                self.policies = Some(policies.hash().clone());
+                self.alive = Some((Shard::new(policies.clone()), Life::new(policies)));
                 Ok(vec!["ok".to_owned()])
             }
-            Err(problems) => {
-                self.shard = None;
-                Ok(problems.iter().map(ToString::to_string).collect())
-            }
+            Err(problems) => Ok(problems.iter().map(ToString::to_string).collect()),
         }
     }
 
+    /// The last look of a replay, which scenarios need not write down, and the replay itself.
+    fn end(&mut self) -> Result<(), String> {
+        if self.alive.is_none() {
+            return Ok(());
+        }
+        let until = self.until.take().map(Frontier::at);
+        while !self.shard()?.finish(until) {}
+        self.events()?;
+        if let Some((shard, life)) = self.alive.take()
+            && let Some(difference) = life.difference(shard.frontier())?
+        {
+            self.replays_differ.push(difference);
+        }
+        Ok(())
+    }
+
     fn shard(&mut self) -> Result<&mut Shard, String> {
-        self.shard.as_mut().ok_or_else(|| "no policies are in force yet".to_owned())
+        let alive = self.alive.as_mut().map(|(shard, _)| shard);
+        alive.ok_or_else(|| "no policies are in force yet".to_owned())
+    }
+
+    fn life(&mut self) -> Result<&mut Life, String> {
+        let alive = self.alive.as_mut().map(|(_, life)| life);
+        alive.ok_or_else(|| "no policies are in force yet".to_owned())
     }
 
     fn advance(&mut self, to: Frontier) -> Result<(), String> {
@@ -156,6 +184,9 @@ impl<'a> Player<'a> {
 
     fn finish(&mut self, until: Option<i64>) -> Result<Vec<String>, String> {
         let until = until.map(Frontier::from_millis).or(self.until.map(Frontier::at));
+        if let Some(until) = until {
+            self.life()?.evidence(until);
+        }
         let shard = self.shard()?;
         while !shard.finish(until) {}
         self.events()
@@ -181,9 +212,9 @@ impl<'a> Player<'a> {
     /// The exceptions since the last call.
     fn events(&mut self) -> Result<Vec<String>, String> {
         let events = self.shard()?.take_outbox();
-        let policies = self.policies.as_ref().map(|policies| policies.hash());
+        self.life()?.tell(&events);
         for event in &events {
-            if Some(&event.policy_set) != policies {
+            if Some(&event.policy_set) != self.policies.as_ref() {
                 return Err(format!("an exception names the policy set {}", event.policy_set));
             }
             self.exceptions.push((event.key.to_string(), format!("{event:?}")));
@@ -209,6 +240,10 @@ impl<'a> Player<'a> {
             .zip(first..)
             .map(|(record, offset)| Read::new(record, batch, offset, self.until))
             .collect();
+        let life = self.life()?;
+        for ((record, offset), read) in waiting.iter().zip(first..).zip(&read) {
+            life.record(record, offset, read.log_time);
+        }
         let outcomes = self.apply(&read)?;
         let mut lines = self.events()?;
         for (read, outcome) in read.iter().zip(outcomes) {

@@ -9,6 +9,7 @@
 //! - `service` carries records between Kafka and the detector and decides nothing.
 
 pub mod config;
+pub mod demo;
 pub mod detector;
 pub mod protocol;
 pub mod replay;

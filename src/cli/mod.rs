@@ -1,5 +1,7 @@
 //! The verbs, a file each. What they do lives in the library; here it meets the terminal.
 
+#[cfg(feature = "kafka")]
+mod demo;
 mod interrupt;
 mod print;
 mod replay;
@@ -25,6 +27,8 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Verb {
+    #[cfg(feature = "kafka")]
+    Demo(demo::Arguments),
     #[cfg(feature = "kafka")]
     Run(run::Arguments),
     Replay(replay::Arguments),
@@ -74,6 +78,8 @@ impl Failure {
 pub fn main() -> ExitCode {
     let verb = CommandLine::parse().verb;
     let result = match verb {
+        #[cfg(feature = "kafka")]
+        Verb::Demo(arguments) => demo::run(&arguments),
         #[cfg(feature = "kafka")]
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Replay(arguments) => replay::run(arguments),

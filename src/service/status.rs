@@ -52,6 +52,8 @@ pub struct PartitionStatus {
     pub log_clock: Option<i64>,
     /// Frontier, in seconds since 1970 UTC.
     pub frontier: Option<i64>,
+    /// Everything that came out up to this frontier is committed, in seconds since 1970 UTC.
+    pub settled: Option<i64>,
     /// What its shard held when it was last cut.
     pub stats: Stats,
 }
@@ -67,6 +69,7 @@ impl PartitionStatus {
             committed: None,
             log_clock: None,
             frontier: None,
+            settled: None,
             stats: Stats::default(),
         }
     }

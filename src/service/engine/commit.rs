@@ -67,6 +67,9 @@ impl Engine<'_> {
                 || !cut.dead_letters.is_empty()
                 || lane.committed != Some(cut.offset)
                 || lane.is_backfilling();
+            if !says {
+                self.settle(&cut);
+            }
             if self.ownership.holds(cut.partition, cut.epoch) && (says || heartbeat) {
                 cuts.insert(cut.partition, cut);
             }
@@ -103,6 +106,12 @@ impl Engine<'_> {
         {
             self.halt(cut.partition, why);
         }
+    }
+
+    /// Nothing that came out up to this cut is uncommitted.
+    fn settle(&self, cut: &Cut) {
+        let settled = cut.frontier.map(|frontier| frontier.secs());
+        self.shared.status.update(cut.partition, |status| status.settled = settled);
     }
 
     fn stamp(&self, cut: &Cut) -> Stamp {
@@ -231,6 +240,7 @@ impl Engine<'_> {
                 continue;
             };
             self.shared.metrics.committed(&cut.events, now_ms);
+            self.settle(&cut);
             let stamp = self.stamp(&cut);
             let Some(lane) = self.lanes.get_mut(&partition) else {
                 continue;

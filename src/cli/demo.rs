@@ -1,0 +1,126 @@
+//! `demo`: three simulated weeks of a carrier network through the real service, no Kafka needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use stallwatch::demo::broker::EXCEPTIONS;
+use stallwatch::demo::network::{MOST_PACKAGES, Network, Settings};
+use stallwatch::demo::policies;
+use stallwatch::demo::show::{DemoError, Show};
+use stallwatch::demo::stage::Stage;
+use stallwatch::demo::summary::{Summary, thousands};
+use tracing_subscriber::EnvFilter;
+
+use super::print::{note, say};
+use super::{Failure, Report};
+
+/// Show it at work on a simulated carrier network; needs no Kafka
+///
+/// Plays three weeks in less than a minute on a broker inside this process, and compares what was
+/// detected with what the simulation knows it did. Ends with 1 if anything was missed or invented.
+#[derive(Args)]
+pub struct Arguments {
+    /// Tracking numbers in the network
+    #[arg(long, value_name = "N", default_value_t = 30_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PACKAGES)))]
+    packages: u32,
+    /// Simulated seconds in a real second, as far as the machine keeps up
+    #[arg(long, value_name = "X", default_value_t = 50_000.0, value_parser = speed)]
+    speed: f64,
+    /// The same seed gives the same network
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Partitions of the topic of scans
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=64))]
+    partitions: i32,
+    /// Keep broker and status page up at the end, until Ctrl-C
+    #[arg(long)]
+    hold: bool,
+    /// How to report
+    #[arg(short = 'o', value_name = "FORMAT", default_value = "text")]
+    report: Report,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (1.0..=10_000_000.0).contains(&speed) => Ok(speed),
+        _ => Err("it must be a number from 1 to 10000000".to_owned()),
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("error"))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, interrupted.clone())
+            .and_then(|_| signal_hook::flag::register(signal, interrupted.clone()))
+            .map_err(|error| Failure::Failed(format!("signals cannot be handled: {error}")))?;
+    }
+    let summary = play(arguments, &interrupted)?;
+    match summary.is_clean() {
+        true => Ok(()),
+        false => Err(Failure::Failed("the ledger and the detector do not agree".to_owned())),
+    }
+}
+
+fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Failure> {
+    let Arguments { packages, seed, partitions, .. } = *arguments;
+    let settings = Settings { seed, packages, partitions };
+    note(format_args!(
+        "Simulating three weeks of a carrier network: {} packages, seed {seed}.",
+        thousands(u64::from(packages))
+    ));
+    let network = Network::simulate(settings);
+    let policies = Arc::new(policies());
+    let stage = Stage::open(partitions, policies.clone()).map_err(failed)?;
+    introduce(&stage);
+    let bootstrap_servers = stage.bootstrap_servers();
+    let show = Show {
+        settings,
+        network: &network,
+        policies: &policies,
+        bootstrap_servers: &bootstrap_servers,
+        clock: stage.clock(),
+        watched: stage.performer(),
+        interrupted,
+    };
+    let summary = show.play(arguments.speed).map_err(failed)?;
+    say(match arguments.report {
+        Report::Text => format!("\n{}", summary.text()),
+        Report::Json => summary.json().to_string(),
+    })?;
+    if arguments.hold {
+        note(format_args!("\nBroker and status page stay up until Ctrl-C:\n{}", addresses(&stage)));
+        while !interrupted.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+    stage.close().map_err(failed)?;
+    Ok(summary)
+}
+
+fn introduce(stage: &Stage) {
+    note(format_args!(
+        "The broker is the one that librdkafka embeds. It fakes transactions, so the service's guards against zombies and lost commits cannot ask it and are off.\n{}\n",
+        addresses(stage)
+    ));
+}
+
+fn addresses(stage: &Stage) -> String {
+    let (broker, page) = (stage.bootstrap_servers(), stage.page());
+    format!(
+        "  look in:  kcat -b {broker} -t {EXCEPTIONS} -C -o beginning -e -f '%k  %h\\n'\n  status:   http://{page}/  and  http://{page}/metrics"
+    )
+}
+
+fn failed(error: DemoError) -> Failure {
+    Failure::Failed(error.to_string())
+}

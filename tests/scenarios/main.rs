@@ -7,9 +7,10 @@
 mod runner;
 
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
 
-use runner::{Played, Script};
+use runner::{Pace, Played, Script};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
@@ -38,7 +39,7 @@ fn problems_of(path: &Path, update: bool) -> Vec<String> {
         Ok(script) => script,
         Err(problems) => return problems,
     };
-    let played = match runner::play(&script, runner::Pace::AsWritten) {
+    let played = match runner::play(&script, Pace::AsWritten) {
         Ok(played) => played,
         Err(problem) => return vec![problem],
     };
@@ -56,7 +57,7 @@ fn problems_of(path: &Path, update: bool) -> Vec<String> {
 /// One log, one outcome: batch size and further advances of the frontier change nothing.
 fn paces_differ(script: &Script, as_written: &Played) -> Vec<String> {
     let mut problems = Vec::new();
-    match runner::play(script, runner::Pace::OneBatch) {
+    match runner::play(script, Pace::OneBatch) {
         Ok(played) if played.told() == as_written.told() => {}
         Ok(played) => problems.push(format!(
             "the outcome differs when records that follow each other are applied as one batch:\n{}",
@@ -64,7 +65,7 @@ fn paces_differ(script: &Script, as_written: &Played) -> Vec<String> {
         )),
         Err(problem) => problems.push(problem),
     }
-    match runner::play(script, runner::Pace::ManyAdvances) {
+    match runner::play(script, Pace::ManyAdvances) {
         Ok(played) if played.told_by_package() == as_written.told_by_package() => {}
         Ok(played) => problems.push(format!(
             "the outcome differs when the frontier advances before every record:\n{}",
@@ -89,7 +90,8 @@ fn every_scenario_ends_as_it_says() {
     let mut report = String::new();
     let mut failed = 0;
     for path in &files {
-        let problems = problems_of(path, update);
+        let problems = panic::catch_unwind(|| problems_of(path, update))
+            .unwrap_or_else(|_| vec!["the detector panicked, see above".to_owned()]);
         if !problems.is_empty() {
             failed += 1;
         }

@@ -8,11 +8,11 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::Shared;
 use super::clock::Stopwatch;
 use super::kafka::{self, Client, REQUEST};
 use super::native::{Event, EventQueue, RecordView};
 use super::worker::Partition;
+use super::{Shared, millis};
 use crate::config::{self, StartFrom};
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::scan::Record;
@@ -164,7 +164,8 @@ impl Restore<'_> {
         let ends = kafka::end_offsets(asker, &self.shared.input, &[self.partition])?;
         let end = ends.first().map_or(start, |(_, end)| *end).max(start);
         let mut shard = Shard::rebuilding(self.shared.policies.clone());
-        self.rebuild(reader, &mut shard, start, end, &[])?;
+        let latest_ms = now_ms.saturating_add(millis(self.shared.config.input.max_future_skew));
+        let refused = self.rebuild(reader, &mut shard, start, end, &[], Some(latest_ms))?;
         let margin = self.shared.clock_margin_ms(self.log_append_time);
         shard.go_live(Some(Frontier::from_secs(floor_to_seconds(now_ms - margin))));
         shard.backfill();
@@ -173,7 +174,7 @@ impl Restore<'_> {
             packages = shard.len(),
             "first start: what is open already is published once"
         );
-        let partition = self.partition(shard, start, end, Vec::new(), settings);
+        let partition = self.partition(shard, start, end, refused, settings);
         Ok((Box::new(Partition { backfill: Backfill::Pending, ..partition }), None))
     }
 
@@ -186,7 +187,7 @@ impl Restore<'_> {
     ) -> Result<Ready, Failure> {
         let mut shard = Shard::rebuilding(self.shared.policies.clone());
         let from = cut.start.max(durable.log_start);
-        self.rebuild(reader, &mut shard, from, cut.offset, &cut.refused)?;
+        self.rebuild(reader, &mut shard, from, cut.offset, &cut.refused, None)?;
         for event in open.values() {
             shard.restore_open(event).map_err(|inconsistent| {
                 let shown = self.shared.config.log.tracking_numbers.show(&event.key);
@@ -254,7 +255,8 @@ impl Restore<'_> {
         })
     }
 
-    /// Applies the records from `from` up to `to`, without ladders.
+    /// Applies the records from `from` up to `to`, without ladders and without those refused. At a
+    /// first start those later than `latest_ms` are refused now; gives their offsets.
     fn rebuild(
         &mut self,
         reader: &Client,
@@ -262,7 +264,9 @@ impl Restore<'_> {
         from: i64,
         to: i64,
         refused: &[i64],
-    ) -> Result<(), Failure> {
+        latest_ms: Option<i64>,
+    ) -> Result<Vec<i64>, Failure> {
+        let mut newly_refused = Vec::new();
         let mut decoder = self.shared.decoder()?;
         let partition = self.partition;
         let (mut records, progress) = (0u64, Stopwatch::start());
@@ -271,7 +275,9 @@ impl Restore<'_> {
         let topic = &self.shared.input;
         read(reader, topic, partition, from, to, self.cancelled, |record| {
             *log_append_time = Some(record.log_append_time);
-            if refused.binary_search(&record.offset).is_err() {
+            if latest_ms.zip(record.timestamp_ms).is_some_and(|(latest, time)| time > latest) {
+                newly_refused.push(record.offset);
+            } else if refused.binary_search(&record.offset).is_err() {
                 apply(shard, &mut decoder, record);
             }
             records += 1;
@@ -282,7 +288,11 @@ impl Restore<'_> {
             }
         })?;
         tracing::info!(partition, records, packages = shard.len(), "package state rebuilt");
-        Ok(())
+        if !newly_refused.is_empty() {
+            let count = newly_refused.len();
+            tracing::warn!(partition, count, "records from the future are refused");
+        }
+        Ok(newly_refused)
     }
 }
 

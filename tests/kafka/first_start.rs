@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::broker::shared;
-use crate::client::produce;
+use crate::client::{NewRecord, produce};
 use crate::scans::Scan;
 use crate::service::{Service, Setup};
 use crate::wait::now_ms;
@@ -58,6 +58,11 @@ fn a_first_start_in_silence_publishes_once_what_is_open_already_and_goes_on_from
         ago("FRESH1", "arrived", 10),
     ];
     produce(&setup.bootstrap, &setup.scans(), history);
+    let from_the_future = (0..2).map(|partition| NewRecord {
+        partition: Some(partition),
+        ..ago(&format!("AHEAD{partition}"), "arrived", -300)
+    });
+    produce(&setup.bootstrap, &setup.scans(), from_the_future);
 
     let mut service = setup.start();
     let open = ["LONG1 opened 1 1 critical true", "WHILE1 opened 0 0 warning true"];

@@ -90,27 +90,31 @@ impl Screen {
 fn one_line(view: View, findings: &Findings, rate: u64) -> String {
     let open = |kind| CARRIERS.iter().map(|carrier| findings.open(carrier.name, kind)).sum::<i64>();
     format!(
-        "{}: {} packages in flight, {} scans ({}/s), {} exceptions, open: {} missing_first_scan, {} no_movement",
-        display(view.now_ms.div_euclid(1000)),
-        grouped(view.in_flight),
-        grouped(view.scans),
-        grouped(rate),
-        grouped(findings.len() as u64),
+        "{}, open: {} missing_first_scan, {} no_movement",
+        headline(view, findings, rate, [": ", ", "]),
         open(Kind::MissingFirstScan),
         open(Kind::NoMovement),
     )
 }
 
+/// Time and numbers, with what stands after the time and between the numbers.
+fn headline(
+    view: View,
+    findings: &Findings,
+    rate: u64,
+    [after_time, between]: [&str; 2],
+) -> String {
+    let numbers = [
+        format!("{} packages in flight", grouped(view.in_flight)),
+        format!("{} scans ({}/s)", grouped(view.scans), grouped(rate)),
+        format!("{} exceptions", grouped(findings.len() as u64)),
+    ];
+    format!("{}{after_time}{}", display(view.now_ms.div_euclid(1000)), numbers.join(between))
+}
+
 /// The table as a whole, no higher than `height` lines.
 fn picture(view: View, findings: &Findings, rate: u64, height: usize) -> String {
-    let head = format!(
-        "{}   {} packages in flight   {} scans ({}/s)   {} exceptions",
-        display(view.now_ms.div_euclid(1000)),
-        grouped(view.in_flight),
-        grouped(view.scans),
-        grouped(rate),
-        grouped(findings.len() as u64),
-    );
+    let head = headline(view, findings, rate, ["   ", "   "]);
     let open = open_table(findings).to_string();
     let fixed = 1 + open.lines().count();
     // Two lines of the second table are its heading; the cursor needs one below.

@@ -22,7 +22,6 @@ use super::sink::Sink;
 use super::status::Stage;
 use super::worker::{Job, Worker};
 use super::{ServiceError, Shared, Shutdown};
-use crate::protocol::evidence::Evidence;
 use crate::protocol::ownership::{Epoch, Ownership};
 use batching::Lane;
 use commit::Pending;
@@ -283,9 +282,4 @@ fn start_restore(
         }
     })?;
     Ok(cancelled)
-}
-
-/// Evidence of a lane that begins at this position.
-fn evidence_from(position: i64) -> Evidence {
-    Evidence::starting_at(position)
 }

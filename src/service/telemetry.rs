@@ -198,11 +198,6 @@ impl Metrics {
         self.recovery.set(seconds);
     }
 
-    /// Committed events so far.
-    pub fn transactions_committed(&self) -> u64 {
-        self.transactions.with_label_values(&["committed"]).get()
-    }
-
     fn name_carriers(&self, policies: &PolicySet) {
         let named = policies.policies().iter().filter_map(|policy| policy.conditions.as_ref());
         for carrier in named.filter_map(|conditions| conditions.carrier.as_ref()).flatten() {

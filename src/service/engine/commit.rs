@@ -15,7 +15,6 @@ use crate::service::kafka;
 use crate::service::native;
 use crate::service::restore::read_stamp;
 use crate::service::sink::Hopeless;
-use crate::service::status::Stage;
 use crate::service::worker::{Cut, Job};
 
 /// Actions in one round; a cycle that needs more goes on in the next, so that the loop turns.
@@ -257,7 +256,6 @@ impl Engine<'_> {
         for &partition in given_up {
             self.ownership.ended(partition);
             self.halt(partition, "another instance has committed for it; it is given up");
-            self.shared.status.update(partition, |status| status.stage = Stage::Halted);
         }
     }
 }

@@ -6,8 +6,9 @@ use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batching::Lane;
-use super::{Engine, evidence_from, start_restore, worker_of};
+use super::{Engine, start_restore, worker_of};
 use crate::protocol::cut::Backfill;
+use crate::protocol::evidence::Evidence;
 use crate::service::ServiceError;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::restore::Restored;
@@ -96,7 +97,7 @@ impl Engine<'_> {
             "restored"
         );
         self.shared.metrics.restored(restored.took.as_secs_f64());
-        lane.evidence = evidence_from(ready.offset);
+        lane.evidence = Evidence::starting_at(ready.offset);
         lane.log_append_time = restored.log_append_time;
         lane.last = last;
         let (offset, backfill, stats) = (ready.offset, ready.backfill, ready.shard.stats());

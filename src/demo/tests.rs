@@ -50,7 +50,7 @@ fn detect_and_tell(
             attributes: network.attributes(report),
         });
         let shard = &mut shards[package.partition as usize];
-        while shard.apply(std::slice::from_ref(&record), outcomes) == 0 {}
+        while shard.apply(std::slice::from_ref(&record), outcomes).records == 0 {}
         events.append(&mut shard.take_outbox());
     }
     for shard in &mut shards {

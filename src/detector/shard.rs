@@ -37,6 +37,9 @@ use super::table::{NEVER, Slot, Table};
 use super::time::{Frontier, LogTime};
 use super::wheel::TimerWheel;
 
+/// Bytes of memory to reckon with for each package, everything included.
+pub const BYTES_PER_PACKAGE: u64 = 60;
+
 /// The detector of one partition.
 pub struct Shard {
     policies: Arc<PolicySet>,
@@ -51,6 +54,7 @@ pub struct Shard {
     frontier: Option<Frontier>,
     /// While rebuilding, ladders sleep and nothing is published.
     live: bool,
+    max_packages: usize,
     coming_up: Vec<Slot>,
     look: Vec<(Slot, Due)>,
 }
@@ -71,6 +75,28 @@ pub struct Stats {
     pub open: BTreeMap<(Arc<str>, Kind, Severity), usize>,
     /// Distinct texts kept.
     pub texts: usize,
+}
+
+/// How far a call of [`Shard::apply`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Applied {
+    /// How many records of the batch were applied.
+    pub records: usize,
+    /// Why it went no further.
+    pub stop: Stop,
+}
+
+/// Why a call of [`Shard::apply`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The whole batch is applied.
+    End,
+    /// The work of one call is bounded: call again with the rest.
+    Busy,
+    /// The next record brings a package, and there is no room for it: the clocks have advanced to
+    /// the record, nothing else has happened. Raise the limit and call again with the rest.
+    Full,
 }
 
 /// What is known of one package at this moment.
@@ -119,20 +145,29 @@ impl Shard {
             log_clock: None,
             frontier: None,
             live: false,
+            max_packages: usize::MAX,
             coming_up: Vec::new(),
             look: Vec::new(),
         }
     }
 
-    /// Applies records of the partition's log, in its order. `outcomes` gets one entry a record,
-    /// `None` for a rejected one. Returns how many records were applied: call again with the rest
-    /// until all are.
-    pub fn apply(&mut self, batch: &[Record<'_>], outcomes: &mut Vec<Option<Outcome>>) -> usize {
-        for record in batch {
+    /// Most packages that may be known at once; `None`: as many as there is memory for. A limit
+    /// below the present number removes none.
+    pub fn set_max_packages(&mut self, limit: Option<usize>) {
+        self.max_packages = limit.unwrap_or(usize::MAX);
+    }
+
+    /// Applies records of the partition's log, in its order. `outcomes` gets one entry a record
+    /// that was applied, `None` for a rejected one.
+    pub fn apply(&mut self, batch: &[Record<'_>], outcomes: &mut Vec<Option<Outcome>>) -> Applied {
+        for (records, record) in batch.iter().enumerate() {
             outcomes.push(match record {
                 Record::Scan(scan) => {
                     self.clock(scan.log_time);
-                    Some(self.scan(scan))
+                    match self.scan(scan) {
+                        Some(outcome) => Some(outcome),
+                        None => return Applied { records, stop: Stop::Full },
+                    }
                 }
                 Record::Rejected { log_time } => {
                     if let Some(log_time) = *log_time {
@@ -142,7 +177,7 @@ impl Shard {
                 }
             });
         }
-        batch.len()
+        Applied { records: batch.len(), stop: Stop::End }
     }
 
     /// Moves the frontier by evidence that the log is complete up to a time; does nothing where it
@@ -345,7 +380,8 @@ impl Shard {
         }
     }
 
-    fn scan(&mut self, scan: &Scan<'_>) -> Outcome {
+    /// `None` when there is no room for the package that the scan brings.
+    fn scan(&mut self, scan: &Scan<'_>) -> Option<Outcome> {
         let log_clock = self.log_clock.unwrap_or(scan.log_time);
         let retention = self.policies.defaults().settled_retention;
         let slot = self.find(&scan.key);
@@ -362,6 +398,8 @@ impl Shard {
             (Transition::Born(package), earlier_life) => {
                 if let Some(slot) = earlier_life {
                     self.forget(slot);
+                } else if self.table.len() >= self.max_packages {
+                    return None;
                 }
                 let slot = self.keep(&scan.key, &package, &scan.attributes, taken);
                 self.hang_up(slot);
@@ -378,7 +416,7 @@ impl Shard {
                 unreachable!("a package that is not known cannot change")
             }
         }
-        transition.outcome()
+        Some(transition.outcome())
     }
 
     fn close(&mut self, slot: Slot, scan: &Scan<'_>) {

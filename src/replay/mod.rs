@@ -171,7 +171,7 @@ impl<'r> Run<'r> {
         loop {
             let applied = self.shards[index].1.apply(slice::from_ref(record), &mut self.outcomes);
             self.tell(index)?;
-            if applied > 0 {
+            if applied.records > 0 {
                 break;
             }
         }

@@ -303,7 +303,7 @@ fn apply(shard: &mut Shard, decoder: &mut ScanDecoder, record: &RecordView<'_>) 
         Err(rejected) => rejected.record(),
     };
     let mut outcomes = Vec::with_capacity(1);
-    while shard.apply(std::slice::from_ref(&record), &mut outcomes) == 0 {}
+    while shard.apply(std::slice::from_ref(&record), &mut outcomes).records == 0 {}
 }
 
 /// What a partition of the `open` topic holds.

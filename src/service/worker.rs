@@ -248,7 +248,9 @@ impl Held {
                 }
             };
             outcomes.clear();
-            while self.partition.shard.apply(std::slice::from_ref(&record), &mut outcomes) == 0 {}
+            while self.partition.shard.apply(std::slice::from_ref(&record), &mut outcomes).records
+                == 0
+            {}
             if let (Record::Scan(scan), Some(Some(outcome))) = (&record, outcomes.first()) {
                 counts.add(scan.key.carrier(), scan.evidence, *outcome);
             }

@@ -268,7 +268,7 @@ impl<'a> Player<'a> {
         let mut outcomes = Vec::new();
         let mut applied = 0;
         while applied < batch.len() {
-            applied += shard.apply(&batch[applied..], &mut outcomes);
+            applied += shard.apply(&batch[applied..], &mut outcomes).records;
         }
         let mut outcomes = outcomes.into_iter();
         let word_of = |read: &Read<'_>| {

@@ -176,7 +176,7 @@ mod tests {
             {
                 let (carrier_text, number_text) = spelling.write(carrier, &printed);
                 let key = PackageKey::new(&carrier_text, &number_text).unwrap();
-                assert_eq!((key.carrier(), key.number()), (carrier, printed.as_str()));
+                assert_eq!((key.carrier(), key.number().as_str()), (carrier, printed.as_str()));
             }
         }
     }

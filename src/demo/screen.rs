@@ -167,7 +167,7 @@ fn latest_row(event: &ExceptionEvent) -> [String; 8] {
     [
         display(when),
         event.key.carrier().to_owned(),
-        event.key.number().to_owned(),
+        event.key.number().to_string(),
         event.kind.as_str().to_owned(),
         event.change.as_str().to_owned(),
         display_span(event.silent_for_s),

@@ -433,7 +433,7 @@ impl Shard {
 
     fn find(&self, key: &PackageKey) -> Option<Slot> {
         let carrier = self.profiles.carrier(key.carrier())?;
-        self.table.find(carrier, key.number())
+        self.table.find(carrier, &key.number())
     }
 
     fn keep(
@@ -446,7 +446,7 @@ impl Shard {
         let traits = self.profiles.begin(key.carrier(), attributes, taken, &self.policies);
         let carrier = self.profiles.carrier_of(traits);
         self.phases[package.phase as usize] += 1;
-        self.table.insert(carrier, key.number(), traits, package)
+        self.table.insert(carrier, &key.number(), traits, package)
     }
 
     fn forget(&mut self, slot: Slot) {

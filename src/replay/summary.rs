@@ -241,7 +241,7 @@ impl Silence {
             "silent_for_s": self.seconds,
             "end": self.end(),
             "carrier": self.key.carrier(),
-            "tracking_number": self.key.number(),
+            "tracking_number": self.key.number().as_str(),
             "kind": self.kind.as_str(),
             "severity": self.severity.as_str(),
             "anchor_time": format_moment(self.anchor.secs()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::toml_reader::{self, Node, Place, Problem, Problems, Section};
 use crate::detector::exception::Severity;
-use crate::detector::key::normal_carrier;
+use crate::detector::key::Carrier;
 use crate::detector::policy::{Defaults, Ladder, Match, Policy, PolicyError, PolicySet, Step};
 use crate::detector::scan::Milestone;
 
@@ -85,7 +85,7 @@ fn carriers(
     for (entry, section) in carriers.named_sections() {
         let seconds = section.seconds("feed_grace");
         section.require(&["feed_grace"]);
-        let name = match normal_carrier(&entry.key) {
+        let name = match Carrier::new(&entry.key) {
             Ok(name) => name.to_string(),
             Err(error) => {
                 problems.at(&entry.place, format!("carrier \"{}\": {error}", entry.key));
@@ -173,7 +173,7 @@ fn conditions(
     let shipper = texts("shipper");
     let value_tier = texts("value_tier");
     let carrier = read_list(&section, "carrier", problems, |text| {
-        normal_carrier(text).map(|carrier| carrier.to_string()).map_err(|error| error.to_string())
+        Carrier::new(text).map(|carrier| carrier.to_string()).map_err(|error| error.to_string())
     });
     let milestone = read_list(&section, "milestone", problems, milestone);
     places.insert("carrier", section.place_of("carrier"));

@@ -72,7 +72,7 @@ fn walk<S: Sink>(event: &ExceptionEvent, context: &Context<'_>, sink: &mut S) {
     sink.number("step", i64::from(event.step));
     sink.text("step_name", &event.step_name);
     sink.text("carrier", event.key.carrier());
-    sink.text("tracking_number", event.key.number());
+    sink.text("tracking_number", &event.key.number());
     sink.seconds("anchor_time", event.anchor.secs());
     sink.seconds("anchor_set_at", event.anchor_set_at.secs());
     sink.seconds("opened_deadline", event.opened_deadline.secs());

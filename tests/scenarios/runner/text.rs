@@ -157,7 +157,7 @@ pub fn exception(event: &ExceptionEvent, shown: &[Field]) -> String {
         event.change.as_str(),
         event.kind.as_str(),
         event.key.carrier(),
-        event.key.number(),
+        &event.key.number(),
         event.severity.as_str(),
     ]
     .map(str::to_owned)

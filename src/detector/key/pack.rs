@@ -1,0 +1,130 @@
+//! Tracking numbers as integers below 2^116 and back, without loss.
+//!
+//! A number of up to 22 characters of `[0-9A-Z]` is a number to base 37, aligned to the left:
+//! `0` to `9` are 1 to 10, `A` to `Z` are 11 to 36, the end is 0. The order of these codes is the
+//! byte order of the numbers. 23 to 34 digits are their value plus the count of all shorter ones of
+//! that kind, with bit 115 set. Whatever else there is has no code.
+
+use super::swar::{self, at_marks, eight_times, first_marks, join, within, word};
+use super::text::NumberText;
+
+/// Longest number of letters and digits that has a code, in characters.
+const LONGEST_TEXT: usize = 22;
+/// Shortest and longest number that is digits alone and has a code for that, in characters.
+const SHORTEST_DIGITS: usize = LONGEST_TEXT + 1;
+const LONGEST_DIGITS: usize = 34;
+const DIGITS: u128 = 1 << 115;
+
+/// The code of a number; `None` for what is no non-empty text of the two kinds.
+#[inline]
+pub(crate) fn pack(number: &[u8]) -> Option<u128> {
+    match number.len() {
+        1..=LONGEST_TEXT => pack_text(number),
+        SHORTEST_DIGITS..=LONGEST_DIGITS => pack_digits(number),
+        _ => None,
+    }
+}
+
+/// The number of a code that [`pack`] gave.
+#[inline]
+pub(crate) fn unpack(code: u128) -> NumberText {
+    if is_ordered(code) { unpack_text(code) } else { unpack_digits(code & !DIGITS) }
+}
+
+/// Whether the order among codes of this kind is the byte order of their numbers.
+#[inline]
+pub(super) fn is_ordered(code: u128) -> bool {
+    code < DIGITS
+}
+
+#[inline]
+fn pack_text(number: &[u8]) -> Option<u128> {
+    let mut values = [0; 3];
+    let mut faults = 0;
+    for (index, value) in values.iter_mut().enumerate() {
+        let word = word(number, 8 * index);
+        let digits = within(word, b'0', b'9');
+        let letters = within(word, b'A', b'Z');
+        faults |= (digits | letters) ^ first_marks(number.len().saturating_sub(8 * index));
+        *value = word - at_marks(digits, b'0' - 1) - at_marks(letters, b'A' - 11);
+    }
+    let [first, second, third] = values;
+    (faults == 0).then(|| {
+        let sixteen =
+            u128::from(join::<37>(first)) * 37u128.pow(8) + u128::from(join::<37>(second));
+        sixteen * 37u128.pow(6) + u128::from(join::<37>(third << 16))
+    })
+}
+
+#[inline]
+fn unpack_text(code: u128) -> NumberText {
+    let (first, rest) = divide::<51, { 37u128.pow(14) }>(code);
+    let (second, third) = divide::<9, { 37u128.pow(6) }>(rest);
+    let mut text = NumberText::default();
+    let mut at = 0;
+    let third = swar::split::<37>(third as u64) >> 16;
+    for digits in [swar::split::<37>(first), swar::split::<37>(second), third] {
+        let present = within(digits, 1, 36);
+        let letters = within(digits, 11, 36);
+        text.put(at, digits + at_marks(present, b'0' - 1) + at_marks(letters, b'A' - 10 - b'0'));
+        at += present.count_ones() as usize;
+    }
+    text.cut(0, at)
+}
+
+#[inline]
+fn pack_digits(number: &[u8]) -> Option<u128> {
+    let (head, eights) = number.as_rchunks::<8>();
+    let head_word = (word(number, 0) << 8 << (8 * (7 - head.len()))) | ZEROS >> (8 * head.len());
+    let mut faults = 0;
+    let mut value = 0;
+    for word in [head_word].into_iter().chain(eights.iter().map(|eight| u64::from_le_bytes(*eight)))
+    {
+        faults |= within(word, b'0', b'9') ^ swar::ALL;
+        value = value * 10u128.pow(8) + u128::from(join::<10>(word & eight_times(0x0f)));
+    }
+    (faults == 0).then(|| DIGITS | (value + SHORTER[number.len() - SHORTEST_DIGITS]))
+}
+
+const ZEROS: u64 = eight_times(b'0');
+
+#[inline]
+fn unpack_digits(place: u128) -> NumberText {
+    let kind = SHORTER.iter().rposition(|shorter| *shorter <= place).unwrap_or_default();
+    let (high, low) = divide::<49, { 10u128.pow(17) }>(place - SHORTER[kind]);
+    let mut text = NumberText::default();
+    for (at, half) in [(0, high), (17, low as u64)] {
+        let (first, rest) = (half / 10u64.pow(16), half % 10u64.pow(16));
+        text.put(at, first + u64::from(b'0'));
+        text.put(at + 1, swar::split::<10>(rest / 10u64.pow(8)) + ZEROS);
+        text.put(at + 9, swar::split::<10>(rest % 10u64.pow(8)) + ZEROS);
+    }
+    text.cut(LONGEST_DIGITS - SHORTEST_DIGITS - kind, LONGEST_DIGITS)
+}
+
+/// How many numbers of digits are shorter than 23 digits, 24 digits …, among those of 23 or more.
+const SHORTER: [u128; LONGEST_DIGITS - LONGEST_TEXT] = {
+    let mut shorter = [0; LONGEST_DIGITS - LONGEST_TEXT];
+    let mut kind = 1;
+    while kind < shorter.len() {
+        shorter[kind] = shorter[kind - 1] + 10u128.pow((SHORTEST_DIGITS + kind - 1) as u32);
+        kind += 1;
+    }
+    shorter
+};
+
+/// Quotient and remainder, for a number below 2^(64 + `SHIFT`) and a quotient below 2^63.
+///
+/// A product with the reciprocal is 3 too low at most: 1 each for the bits shifted out, the
+/// reciprocal rounded down and the product rounded down.
+#[inline]
+fn divide<const SHIFT: u32, const BY: u128>(number: u128) -> (u64, u128) {
+    let reciprocal = const { (1u128 << (64 + SHIFT)) / BY };
+    let mut quotient = ((number >> SHIFT) * reciprocal) >> 64;
+    let mut rest = number - quotient * BY;
+    while rest >= BY {
+        quotient += 1;
+        rest -= BY;
+    }
+    (quotient as u64, rest)
+}

@@ -80,6 +80,22 @@ impl<T> Interner<T> {
         self.value(id).expect("a number is looked up only while it is held")
     }
 
+    /// The value of a number, if it is held.
+    #[inline]
+    pub fn held(&self, id: u32) -> Option<&T> {
+        self.slots.get(id as usize)?.value.as_ref()
+    }
+
+    /// The numbers of all values that are held.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.index.iter().copied()
+    }
+
+    /// All numbers are below this.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// How many distinct values are held.
     pub fn len(&self) -> usize {
         self.index.len()

@@ -6,13 +6,18 @@
 //! one outcome.
 
 pub mod exception;
+mod index;
 mod interner;
 pub mod key;
+mod keyring;
+pub mod memory;
 pub mod open;
+mod order;
 mod outbox;
 pub mod package;
 pub mod policy;
 mod profile;
+mod record;
 pub mod scan;
 pub mod shard;
 mod table;

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::interner::Interner;
+use super::key::word;
+use super::keyring::{CarrierId, Keyring};
 use super::package::Taken;
 use super::policy::PolicySet;
 use super::scan::{Attributes, Milestone, present};
@@ -22,6 +24,10 @@ const NO_TEXT: TextId = u32::MAX;
 const MILESTONES: usize = Milestone::ALL.len();
 const UNRESOLVED: u16 = u16::MAX;
 const HASH: FixedState = FixedState::with_seed(0x5ca2);
+/// Places that are remembered by their texts; the busiest facilities of a feed.
+const MEMO: usize = 4096;
+/// Stands in a memo's last byte where the country is a number and no text.
+const BY_NUMBER: u64 = 0xff << 56;
 
 /// Numbers of a package's profile and place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,50 +37,68 @@ pub struct Traits {
 }
 
 struct Profile {
-    /// Carrier, service, direction, destination country, shipper, value tier.
-    texts: [TextId; 6],
+    carrier: CarrierId,
+    /// Service, direction, destination country, shipper, value tier.
+    texts: [TextId; 5],
     /// Index of the policy by milestone, once it has been asked for.
     policies: [Cell<u16>; MILESTONES],
     feed_grace: i64,
 }
 
+/// A place by the texts of a scan, or by its facility and the number of the country it had before.
+#[derive(Clone, Copy)]
+struct Remembered {
+    words: [u64; 4],
+    place: u32,
+}
+
 /// Every text, profile and place that some package refers to.
-#[derive(Default)]
 pub struct Profiles {
     texts: Interner<Arc<str>>,
     profiles: Interner<Profile>,
     places: Interner<[TextId; 2]>,
+    memo: Vec<Remembered>,
+}
+
+impl Default for Profiles {
+    fn default() -> Self {
+        Self {
+            texts: Interner::default(),
+            profiles: Interner::default(),
+            places: Interner::default(),
+            memo: Vec::new(),
+        }
+    }
 }
 
 impl Profiles {
-    /// The number of a carrier that some package has.
-    pub fn carrier(&self, carrier: &str) -> Option<TextId> {
-        self.texts.find(HASH.hash_one(carrier), |text| **text == *carrier)
-    }
-
-    /// The number of the carrier of these traits.
-    pub fn carrier_of(&self, traits: Traits) -> TextId {
-        self.profiles.get(traits.profile).texts[0]
-    }
-
-    /// The text of a number that is held.
-    pub fn text(&self, id: TextId) -> &Arc<str> {
-        self.texts.get(id)
-    }
-
     /// Seconds that the carrier's feed may lag.
     pub fn feed_grace(&self, traits: Traits) -> i64 {
         self.profiles.get(traits.profile).feed_grace
     }
 
+    /// Whether no number below `limit` is left for another profile or another place.
+    #[inline]
+    pub fn are_full(&self, limit: u32) -> bool {
+        // An update holds the new one before it releases the old one.
+        self.profiles.len().max(self.places.len()) + 2 > limit as usize
+    }
+
     /// Index of the policy that these traits and this milestone have.
-    pub fn policy(&self, traits: Traits, milestone: Milestone, set: &PolicySet) -> usize {
+    #[inline]
+    pub fn policy(
+        &self,
+        traits: Traits,
+        milestone: Milestone,
+        set: &PolicySet,
+        ring: &Keyring,
+    ) -> usize {
         let profile = self.profiles.get(traits.profile);
         let known = &profile.policies[milestone as usize];
         if known.get() != UNRESOLVED {
             return usize::from(known.get());
         }
-        let index = self.resolve(&profile.texts, milestone, set);
+        let index = self.resolve(profile, milestone, set, ring);
         known.set(u16::try_from(index).unwrap_or(UNRESOLVED));
         index
     }
@@ -82,7 +106,7 @@ impl Profiles {
     /// Every attribute as text.
     pub fn attributes(&self, traits: Traits) -> Attributes<Arc<str>> {
         let text = |id: TextId| (id != NO_TEXT).then(|| self.texts.get(id).clone());
-        let [_, service, direction, destination, shipper, tier] =
+        let [service, direction, destination, shipper, tier] =
             self.profiles.get(traits.profile).texts;
         let [facility, country] = *self.places.get(traits.place);
         Attributes {
@@ -99,42 +123,107 @@ impl Profiles {
     /// Traits of a package that begins with this carrier and these attributes.
     pub fn begin(
         &mut self,
-        carrier: &str,
+        carrier: CarrierId,
         attributes: &Attributes<&str>,
         taken: Taken,
-        set: &PolicySet,
+        feed_grace: i64,
     ) -> Traits {
         let (profile, place) = taken_texts(attributes, taken);
-        let mut texts = self.hold_replaced(&[NO_TEXT; 6], &profile);
-        texts[0] = self.hold_text(carrier);
-        let profile = self.hold_profile(texts, set);
-        let texts = self.hold_replaced(&[NO_TEXT; 2], &place);
-        Traits { profile, place: self.hold_place(texts) }
+        let texts = self.hold_replaced(&[NO_TEXT; 5], &profile);
+        let profile = self.hold_profile(carrier, texts, feed_grace);
+        let place = match self.remembered([NO_TEXT; 2], &place) {
+            Some(known) => {
+                self.places.hold_again(known);
+                known
+            }
+            None => self.replace_place([NO_TEXT; 2], &place),
+        };
+        Traits { profile, place }
     }
 
     /// The traits after the taken attributes of a scan; absent and empty ones stay as they are.
+    #[inline]
     pub fn update(
         &mut self,
         traits: Traits,
         attributes: &Attributes<&str>,
         taken: Taken,
-        set: &PolicySet,
     ) -> Traits {
         let (profile, place) = taken_texts(attributes, taken);
         let mut after = traits;
-        let before = self.profiles.get(traits.profile).texts;
-        if self.differs(&before, &profile) {
-            let held = self.hold_replaced(&before, &profile);
-            after.profile = self.hold_profile(held, set);
-            self.release_profile(traits.profile);
+        if profile.iter().any(Option::is_some) {
+            after.profile = self.update_profile(traits.profile, &profile);
         }
-        let before = *self.places.get(traits.place);
-        if self.differs(&before, &place) {
-            let held = self.hold_replaced(&before, &place);
-            after.place = self.hold_place(held);
-            self.release_place(traits.place);
+        if place.iter().any(Option::is_some) {
+            after.place = self.update_place(traits.place, &place);
         }
         after
+    }
+
+    fn update_profile(&mut self, held: u32, texts: &[Option<&str>; 5]) -> u32 {
+        let before = self.profiles.get(held);
+        if !self.differs(&before.texts, texts) {
+            return held;
+        }
+        let (carrier, feed_grace) = (before.carrier, before.feed_grace);
+        let before = before.texts;
+        let replaced = self.hold_replaced(&before, texts);
+        let after = self.hold_profile(carrier, replaced, feed_grace);
+        self.release_profile(held);
+        after
+    }
+
+    #[inline]
+    fn update_place(&mut self, held: u32, texts: &[Option<&str>; 2]) -> u32 {
+        let before = *self.places.get(held);
+        let after = match self.remembered(before, texts) {
+            Some(known) if known == held => return held,
+            Some(known) => {
+                self.places.hold_again(known);
+                known
+            }
+            None => self.replace_place(before, texts),
+        };
+        self.release_place(held);
+        after
+    }
+
+    /// The place of a scan's texts, if it was seen lately.
+    #[inline]
+    fn remembered(&self, before: [TextId; 2], texts: &[Option<&str>; 2]) -> Option<u32> {
+        let words = memo_words(before, texts)?;
+        let known = self.memo.get(memo_of(&words))?;
+        (known.words == words).then_some(known.place)
+    }
+
+    /// Finds or makes the place with these texts in place of those before, and remembers it.
+    fn replace_place(&mut self, before: [TextId; 2], texts: &[Option<&str>; 2]) -> u32 {
+        let held = self.hold_replaced(&before, texts);
+        let place = self.hold_place(held);
+        if let Some(words) = memo_words(before, texts) {
+            if self.memo.is_empty() {
+                self.memo = vec![Remembered { words: [0; 4], place: NO_TEXT }; MEMO];
+            }
+            self.memo[memo_of(&words)] = Remembered { words, place };
+        }
+        place
+    }
+
+    /// A place that is gone must not be remembered.
+    fn forget_place(&mut self, place: u32, [facility, country]: [TextId; 2]) {
+        if facility == NO_TEXT || self.memo.is_empty() {
+            return;
+        }
+        let facility = self.texts.get(facility).clone();
+        let both = self.texts.held(country).cloned();
+        for texts in [[Some(&*facility), both.as_deref()], [Some(&*facility), None]] {
+            if let Some(words) = memo_words([NO_TEXT, country], &texts) {
+                let known = &mut self.memo[memo_of(&words)];
+                if known.place == place {
+                    known.words = [0; 4];
+                }
+            }
+        }
     }
 
     /// Gives up the traits of a package that is gone.
@@ -148,9 +237,15 @@ impl Profiles {
         self.texts.len()
     }
 
-    fn resolve(&self, texts: &[TextId; 6], milestone: Milestone, set: &PolicySet) -> usize {
+    fn resolve(
+        &self,
+        profile: &Profile,
+        milestone: Milestone,
+        set: &PolicySet,
+        ring: &Keyring,
+    ) -> usize {
         let text = |id: TextId| (id != NO_TEXT).then(|| &**self.texts.get(id));
-        let [carrier, service, direction, destination, shipper, tier] = *texts;
+        let [service, direction, destination, shipper, tier] = profile.texts;
         let attributes = Attributes {
             service: text(service),
             direction: text(direction),
@@ -160,7 +255,7 @@ impl Profiles {
             facility: None,
             country: None,
         };
-        set.first_match(self.texts.get(carrier), &attributes, milestone)
+        set.first_match(ring.carrier(profile.carrier), &attributes, milestone)
     }
 
     fn differs<const N: usize>(&self, held: &[TextId; N], texts: &[Option<&str>; N]) -> bool {
@@ -191,12 +286,12 @@ impl Profiles {
     }
 
     /// Takes over the holds on the texts.
-    fn hold_profile(&mut self, texts: [TextId; 6], set: &PolicySet) -> u32 {
-        let hash = HASH.hash_one(texts);
-        let feed_grace = set.feed_grace(self.texts.get(texts[0]));
+    fn hold_profile(&mut self, carrier: CarrierId, texts: [TextId; 5], feed_grace: i64) -> u32 {
+        let hash = HASH.hash_one((carrier, texts));
+        let same = |other: &Profile| other.carrier == carrier && other.texts == texts;
         let policies = || std::array::from_fn(|_| Cell::new(UNRESOLVED));
-        let make = || Profile { texts, policies: policies(), feed_grace };
-        let (id, new) = self.profiles.hold(hash, |other| other.texts == texts, make);
+        let make = || Profile { carrier, texts, policies: policies(), feed_grace };
+        let (id, new) = self.profiles.hold(hash, same, make);
         if !new {
             self.release_texts(&texts);
         }
@@ -221,6 +316,7 @@ impl Profiles {
 
     fn release_place(&mut self, id: u32) {
         if let Some(texts) = self.places.release(id) {
+            self.forget_place(id, texts);
             self.release_texts(&texts);
         }
     }
@@ -233,14 +329,14 @@ impl Profiles {
 }
 
 /// What a scan brings to a profile and to a place; empty texts count as absent.
+#[inline]
 fn taken_texts<'a>(
     attributes: &Attributes<&'a str>,
     taken: Taken,
-) -> ([Option<&'a str>; 6], [Option<&'a str>; 2]) {
+) -> ([Option<&'a str>; 5], [Option<&'a str>; 2]) {
     let texts = |text: Option<&'a str>| text.and_then(present).filter(|_| taken != Taken::Nothing);
     let place = |text| texts(text).filter(|_| taken == Taken::TextsAndPlace);
     let profile = [
-        None,
         texts(attributes.service),
         place(attributes.direction),
         texts(attributes.destination_country),
@@ -248,4 +344,32 @@ fn taken_texts<'a>(
         texts(attributes.value_tier),
     ];
     (profile, [place(attributes.facility), place(attributes.country)])
+}
+
+/// Facility and country, exactly, in four words; `None` where they are too long for that, or where
+/// the facility is absent. An absent country is the one before, by its number.
+#[inline]
+fn memo_words(before: [TextId; 2], texts: &[Option<&str>; 2]) -> Option<[u64; 4]> {
+    let facility = texts[0]?.as_bytes();
+    let country = match texts[1].map(str::as_bytes) {
+        None => BY_NUMBER | u64::from(before[1]),
+        Some(country) if country.len() < 7 => word(country, 0) | (country.len() as u64) << 56,
+        Some(_) => return None,
+    };
+    if facility.len() > 23 {
+        return None;
+    }
+    let last = word(facility, 16) | (facility.len() as u64) << 56;
+    Some([word(facility, 0), word(facility, 8), last, country])
+}
+
+#[inline]
+fn memo_of(words: &[u64; 4]) -> usize {
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let front = fold(words[0] ^ 0x9e37_79b9_7f4a_7c15, words[1] ^ 0xd6e8_feb8_6659_fd93);
+    let back = fold(words[2] ^ 0xa076_1d64_78bd_642f, words[3] ^ 0xe703_7ed1_a0b4_28db);
+    (front ^ back) as usize % MEMO
 }

@@ -18,36 +18,49 @@
 //! - Package state is a function of the records alone; open exceptions live in the side table.
 //! - One log, one outcome: batch sizes and extra advances change nothing.
 //!
-//! Rescheduling is lazy: a scan overwrites the record, and the wheel learns of the later deadline
-//! when the package comes up. Only a deadline that moves earlier is hung up anew. An entry counts
-//! if the record still names its second; any other is a leftover.
+//! - The work of one call is bounded: what is left of a look is carried on by the next call, before
+//!   anything else happens, so that no second brings everything to a stop.
+//!
+//! A batch goes through stages, each over a group of records, so that memory is waited for once and
+//! not record by record: keys are packed and their lines of the index fetched; the index names a
+//! record, which is fetched; then the records are applied one by one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::exception::{Change, ExceptionEvent, Kind, Severity};
+use super::exception::{ExceptionEvent, Kind, Severity};
 use super::key::PackageKey;
-use super::open::{Graces, NextStep, OpenException, OpenTable, kind_of, next_step};
+use super::keyring::{Keyring, PackedKey};
+use super::memory::{BlockSource, SystemBlocks};
+use super::open::{OpenException, OpenTable};
 use super::outbox::{Outbox, Subject};
-use super::package::{Package, Phase, Taken, Transition, observe};
+use super::package::{Package, Phase};
 use super::policy::PolicySet;
 use super::profile::Profiles;
-use super::scan::{Attributes, Outcome, Record, Scan};
-use super::table::{NEVER, Slot, Table};
+use super::scan::{Attributes, Outcome, Record};
+use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
-use super::wheel::TimerWheel;
+use look::Look;
+
+mod hang;
+mod look;
+mod restore;
+mod scans;
 
 /// Bytes of memory to reckon with for each package, everything included.
 pub const BYTES_PER_PACKAGE: u64 = 60;
 
+/// Records whose memory is fetched together.
+const GROUP: usize = 32;
+
 /// The detector of one partition.
 pub struct Shard {
     policies: Arc<PolicySet>,
+    keyring: Keyring,
     table: Table,
     profiles: Profiles,
     open: OpenTable,
-    steps: TimerWheel,
-    endings: TimerWheel,
+    look: Look,
     outbox: Outbox,
     phases: [usize; Phase::ALL.len()],
     log_clock: Option<LogTime>,
@@ -55,15 +68,6 @@ pub struct Shard {
     /// While rebuilding, ladders sleep and nothing is published.
     live: bool,
     max_packages: usize,
-    coming_up: Vec<Slot>,
-    look: Vec<(Slot, Due)>,
-}
-
-/// What a package came up for. Steps come before the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Steps,
-    End,
 }
 
 /// What a shard holds.
@@ -124,30 +128,47 @@ pub struct Inconsistent {
     pub why: String,
 }
 
+/// What the stages before know of a record's package. Records in between may have changed it.
+#[derive(Clone, Copy, Default)]
+struct Sighted {
+    key: Option<PackedKey>,
+    hash: u64,
+    /// Where the package may stand.
+    slot: Option<Slot>,
+}
+
 impl Shard {
     /// A shard that begins with an empty log.
     pub fn new(policies: Arc<PolicySet>) -> Self {
-        Self { live: true, ..Self::rebuilding(policies) }
+        Self::with_memory(policies, Arc::new(SystemBlocks))
+    }
+
+    /// A shard that begins with an empty log, with memory from this source.
+    pub fn with_memory(policies: Arc<PolicySet>, source: Arc<dyn BlockSource>) -> Self {
+        Self { live: true, ..Self::rebuilding_with_memory(policies, source) }
     }
 
     /// A shard whose package state is rebuilt from the log: until [`Shard::go_live`] nothing opens,
     /// closes or is published.
     pub fn rebuilding(policies: Arc<PolicySet>) -> Self {
+        Self::rebuilding_with_memory(policies, Arc::new(SystemBlocks))
+    }
+
+    /// [`Shard::rebuilding`] with memory from this source.
+    pub fn rebuilding_with_memory(policies: Arc<PolicySet>, source: Arc<dyn BlockSource>) -> Self {
         Self {
             policies,
-            table: Table::default(),
+            keyring: Keyring::default(),
+            table: Table::new(source.clone()),
             profiles: Profiles::default(),
             open: OpenTable::default(),
-            steps: TimerWheel::default(),
-            endings: TimerWheel::default(),
+            look: Look::new(source),
             outbox: Outbox::default(),
             phases: [0; Phase::ALL.len()],
             log_clock: None,
             frontier: None,
             live: false,
             max_packages: usize::MAX,
-            coming_up: Vec::new(),
-            look: Vec::new(),
         }
     }
 
@@ -160,44 +181,47 @@ impl Shard {
     /// Applies records of the partition's log, in its order. `outcomes` gets one entry a record
     /// that was applied, `None` for a rejected one.
     pub fn apply(&mut self, batch: &[Record<'_>], outcomes: &mut Vec<Option<Outcome>>) -> Applied {
-        for (records, record) in batch.iter().enumerate() {
-            outcomes.push(match record {
-                Record::Scan(scan) => {
-                    self.clock(scan.log_time);
-                    match self.scan(scan) {
-                        Some(outcome) => Some(outcome),
-                        None => return Applied { records, stop: Stop::Full },
-                    }
-                }
-                Record::Rejected { log_time } => {
-                    if let Some(log_time) = *log_time {
-                        self.clock(log_time);
-                    }
-                    None
-                }
-            });
+        let mut budget = look::BUDGET;
+        if !self.look_on(&mut budget) {
+            return Applied { records: 0, stop: Stop::Busy };
         }
-        Applied { records: batch.len(), stop: Stop::End }
+        let mut records = 0;
+        for group in batch.chunks(GROUP) {
+            let stop = self.apply_group(group, outcomes, &mut budget, &mut records);
+            if stop != Stop::End {
+                return Applied { records, stop };
+            }
+        }
+        Applied { records, stop: Stop::End }
     }
 
     /// Moves the frontier by evidence that the log is complete up to a time; does nothing where it
     /// has been already. Returns true when all that is due has happened: call again until then.
     pub fn advance(&mut self, to: Frontier) -> bool {
+        let mut budget = look::BUDGET;
+        if !self.look_on(&mut budget) {
+            return false;
+        }
         if self.live && self.frontier.is_none_or(|frontier| frontier < to) {
             self.frontier = Some(to);
-            self.look(Some(to), None);
+            self.look_up_to(Some(to), None);
         }
-        true
+        self.look_on(&mut budget)
     }
 
     /// The end of a replay: the frontier goes to `until`, if that is later, and whatever is due by
-    /// then happens, also by the last records; nothing is given up. Returns true when done.
+    /// then happens, also by the last records; nothing is given up. Returns true when done: call
+    /// again until then.
     pub fn finish(&mut self, until: Option<Frontier>) -> bool {
+        let mut budget = look::BUDGET;
+        if !self.look_on(&mut budget) {
+            return false;
+        }
         if let Some(frontier) = self.frontier.max(until) {
             self.frontier = Some(frontier);
-            self.look(Some(frontier), None);
+            self.look_up_to(Some(frontier), None);
         }
-        true
+        self.look_on(&mut budget)
     }
 
     /// The exceptions since the last call, in the order of the semantics.
@@ -237,20 +261,91 @@ impl Shard {
     /// What is known of a package.
     pub fn package(&self, key: &PackageKey) -> Option<PackageView> {
         let slot = self.find(key)?;
-        let record = self.table.get(slot);
-        let package = record.package();
-        let policy = self.profiles.policy(record.traits, package.milestone, &self.policies);
+        let package = self.table.package(slot);
+        let traits = self.table.get(slot).traits();
+        let policy = self.profiles.policy(traits, package.milestone, &self.policies, &self.keyring);
         Some(PackageView {
             package,
-            attributes: self.profiles.attributes(record.traits),
+            attributes: self.profiles.attributes(traits),
             policy_id: self.policies.policies()[policy].id.clone(),
             open: self.open.get(slot).cloned(),
         })
     }
 
-    fn clock(&mut self, log_time: LogTime) {
+    /// Counts the records that were applied; any other end than [`Stop::End`] lies within the group.
+    fn apply_group(
+        &mut self,
+        group: &[Record<'_>],
+        outcomes: &mut Vec<Option<Outcome>>,
+        budget: &mut u32,
+        records: &mut usize,
+    ) -> Stop {
+        let sighted = self.sight(group);
+        let version = self.keyring.version();
+        for (record, sighted) in group.iter().zip(sighted) {
+            let log_time = match record {
+                Record::Scan(scan) => Some(scan.log_time),
+                Record::Rejected { log_time } => *log_time,
+            };
+            if log_time.is_some_and(|log_time| !self.clock(log_time, budget)) {
+                return Stop::Busy;
+            }
+            let outcome = match record {
+                Record::Scan(scan) => {
+                    let found = match sighted.key {
+                        Some(key) if self.keyring.version() == version => self.found(key, sighted),
+                        _ => self.find(&scan.key),
+                    };
+                    let Some(outcome) = self.scan(scan, found) else {
+                        return Stop::Full;
+                    };
+                    Some(outcome)
+                }
+                Record::Rejected { .. } => None,
+            };
+            outcomes.push(outcome);
+            *records += 1;
+        }
+        Stop::End
+    }
+
+    /// The stages before a group is applied: nothing is decided here, memory is fetched.
+    #[inline]
+    fn sight(&self, group: &[Record<'_>]) -> [Sighted; GROUP] {
+        let mut sighted = [Sighted::default(); GROUP];
+        for (record, sighted) in group.iter().zip(&mut sighted) {
+            if let Record::Scan(scan) = record
+                && let Some(key) = self.keyring.find(&scan.key)
+            {
+                *sighted = Sighted { key: Some(key), hash: key.hash(), slot: None };
+                self.table.prefetch_index(sighted.hash);
+            }
+        }
+        for sighted in &mut sighted[..group.len()] {
+            if sighted.key.is_some() {
+                sighted.slot = self.table.candidate(sighted.hash);
+                if let Some(slot) = sighted.slot {
+                    self.table.prefetch(slot);
+                }
+            }
+        }
+        sighted
+    }
+
+    /// The slot of a package that was sighted, as it is now.
+    #[inline]
+    fn found(&self, key: PackedKey, sighted: Sighted) -> Option<Slot> {
+        match sighted.slot {
+            Some(slot) if self.table.holds(slot, key) => Some(slot),
+            _ => self.table.find(key, sighted.hash),
+        }
+    }
+
+    /// Log clock and frontier go to a record's log time; false when the look has to be carried on.
+    #[inline]
+    fn clock(&mut self, log_time: LogTime, budget: &mut u32) -> bool {
         if self.log_clock.is_some_and(|clock| log_time <= clock) {
-            return;
+            return true;
         }
         self.log_clock = Some(log_time);
         let to = Frontier::at(log_time);
@@ -258,296 +353,48 @@ impl Shard {
         if enters {
             self.frontier = Some(to);
         }
-        self.look(enters.then_some(to), Some(log_time));
-    }
-
-    /// Everything due by the frontier and over by the log clock, second by second.
-    fn look(&mut self, frontier: Option<Frontier>, log_clock: Option<LogTime>) {
-        let steps_by = frontier.map(|time| to_wheel(time.secs()));
-        let ends_by = log_clock.map(|time| to_wheel(time.secs()));
-        loop {
-            let steps = steps_by.and_then(|limit| self.steps.next(limit));
-            let ends = ends_by.and_then(|limit| self.endings.next(limit));
-            let Some(second) = steps.into_iter().chain(ends).min() else {
-                return;
-            };
-            if steps == Some(second) {
-                self.steps.take(second, &mut self.coming_up);
-                self.look.extend(self.coming_up.drain(..).map(|slot| (slot, Due::Steps)));
-            }
-            if ends == Some(second) {
-                self.endings.take(second, &mut self.coming_up);
-                self.look.extend(self.coming_up.drain(..).map(|slot| (slot, Due::End)));
-            }
-            self.look_at_second(second);
-        }
-    }
-
-    fn look_at_second(&mut self, second: u32) {
-        let mut look = std::mem::take(&mut self.look);
-        look.retain(|(slot, due)| {
-            let record = self.table.get(*slot);
-            let named = match due {
-                Due::Steps => record.steps_at,
-                Due::End => record.ends_at,
-            };
-            record.is_live() && named == second
-        });
-        if look.len() > 1 {
-            look.sort_unstable_by(|(a, a_due), (b, b_due)| {
-                self.order_of(*a).cmp(&self.order_of(*b)).then(a_due.cmp(b_due))
-            });
-            look.dedup();
-        }
-        for (slot, due) in look.drain(..) {
-            match due {
-                Due::Steps => self.climb(slot, second),
-                Due::End => self.end(slot, second),
-            }
-        }
-        self.look = look;
-    }
-
-    fn order_of(&self, slot: Slot) -> (&str, &[u8]) {
-        let record = self.table.get(slot);
-        (self.profiles.text(record.carrier), record.number().as_bytes())
-    }
-
-    /// Every step of a package due by now; hangs it up again for the next.
-    fn climb(&mut self, slot: Slot, second: u32) {
-        self.table.get_mut(slot).steps_at = NEVER;
-        while let Some((next, policy)) = self.next_step(slot) {
-            if next.due > i64::from(second) {
-                break;
-            }
-            self.step(slot, next, policy);
-        }
-        self.hang_up_steps(slot);
-    }
-
-    fn step(&mut self, slot: Slot, next: NextStep, policy: usize) {
-        let record = self.table.get(slot);
-        let package = record.package();
-        let Some(kind) = kind_of(package.phase) else {
-            return;
-        };
-        let policy = &self.policies.policies()[policy];
-        let step = &policy.ladder(kind)[next.step];
-        let before = self.open.get(slot);
-        let open = OpenException {
-            kind,
-            anchor: before.map_or(package.anchor, |open| open.anchor),
-            set_at: before.map_or(package.set_at, |open| open.set_at),
-            opened_deadline: before.map_or(next.deadline, |open| open.opened_deadline),
-            deadline: next.deadline,
-            severity: before.map_or(step.severity, |open| open.severity.max(step.severity)),
-            step: next.step as u32,
-            step_name: step.name.clone(),
-            sequence: before.map_or(0, |open| open.sequence + 1),
-            policy_id: policy.id.clone(),
-            policy_set: self.policies.hash().clone(),
-        };
-        let change = if before.is_none() { Change::Opened } else { Change::Escalated };
-        self.outbox.step(self.subject(slot), &open, change);
-        self.keep_open(slot, open);
-    }
-
-    /// The package's time is over, unless it has been given more since it was hung up.
-    fn end(&mut self, slot: Slot, second: u32) {
-        self.table.get_mut(slot).ends_at = NEVER;
-        let package = self.table.get(slot).package();
-        if self.end_of(&package) > i64::from(second) {
-            self.hang_up_end(slot);
-            return;
-        }
-        if self.table.get(slot).open {
-            let subject = self.subject(slot);
-            let carrier = self.carrier(slot);
-            if let Some(open) = self.open.take(slot, &carrier) {
-                self.outbox.expired(subject, &open, self.policies.defaults().forget_after);
-            }
-        }
-        self.forget(slot);
-    }
-
-    fn end_of(&self, package: &Package) -> i64 {
-        let defaults = self.policies.defaults();
-        match package.phase {
-            Phase::Settled => package.set_at.secs() + defaults.settled_retention,
-            Phase::AwaitingFirstScan | Phase::Moving => {
-                package.anchor.secs() + defaults.forget_after
-            }
-        }
-    }
-
-    /// `None` when there is no room for the package that the scan brings.
-    fn scan(&mut self, scan: &Scan<'_>) -> Option<Outcome> {
-        let log_clock = self.log_clock.unwrap_or(scan.log_time);
-        let retention = self.policies.defaults().settled_retention;
-        let slot = self.find(&scan.key);
-        let before = slot.map(|slot| self.table.get(slot).package());
-        let transition = observe(before.as_ref(), scan, log_clock, retention);
-        let taken = transition.attributes_taken(before.as_ref(), scan);
-        match (transition, slot) {
-            (Transition::Unchanged(_), None) => {}
-            (Transition::Unchanged(_), Some(slot)) => {
-                if self.take_attributes(slot, scan, taken) {
-                    self.hang_up_steps(slot);
-                }
-            }
-            (Transition::Born(package), earlier_life) => {
-                if let Some(slot) = earlier_life {
-                    self.forget(slot);
-                } else if self.table.len() >= self.max_packages {
-                    return None;
-                }
-                let slot = self.keep(&scan.key, &package, &scan.attributes, taken);
-                self.hang_up(slot);
-            }
-            (Transition::Changed { package, closes }, Some(slot)) => {
-                if closes {
-                    self.close(slot, scan);
-                }
-                self.overwrite(slot, &package);
-                self.take_attributes(slot, scan, taken);
-                self.hang_up(slot);
-            }
-            (Transition::Changed { .. }, None) => {
-                unreachable!("a package that is not known cannot change")
-            }
-        }
-        Some(transition.outcome())
-    }
-
-    fn close(&mut self, slot: Slot, scan: &Scan<'_>) {
-        if !self.table.get(slot).open {
-            return;
-        }
-        let subject = self.subject(slot);
-        let carrier = self.carrier(slot);
-        if let Some(open) = self.open.take(slot, &carrier) {
-            self.outbox.closed_by(subject, &open, scan);
-        }
-        self.table.get_mut(slot).open = false;
+        self.look_up_to(enters.then_some(to), Some(log_time));
+        self.look_on(budget)
     }
 
     fn find(&self, key: &PackageKey) -> Option<Slot> {
-        let carrier = self.profiles.carrier(key.carrier())?;
-        self.table.find(carrier, &key.number())
+        let key = self.keyring.find(key)?;
+        self.table.find(key, key.hash())
     }
 
-    fn keep(
-        &mut self,
-        key: &PackageKey,
-        package: &Package,
-        attributes: &Attributes<&str>,
-        taken: Taken,
-    ) -> Slot {
-        let traits = self.profiles.begin(key.carrier(), attributes, taken, &self.policies);
-        let carrier = self.profiles.carrier_of(traits);
-        self.phases[package.phase as usize] += 1;
-        self.table.insert(carrier, &key.number(), traits, package)
-    }
-
-    fn forget(&mut self, slot: Slot) {
-        let record = self.table.get(slot);
-        self.phases[record.package().phase as usize] -= 1;
-        let traits = record.traits;
-        self.table.remove(slot);
-        self.profiles.release(traits);
-    }
-
-    fn overwrite(&mut self, slot: Slot, package: &Package) {
-        let record = self.table.get_mut(slot);
-        self.phases[record.package().phase as usize] -= 1;
-        self.phases[package.phase as usize] += 1;
-        record.set_package(package);
-    }
-
-    /// Returns whether any attribute changed.
-    fn take_attributes(&mut self, slot: Slot, scan: &Scan<'_>, taken: Taken) -> bool {
-        let before = self.table.get(slot).traits;
-        let after = self.profiles.update(before, &scan.attributes, taken, &self.policies);
-        self.table.get_mut(slot).traits = after;
-        before != after
-    }
-
-    fn keep_open(&mut self, slot: Slot, open: OpenException) {
-        let carrier = self.carrier(slot);
-        self.open.put(slot, &carrier, open);
-        self.table.get_mut(slot).open = true;
-    }
-
-    fn carrier(&self, slot: Slot) -> Arc<str> {
-        self.profiles.text(self.table.get(slot).carrier).clone()
-    }
-
-    fn key_of(&self, slot: Slot) -> PackageKey {
-        let record = self.table.get(slot);
-        PackageKey::from_normal(self.profiles.text(record.carrier), record.number())
+    fn carrier(&self, slot: Slot) -> &Arc<str> {
+        self.keyring.carrier(self.keyring.carrier_of(self.table.get(slot).key()))
     }
 
     fn subject(&self, slot: Slot) -> Subject {
         let record = self.table.get(slot);
         Subject {
-            key: self.key_of(slot),
-            milestone: record.package().milestone,
-            attributes: self.profiles.attributes(record.traits),
+            key: self.keyring.key(record.key()),
+            milestone: self.table.package(slot).milestone,
+            attributes: self.profiles.attributes(record.traits()),
         }
     }
 
-    /// The next step of a package and the index of the policy in force.
-    fn next_step(&self, slot: Slot) -> Option<(NextStep, usize)> {
-        let record = self.table.get(slot);
-        let package = record.package();
-        let kind = kind_of(package.phase)?;
-        let open = if record.open { self.open.get(slot) } else { None };
-        let policy = self.profiles.policy(record.traits, package.milestone, &self.policies);
-        let defaults = self.policies.defaults();
-        let graces = Graces {
-            feed: self.profiles.feed_grace(record.traits),
-            catch_up: defaults.catch_up_grace,
-            forget_after: defaults.forget_after,
-        };
-        let ladder = self.policies.policies()[policy].ladder(kind);
-        Some((next_step(&package, open, ladder, &graces)?, policy))
+    fn keep_open(&mut self, slot: Slot, open: OpenException) {
+        let carrier = self.carrier(slot).clone();
+        self.open.put(slot, &carrier, open);
+        self.table.get_mut(slot).set_open(true);
     }
 
-    fn hang_up(&mut self, slot: Slot) {
-        self.hang_up_steps(slot);
-        self.hang_up_end(slot);
-    }
-
-    fn hang_up_steps(&mut self, slot: Slot) {
-        if !self.live {
-            return;
+    fn take_open(&mut self, slot: Slot) -> Option<OpenException> {
+        if !self.table.get(slot).is_open() {
+            return None;
         }
-        let Some((next, _)) = self.next_step(slot) else {
-            return;
-        };
-        let at = to_wheel(next.due);
-        let record = self.table.get_mut(slot);
-        if at < record.steps_at {
-            record.steps_at = at;
-            self.steps.schedule(at, slot);
-        }
+        let carrier = self.carrier(slot).clone();
+        self.table.get_mut(slot).set_open(false);
+        self.open.take(slot, &carrier)
     }
 
-    fn hang_up_end(&mut self, slot: Slot) {
-        let end = self.end_of(&self.table.get(slot).package());
-        let at = to_wheel(end);
-        let record = self.table.get_mut(slot);
-        if at < record.ends_at {
-            record.ends_at = at;
-            self.endings.schedule(at, slot);
-        }
+    fn forget(&mut self, slot: Slot) {
+        let record = *self.table.get(slot);
+        self.phases[self.table.package(slot).phase as usize] -= 1;
+        self.table.remove(slot);
+        self.profiles.release(record.traits());
+        self.keyring.release(record.key());
     }
-}
-
-mod restore;
-
-/// A second of the wheel. No clock reaches past the year 2100, so what lies beyond the wheel's last
-/// second is never due.
-fn to_wheel(seconds: i64) -> u32 {
-    u32::try_from(seconds.max(0)).unwrap_or(NEVER)
 }

@@ -1,182 +1,176 @@
 //! The index and the slots: the compact state of every package in flight.
 //!
-//! Records are dense, stand in chunks and never move; the index holds their numbers only. A record
-//! that is free keeps its place for the next package.
+//! Records are dense, stand in blocks and never move; the index holds their numbers only. A record
+//! that is free keeps its place for the next package, so that memory stays flat under churn.
 
-use std::hash::BuildHasher;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use compact_str::CompactString;
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
-use super::package::{Package, Phase};
-use super::profile::Traits;
-use super::scan::Milestone;
-use super::time::{EffectiveTime, LogTime};
-
-/// "No second": nothing is hung up in the wheel.
-pub const NEVER: u32 = u32::MAX;
-const CHUNK: usize = 4096;
-const HASH: FixedState = FixedState::with_seed(0x7ab1e);
+use super::index::{Hashes, Index};
+use super::keyring::PackedKey;
+use super::memory::{BlockSource, Slab};
+use super::package::Package;
+use super::record::Record;
+use super::time::LogTime;
 
 /// Number of a package's record while the package is known.
 pub type Slot = u32;
 
-/// One package. Times are seconds since 1970; they lie within the years 2000 to 2099.
-#[derive(Clone)]
-pub struct Record {
-    number: CompactString,
-    /// Number of the carrier's text.
-    pub carrier: u32,
-    pub traits: Traits,
-    anchor: u32,
-    set_at: u32,
-    /// The earliest second at which the wheel of steps will bring this record up.
-    pub steps_at: u32,
-    /// The earliest second at which the wheel of endings will bring this record up.
-    pub ends_at: u32,
-    phase: Phase,
-    milestone: Milestone,
-    tendered: bool,
-    /// Whether the side table has an open exception for it.
-    pub open: bool,
-    live: bool,
-}
+/// More packages than this have no number in 32 bits.
+pub const MAX_SLOTS: usize = u32::MAX as usize - 1;
+const NO_SLOT: Slot = u32::MAX;
 
-impl Record {
-    /// What the records of the log say of the package.
-    pub fn package(&self) -> Package {
-        Package {
-            phase: self.phase,
-            milestone: self.milestone,
-            tendered: self.tendered,
-            anchor: EffectiveTime::from_secs(i64::from(self.anchor)),
-            set_at: LogTime::from_secs(i64::from(self.set_at)),
-        }
-    }
-
-    /// Overwrites what the records of the log say; wheel entries stay as they are.
-    pub fn set_package(&mut self, package: &Package) {
-        self.phase = package.phase;
-        self.milestone = package.milestone;
-        self.tendered = package.tendered;
-        self.anchor = compact(package.anchor.secs());
-        self.set_at = compact(package.set_at.secs());
-    }
-
-    /// The tracking number in normal form.
-    pub fn number(&self) -> &str {
-        &self.number
-    }
-
-    /// Whether the slot holds a package at present.
-    pub fn is_live(&self) -> bool {
-        self.live
-    }
-}
-
-fn compact(seconds: i64) -> u32 {
-    u32::try_from(seconds)
-        .expect("event and log times are checked to lie in the years 2000 to 2099")
-}
-
-/// Records by slot, slots by carrier and number.
-#[derive(Default)]
+/// Records by slot, slots by key.
 pub struct Table {
-    index: HashTable<Slot>,
-    chunks: Vec<Vec<Record>>,
-    free: Vec<Slot>,
+    records: Slab<Record>,
+    index: Index,
+    /// Slots below this have been used.
+    used: Slot,
+    free: Slot,
+    /// When anchors were set whose lag is too long for the record: seconds by slot.
+    long_lags: HashMap<Slot, i64, FixedState>,
+    source: Arc<dyn BlockSource>,
+}
+
+impl Hashes for Slab<Record> {
+    fn hash(&self, slot: u32) -> u64 {
+        self.get(slot as usize).map_or(0, |record| record.key().hash())
+    }
+
+    fn prefetch(&self, slot: u32) {
+        Self::prefetch(self, slot as usize);
+    }
 }
 
 impl Table {
+    /// An empty table whose memory comes from this source.
+    pub fn new(source: Arc<dyn BlockSource>) -> Self {
+        Self {
+            records: Slab::default(),
+            index: Index::default(),
+            used: 0,
+            free: NO_SLOT,
+            long_lags: HashMap::default(),
+            source,
+        }
+    }
+
+    /// Hints that a key of this hash is going to be looked up.
+    #[inline]
+    pub fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Hints that a record is wanted soon.
+    #[inline]
+    pub fn prefetch(&self, slot: Slot) {
+        self.records.prefetch(slot as usize);
+    }
+
+    /// A slot that may be the one of a key of this hash, told without looking at any record.
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<Slot> {
+        self.index.find(hash, |_| true)
+    }
+
     /// The slot of a package that is known.
-    pub fn find(&self, carrier: u32, number: &str) -> Option<Slot> {
-        let same = |&slot: &Slot| {
-            let record = self.get(slot);
-            record.carrier == carrier && record.number == number
-        };
-        self.index.find(hash(carrier, number), same).copied()
+    #[inline]
+    pub fn find(&self, key: PackedKey, hash: u64) -> Option<Slot> {
+        self.index.find(hash, |slot| self.holds(slot, key))
+    }
+
+    /// Whether the package of this key stands in a slot.
+    #[inline]
+    pub fn holds(&self, slot: Slot, key: PackedKey) -> bool {
+        self.records
+            .get(slot as usize)
+            .is_some_and(|record| record.key() == key && record.is_live())
     }
 
     /// Keeps a package that is not known yet.
-    pub fn insert(
-        &mut self,
-        carrier: u32,
-        number: &str,
-        traits: Traits,
-        package: &Package,
-    ) -> Slot {
-        let mut record = Record {
-            number: CompactString::from(number),
-            carrier,
-            traits,
-            anchor: 0,
-            set_at: 0,
-            steps_at: NEVER,
-            ends_at: NEVER,
-            phase: package.phase,
-            milestone: package.milestone,
-            tendered: package.tendered,
-            open: false,
-            live: true,
-        };
-        record.set_package(package);
+    pub fn insert(&mut self, hash: u64, mut record: Record, package: &Package) -> Slot {
+        let kept_here = record.set_package(package);
         let slot = self.place(record);
-        let chunks = &self.chunks;
-        self.index.insert_unique(hash(carrier, number), slot, |&slot| {
-            let record = &chunks[slot as usize / CHUNK][slot as usize % CHUNK];
-            hash(record.carrier, &record.number)
-        });
+        self.keep_lag(slot, package, kept_here);
+        self.index.insert(hash, slot, &self.records, &*self.source);
         slot
     }
 
     /// Forgets a package; its slot is free for the next.
     pub fn remove(&mut self, slot: Slot) {
-        let record = self.get(slot);
-        let hash = hash(record.carrier, &record.number);
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
-            entry.remove();
-        }
-        let record = self.get_mut(slot);
-        record.live = false;
-        record.number = CompactString::default();
-        self.free.push(slot);
+        let hash = self.get(slot).key().hash();
+        self.index.remove(hash, slot);
+        self.long_lags.remove(&slot);
+        *self.get_mut(slot) = Record::free(self.free);
+        self.free = slot;
     }
 
     /// The record of a slot.
+    #[inline]
     pub fn get(&self, slot: Slot) -> &Record {
-        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        self.records.get(slot as usize).expect("a slot that was given out has a record")
     }
 
     /// The record of a slot, to change it.
+    #[inline]
     pub fn get_mut(&mut self, slot: Slot) -> &mut Record {
-        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        self.records.get_mut(slot as usize).expect("a slot that was given out has a record")
+    }
+
+    /// What the records of the log say of a package.
+    #[inline]
+    pub fn package(&self, slot: Slot) -> Package {
+        let (mut package, known) = self.get(slot).package();
+        if !known && let Some(&set_at) = self.long_lags.get(&slot) {
+            package.set_at = LogTime::from_secs(set_at);
+        }
+        package
+    }
+
+    /// Overwrites what the records of the log say of a package.
+    #[inline]
+    pub fn set_package(&mut self, slot: Slot, package: &Package) {
+        let kept_here = self.get_mut(slot).set_package(package);
+        if !kept_here || !self.long_lags.is_empty() {
+            self.keep_lag(slot, package, kept_here);
+        }
     }
 
     /// How many packages are known.
+    #[inline]
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
     /// The slots of all known packages, in no order that means anything.
     pub fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.index.iter().copied()
+        (0..self.used).filter(|&slot| self.get(slot).is_live())
+    }
+
+    fn keep_lag(&mut self, slot: Slot, package: &Package, kept_in_record: bool) {
+        if kept_in_record {
+            self.long_lags.remove(&slot);
+        } else {
+            self.long_lags.insert(slot, package.set_at.secs());
+        }
     }
 
     fn place(&mut self, record: Record) -> Slot {
-        if let Some(slot) = self.free.pop() {
-            *self.get_mut(slot) = record;
-            return slot;
-        }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        let chunk = self.chunks.len() - 1;
-        self.chunks[chunk].push(record);
-        (chunk * CHUNK + self.chunks[chunk].len() - 1) as Slot
+        let slot = if self.free == NO_SLOT {
+            self.records.provide(self.used as usize, &*self.source);
+            self.used += 1;
+            self.used - 1
+        } else {
+            let slot = self.free;
+            self.free = self.get(slot).next_free();
+            if self.free != NO_SLOT {
+                self.prefetch(self.free);
+            }
+            slot
+        };
+        *self.get_mut(slot) = record;
+        slot
     }
-}
-
-fn hash(carrier: u32, number: &str) -> u64 {
-    HASH.hash_one((carrier, number))
 }

@@ -57,6 +57,12 @@ impl Carrier {
         last.unwrap_or(0) + used(last.unwrap_or(0))
     }
 
+    /// The name, and zeros behind it.
+    #[inline]
+    pub(in crate::detector) fn padded(&self) -> &[u8; MAX_CARRIER] {
+        &self.bytes
+    }
+
     /// The name.
     #[inline]
     pub fn as_str(&self) -> &str {

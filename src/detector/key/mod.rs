@@ -11,6 +11,8 @@ mod tests;
 mod text;
 
 pub use carrier::{Carrier, MAX_CARRIER};
+pub(super) use pack::order_code;
+pub(super) use swar::word;
 pub use text::NumberText;
 
 /// Longest tracking number in normal form, in bytes.
@@ -64,21 +66,25 @@ impl PackageKey {
     }
 
     /// From texts that are in normal form already.
-    pub(super) fn from_normal(carrier: &str, number: &str) -> Self {
-        Self { carrier: normal(carrier), number: Number::from_normal(number) }
+    pub(super) fn from_normal(carrier: Carrier, number: &str) -> Self {
+        Self { carrier, number: Number::from_normal(number) }
     }
 
     /// From a carrier in normal form and what [`Self::code`] gave.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tables that keep codes"))]
-    pub(crate) fn from_code(carrier: &str, code: u128) -> Self {
-        Self { carrier: normal(carrier), number: Number::packed(code) }
+    pub(super) fn from_code(carrier: Carrier, code: u128) -> Self {
+        Self { carrier, number: Number::packed(code) }
     }
 
     /// The tracking number as an integer below 2^116, if it is of a kind that has one: up to 22
     /// letters and digits, or up to 34 digits.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tables that keep codes"))]
-    pub(crate) fn code(&self) -> Option<u128> {
+    pub(super) fn code(&self) -> Option<u128> {
         self.number.code()
+    }
+
+    /// The carrier.
+    #[inline]
+    pub(super) fn carrier_name(&self) -> &Carrier {
+        &self.carrier
     }
 
     /// The carrier: 1 to 32 of `[a-z0-9._-]`.
@@ -90,10 +96,6 @@ impl PackageKey {
     pub fn number(&self) -> NumberText {
         self.number.text()
     }
-}
-
-fn normal(carrier: &str) -> Carrier {
-    Carrier::new(carrier).expect("a carrier in normal form")
 }
 
 impl fmt::Display for PackageKey {

@@ -37,6 +37,31 @@ pub(super) fn is_ordered(code: u128) -> bool {
     code < DIGITS
 }
 
+/// A code for ordering, of any number: those of smaller numbers are no larger, and those of up to 22
+/// letters and digits are their codes. What follows the first 22 characters, or a character that is
+/// neither letter nor digit, does not count.
+pub(in crate::detector) fn order_code(number: &[u8]) -> u128 {
+    let mut code = 0;
+    // Once a character has none of the 37 values, all that follows is as low or as high as can be.
+    let mut rest = None;
+    for at in 0..LONGEST_TEXT {
+        let character = number.get(at).copied().unwrap_or(0);
+        let value = match (rest, character) {
+            (Some(value), _) => value,
+            (None, digit @ b'0'..=b'9') => digit - (b'0' - 1),
+            (None, letter @ b'A'..=b'Z') => letter - (b'A' - 11),
+            (None, ..b'0') => *rest.insert(0),
+            (None, b':'..b'A') => {
+                rest = Some(36);
+                10
+            }
+            (None, _) => *rest.insert(36),
+        };
+        code = code * 37 + u128::from(value);
+    }
+    code
+}
+
 #[inline]
 fn pack_text(number: &[u8]) -> Option<u128> {
     let mut values = [0; 3];

@@ -89,7 +89,7 @@ fn a_key_of_every_kind_of_number_reads_as_it_was_written() {
             format!("PackageKey {{ carrier: \"ups\", number: {number:?} }}")
         );
         if let Some(code) = key.code() {
-            assert_eq!(PackageKey::from_code("ups", code), key);
+            assert_eq!(PackageKey::from_code(Carrier::new("ups").unwrap(), code), key);
         }
     }
 }
@@ -218,7 +218,7 @@ proptest! {
         numbers in prop::array::uniform2(prop_oneof![normal_form(), "[01]{1,3}", "9[01]{22}", "A[0.]"]),
     ) {
         let texts = [0, 1].map(|at| (carriers[at].as_str(), numbers[at].as_bytes()));
-        let [a, b] = [0, 1].map(|at| PackageKey::from_normal(&carriers[at], &numbers[at]));
+        let [a, b] = [0, 1].map(|at| PackageKey::from_normal(Carrier::new(&carriers[at]).unwrap(), &numbers[at]));
         prop_assert_eq!(a.cmp(&b), texts[0].cmp(&texts[1]));
         prop_assert_eq!(a == b, texts[0] == texts[1]);
         prop_assert_eq!(a.to_string(), format!("{}:{}", carriers[0], numbers[0]));
@@ -231,7 +231,24 @@ proptest! {
         prop_assert_eq!(&read, &naive(&carrier, &number));
         if let (Ok(key), Ok((carrier, number))) = (key, read) {
             prop_assert_eq!(key.code(), pack(number.as_bytes()));
-            prop_assert_eq!(PackageKey::from_normal(&carrier, &number), key);
+            prop_assert_eq!(PackageKey::from_normal(Carrier::new(&carrier).unwrap(), &number), key);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn order_codes_never_contradict_the_order_of_bytes(
+        mut numbers in prop::collection::vec("[!#09:@AZ~\\[]{1,3}|[0-9A-Z]{20,24}|[0-9]{22,36}", 2..20)
+    ) {
+        numbers.sort();
+        let codes: Vec<u128> = numbers.iter().map(|n| order_code(n.as_bytes())).collect();
+        prop_assert!(codes.is_sorted());
+        for (number, code) in numbers.iter().zip(codes) {
+            prop_assert!(code < 1 << 115);
+            if let Some(packed) = pack::pack(number.as_bytes()).filter(|_| number.len() <= 22) {
+                prop_assert_eq!(code, packed);
+            }
         }
     }
 }

@@ -7,7 +7,9 @@ use super::super::exception::{Change, ExceptionEvent};
 use super::super::open::{OpenException, kind_of};
 use super::super::package::{Package, Phase, Taken};
 use super::super::scan::Attributes;
-use super::super::time::{Deadline, Frontier};
+use super::super::time::{Deadline, Frontier, LogTime};
+use super::super::wheel::Hung;
+use super::hang::to_wheel;
 use super::{Inconsistent, Shard};
 use crate::detector::scan::Milestone;
 use crate::detector::table::Slot;
@@ -22,7 +24,7 @@ impl Shard {
             Some(slot) => slot,
             None => self.give_back(event),
         };
-        let package = self.table.get(slot).package();
+        let package = self.table.package(slot);
         let why = match (kind_of(package.phase), package.phase) {
             (None, _) => Some("the package is settled".to_owned()),
             (Some(kind), phase) if kind != event.kind => {
@@ -48,9 +50,13 @@ impl Shard {
         let log = self.log_clock.map(Frontier::at);
         self.frontier = frontier.max(log);
         self.live = true;
+        let second = |seconds: Option<i64>| to_wheel(seconds.unwrap_or(0));
+        let steps = second(self.frontier.map(Frontier::secs));
+        self.look.restart(steps, second(self.log_clock.map(LogTime::secs)));
         let slots: Vec<Slot> = self.table.slots().collect();
-        for slot in slots {
-            self.hang_up_steps(slot);
+        for &slot in &slots {
+            self.table.get_mut(slot).set_hung(Hung::NOWHERE);
+            self.hang(slot);
         }
     }
 
@@ -68,8 +74,9 @@ impl Shard {
                 found.push((open.deadline.secs(), slot, open));
             }
         }
+        let key = |slot: Slot| self.table.get(slot).key();
         found.sort_unstable_by(|(a_due, a, _), (b_due, b, _)| {
-            a_due.cmp(b_due).then_with(|| self.order_of(*a).cmp(&self.order_of(*b)))
+            a_due.cmp(b_due).then_with(|| self.keyring.compare(key(*a), key(*b)))
         });
         for (_, slot, open) in found {
             self.outbox.step(self.subject(slot), &open, Change::Opened);
@@ -77,26 +84,27 @@ impl Shard {
                 event.backfilled = true;
             }
             self.keep_open(slot, open);
-            self.table.get_mut(slot).steps_at = crate::detector::table::NEVER;
-            self.hang_up_steps(slot);
+            self.table.get_mut(slot).set_hung(Hung::NOWHERE);
+            self.hang(slot);
         }
     }
 
     /// The step that a package without an open exception stands on at this frontier.
     fn current_step(&self, slot: Slot, frontier: Frontier) -> Option<OpenException> {
-        if self.table.get(slot).open {
+        let record = self.table.get(slot);
+        if record.is_open() {
             return None;
         }
-        let (first, policy) = self.next_step(slot)?;
+        let package = self.table.package(slot);
+        let (first, policy) = self.next_step(slot, &package)?;
         if first.due > frontier.secs() {
             return None;
         }
-        let record = self.table.get(slot);
-        let package = record.package();
         let kind = kind_of(package.phase)?;
         let policy = &self.policies.policies()[policy];
         let reached = |after: i64| {
-            let deadline = package.anchor.secs() + after + self.profiles.feed_grace(record.traits);
+            let deadline =
+                package.anchor.secs() + after + self.profiles.feed_grace(record.traits());
             let given_up = package.anchor.secs() + self.policies.defaults().forget_after;
             (deadline <= frontier.secs().min(given_up)).then_some(Deadline::from_secs(deadline))
         };
@@ -132,7 +140,7 @@ impl Shard {
         };
         let attributes = borrowed(&event.attributes);
         let slot = self.keep(&event.key, &package, &attributes, Taken::TextsAndPlace);
-        self.hang_up_end(slot);
+        self.hang(slot);
         slot
     }
 }

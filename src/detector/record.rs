@@ -1,0 +1,148 @@
+//! One package in 32 bytes, half a cache line.
+//!
+//! ```text
+//!  key     128 bits   carrier 12 | tracking number 116
+//!  times    64 bits   anchor 32 | lag 22 | phase 2 | milestone 5 | tendered 1 | open 1 | – 1
+//!  traits   64 bits   profile 25 | place 25 | hung 14
+//! ```
+//!
+//! Times are whole seconds since 1970 and lie within the years 2000 to 2099. The lag is the time
+//! from the anchor until it was set; one that is too long for its bits stands beside the table.
+
+use super::keyring::PackedKey;
+use super::memory::Plain;
+use super::package::{Package, Phase};
+use super::profile::Traits;
+use super::scan::Milestone;
+use super::time::{EffectiveTime, LogTime};
+use super::wheel::Hung;
+
+/// Profiles and places have numbers below this.
+pub const TRAITS: u32 = 1 << 25;
+/// The lag that says that the real one stands elsewhere.
+const LONG_LAG: u64 = (1 << 22) - 1;
+
+const LAG: u32 = 32;
+const PHASE: u32 = 54;
+const MILESTONE: u32 = 56;
+const TENDERED: u32 = 61;
+const OPEN: u32 = 62;
+const PLACE: u32 = 25;
+const HUNG: u32 = 50;
+
+/// The compact state of a package, or a free place for one.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct Record {
+    key: [u64; 2],
+    times: u64,
+    traits: u64,
+}
+
+// SAFETY: zero bytes are a free record; the size is 32, the alignment 32.
+unsafe impl Plain for Record {}
+
+impl Record {
+    /// A free place, and the number of the next one.
+    pub fn free(next: u32) -> Self {
+        Self { key: [u64::from(next), 0], times: 0, traits: 0 }
+    }
+
+    /// A package that nothing is known of but its key and traits; see [`Self::set_package`].
+    pub fn of(key: PackedKey, traits: Traits) -> Self {
+        let mut record = Self { key: key.words(), times: 1 << PHASE, traits: 0 };
+        record.set_hung(Hung::NOWHERE);
+        record.set_traits(traits);
+        record
+    }
+
+    /// Whether a package stands here.
+    #[inline]
+    pub fn is_live(&self) -> bool {
+        self.times >> PHASE & 3 != 0
+    }
+
+    /// The next free place, of one that is free.
+    pub fn next_free(&self) -> u32 {
+        self.key[0] as u32
+    }
+
+    /// Carrier and number.
+    #[inline]
+    pub fn key(&self) -> PackedKey {
+        PackedKey::from_words(self.key)
+    }
+
+    /// What the records of the log say, and whether `set_at` is known here. Where it is not, it is
+    /// the anchor until [`super::table::Table`] puts the real one in place.
+    #[inline]
+    pub fn package(&self) -> (Package, bool) {
+        let anchor = i64::from(self.times as u32);
+        let lag = self.times >> LAG & LONG_LAG;
+        let known = lag != LONG_LAG;
+        let package = Package {
+            phase: Phase::ALL[(self.times >> PHASE & 3).saturating_sub(1) as usize],
+            milestone: Milestone::ALL[(self.times >> MILESTONE & 31) as usize],
+            tendered: self.times >> TENDERED & 1 == 1,
+            anchor: EffectiveTime::from_secs(anchor),
+            set_at: LogTime::from_secs(anchor + if known { lag as i64 } else { 0 }),
+        };
+        (package, known)
+    }
+
+    /// Overwrites what the records of the log say; all else stays. Returns false where the lag is
+    /// too long to be kept here.
+    #[inline]
+    #[must_use]
+    pub fn set_package(&mut self, package: &Package) -> bool {
+        let anchor =
+            u32::try_from(package.anchor.secs()).expect("times are of the years 2000 to 2099");
+        let lag = u64::try_from(package.set_at.secs() - i64::from(anchor)).unwrap_or(LONG_LAG);
+        self.times = u64::from(anchor)
+            | lag.min(LONG_LAG) << LAG
+            | (package.phase as u64 + 1) << PHASE
+            | (package.milestone as u64) << MILESTONE
+            | u64::from(package.tendered) << TENDERED
+            | self.times & (1 << OPEN);
+        lag < LONG_LAG
+    }
+
+    /// Whether the side table has an open exception for it.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.times >> OPEN & 1 == 1
+    }
+
+    /// Says whether the side table has an open exception for it.
+    pub fn set_open(&mut self, open: bool) {
+        self.times = self.times & !(1 << OPEN) | u64::from(open) << OPEN;
+    }
+
+    /// Numbers of its profile and place.
+    #[inline]
+    pub fn traits(&self) -> Traits {
+        let mask = u64::from(TRAITS - 1);
+        Traits { profile: (self.traits & mask) as u32, place: (self.traits >> PLACE & mask) as u32 }
+    }
+
+    /// Sets the numbers of its profile and place, which are below [`TRAITS`].
+    #[inline]
+    pub fn set_traits(&mut self, traits: Traits) {
+        debug_assert!(traits.profile < TRAITS && traits.place < TRAITS);
+        self.traits = u64::from(traits.profile)
+            | u64::from(traits.place) << PLACE
+            | self.traits >> HUNG << HUNG;
+    }
+
+    /// Where it hangs in a wheel.
+    #[inline]
+    pub fn hung(&self) -> Hung {
+        Hung::from_bits((self.traits >> HUNG) as u16)
+    }
+
+    /// Says where it hangs in a wheel.
+    #[inline]
+    pub fn set_hung(&mut self, hung: Hung) {
+        self.traits = self.traits & ((1 << HUNG) - 1) | u64::from(hung.bits()) << HUNG;
+    }
+}

@@ -1,0 +1,327 @@
+//! Everything due by the frontier and over by the log clock, second by second, a bounded piece of
+//! work at a time.
+//!
+//! ```text
+//! seek ──► take ──► give ──► seek …
+//!  │        │        └ packages of the second, in order: steps, then the end
+//!  │        └ what hangs at a position: leftovers drop, what is later hangs up again
+//!  └ the earliest second of both wheels and of what is overdue
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::exception::Change;
+use super::super::memory::BlockSource;
+use super::super::open::{NextStep, OpenException, kind_of};
+use super::super::order::Order;
+use super::super::package::Package;
+use super::super::table::Slot;
+use super::super::time::{Frontier, LogTime};
+use super::super::wheel::{Hung, Position, TimerWheel};
+use super::Shard;
+use super::hang::to_wheel;
+
+/// Work that one call may do in looks. A package that comes up costs one, an event [`EVENT`].
+pub(super) const BUDGET: u32 = 4_096;
+/// What an event costs: some fifty times a package that only hangs up again.
+const EVENT: u32 = 64;
+/// Packages ahead whose records are fetched while they are given out.
+const AHEAD: usize = 16;
+
+/// Which of the two wheels: they differ in the clock that turns them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wheel {
+    /// Steps of ladders, by the frontier.
+    Steps = 0,
+    /// Ends of packages, by the log clock.
+    Ends = 1,
+}
+
+const WHEELS: [Wheel; 2] = [Wheel::Steps, Wheel::Ends];
+
+/// The wheels, what is overdue beside them, and the look that is under way.
+pub(super) struct Look {
+    wheels: [TimerWheel; 2],
+    /// What was past when it was hung up: seconds and slots, by wheel.
+    overdue: [BTreeSet<(u32, Slot)>; 2],
+    /// Where the clocks went: how far to look, by wheel.
+    limits: [Option<u32>; 2],
+    second: u32,
+    /// Positions whose items are being taken down.
+    taking: [Option<Position>; 2],
+    order: Order,
+    items: Vec<Slot>,
+}
+
+impl Look {
+    pub(super) fn new(source: Arc<dyn BlockSource>) -> Self {
+        Self {
+            wheels: [TimerWheel::new(source.clone()), TimerWheel::new(source.clone())],
+            overdue: [BTreeSet::new(), BTreeSet::new()],
+            limits: [None; 2],
+            second: 0,
+            taking: [None; 2],
+            order: Order::new(source),
+            items: Vec::new(),
+        }
+    }
+
+    pub(super) fn wheel(&mut self, wheel: Wheel) -> &mut TimerWheel {
+        &mut self.wheels[wheel as usize]
+    }
+
+    /// Whether a second of a wheel comes up by itself no more: the present one only does while a
+    /// look is under way.
+    #[inline]
+    pub(super) fn is_past(&self, wheel: Wheel, at: u32) -> bool {
+        let now = self.wheels[wheel as usize].now();
+        at < now || at == now && self.limits[wheel as usize].is_none()
+    }
+
+    /// Whether what hangs there comes up in time for `at`. What waits for a step is in time for the
+    /// end as well, since the frontier is never behind the log clock.
+    #[inline]
+    pub(super) fn covers(&self, hung: Hung, wheel: Wheel, at: u32) -> bool {
+        let Some(in_ends) = hung.wheel() else {
+            return false;
+        };
+        let hangs_in = if in_ends { Wheel::Ends } else { Wheel::Steps };
+        (hangs_in == wheel || hangs_in == Wheel::Steps)
+            && self.wheels[hangs_in as usize].start(hung.position()) <= at
+    }
+
+    pub(super) fn put_overdue(&mut self, wheel: Wheel, at: u32, slot: Slot) {
+        self.overdue[wheel as usize].insert((at, slot));
+    }
+
+    /// Takes everything down; the wheels begin anew at these seconds.
+    pub(super) fn restart(&mut self, steps: u32, ends: u32) {
+        for (wheel, now) in WHEELS.into_iter().zip([steps, ends]) {
+            self.wheels[wheel as usize].restart(now);
+            self.overdue[wheel as usize].clear();
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.limits != [None; 2]
+    }
+
+    /// Goes to the earliest second within the limits. What hangs at a span of seconds comes first.
+    fn seek(&mut self) -> Sought {
+        let mut earliest: Option<u32> = None;
+        let mut found = [None; 2];
+        for wheel in WHEELS {
+            let index = wheel as usize;
+            let Some(limit) = self.limits[index] else { continue };
+            let overdue = self.overdue[index].first().map(|(at, _)| *at);
+            let limit = limit.min(overdue.unwrap_or(u32::MAX));
+            let position = self.wheels[index].seek(limit);
+            if let Some(span) = position.filter(|position| !position.is_second()) {
+                self.taking[index] = Some(span);
+                return Sought::Span;
+            }
+            let second = position.map(|_| self.wheels[index].now());
+            found[index] = position.zip(second);
+            earliest = earliest.into_iter().chain(second).chain(overdue).min();
+        }
+        let Some(second) = earliest else {
+            return Sought::Nothing;
+        };
+        self.second = second;
+        for (taking, found) in self.taking.iter_mut().zip(found) {
+            *taking = found.filter(|(_, at)| *at == second).map(|(position, _)| position);
+        }
+        Sought::Second
+    }
+}
+
+/// Where a look goes next.
+enum Sought {
+    /// A second in which packages come up.
+    Second,
+    /// A span of seconds whose items are to be hung up more finely.
+    Span,
+    /// The look is at its end.
+    Nothing,
+}
+
+impl Shard {
+    /// Begins a look; [`Shard::look_on`] carries it out.
+    #[inline]
+    pub(super) fn look_up_to(&mut self, frontier: Option<Frontier>, log_clock: Option<LogTime>) {
+        self.look.limits = [
+            frontier.map(|time| to_wheel(time.secs())),
+            log_clock.map(|time| to_wheel(time.secs())),
+        ];
+    }
+
+    /// Carries on the look that is under way; false when the budget is used up before its end.
+    #[inline]
+    pub(super) fn look_on(&mut self, budget: &mut u32) -> bool {
+        while self.look.is_under_way() {
+            if !self.take_down(budget) || !self.give_out(budget) {
+                return false;
+            }
+            match self.look.seek() {
+                Sought::Second => self.take_overdue(),
+                Sought::Span => {}
+                Sought::Nothing => self.look.limits = [None; 2],
+            }
+        }
+        true
+    }
+
+    /// Takes down what hangs at the positions that were found.
+    fn take_down(&mut self, budget: &mut u32) -> bool {
+        for wheel in WHEELS {
+            while let Some(position) = self.look.taking[wheel as usize] {
+                if *budget == 0 {
+                    return false;
+                }
+                self.take_chunk(wheel, position, budget);
+            }
+        }
+        true
+    }
+
+    fn take_chunk(&mut self, wheel: Wheel, position: Position, budget: &mut u32) {
+        let mut items = std::mem::take(&mut self.look.items);
+        self.look.wheel(wheel).take(position, &mut items);
+        if items.is_empty() {
+            self.look.taking[wheel as usize] = None;
+        }
+        for &slot in &items {
+            self.table.prefetch(slot);
+        }
+        *budget = budget.saturating_sub(items.len() as u32);
+        self.keyring.rank();
+        let here = Hung::at(wheel == Wheel::Ends, position);
+        for slot in items.drain(..) {
+            let record = self.table.get(slot);
+            if record.is_live() && record.hung() == here {
+                self.table.get_mut(slot).set_hung(Hung::NOWHERE);
+                self.sort_out(slot, position.is_second());
+            }
+        }
+        self.look.items = items;
+    }
+
+    /// What is due at this second is put in order, all else hangs up again.
+    fn sort_out(&mut self, slot: Slot, is_second: bool) {
+        if is_second && self.is_due(slot) {
+            let key = self.table.get(slot).key();
+            self.look.order.push(slot, key, &self.keyring);
+        } else {
+            self.hang(slot);
+        }
+    }
+
+    fn take_overdue(&mut self) {
+        let second = self.look.second;
+        self.keyring.rank();
+        for wheel in WHEELS {
+            if self.look.limits[wheel as usize].is_none() {
+                continue;
+            }
+            while let Some(&(at, slot)) = self.look.overdue[wheel as usize].first() {
+                if at > second {
+                    break;
+                }
+                self.look.overdue[wheel as usize].pop_first();
+                if self.table.get(slot).is_live() {
+                    self.sort_out(slot, true);
+                }
+            }
+        }
+    }
+
+    fn is_due(&self, slot: Slot) -> bool {
+        let package = self.table.package(slot);
+        let by_now = |at: u32| at <= self.look.second;
+        let [steps, ends] = self.look.limits;
+        steps.is_some()
+            && self.next_step(slot, &package).is_some_and(|(next, _)| by_now(to_wheel(next.due)))
+            || ends.is_some() && by_now(self.end_of(&package))
+    }
+
+    /// Gives the packages of the second what is due to them, in order.
+    fn give_out(&mut self, budget: &mut u32) -> bool {
+        while !self.look.order.is_empty() {
+            if *budget == 0 {
+                return false;
+            }
+            let table = &self.table;
+            let key_of = |slot| table.get(slot).key();
+            let Some(slot) = self.look.order.next(&self.keyring, &key_of, budget) else {
+                return false;
+            };
+            if let Some(ahead) = self.look.order.ahead(AHEAD) {
+                self.table.prefetch(ahead);
+            }
+            let events = self.outbox.events_mut().len();
+            self.come_up(slot);
+            let events = self.outbox.events_mut().len() - events;
+            *budget = budget.saturating_sub(1 + events as u32 * EVENT);
+        }
+        true
+    }
+
+    /// A package's steps by this second, then its end; it hangs up again if it is still there.
+    fn come_up(&mut self, slot: Slot) {
+        if !self.table.get(slot).is_live() {
+            return;
+        }
+        let [steps, ends] = self.look.limits;
+        let package = self.table.package(slot);
+        if steps.is_some() {
+            while let Some((next, policy)) = self.next_step(slot, &package) {
+                if to_wheel(next.due) > self.look.second {
+                    break;
+                }
+                self.step(slot, &package, next, policy);
+            }
+        }
+        if ends.is_some() && self.end_of(&package) <= self.look.second {
+            self.end(slot);
+        } else {
+            self.hang(slot);
+        }
+    }
+
+    fn step(&mut self, slot: Slot, package: &Package, next: NextStep, policy: usize) {
+        let Some(kind) = kind_of(package.phase) else {
+            return;
+        };
+        let policy = &self.policies.policies()[policy];
+        let step = &policy.ladder(kind)[next.step];
+        let before = self.open.get(slot);
+        let open = OpenException {
+            kind,
+            anchor: before.map_or(package.anchor, |open| open.anchor),
+            set_at: before.map_or(package.set_at, |open| open.set_at),
+            opened_deadline: before.map_or(next.deadline, |open| open.opened_deadline),
+            deadline: next.deadline,
+            severity: before.map_or(step.severity, |open| open.severity.max(step.severity)),
+            step: next.step as u32,
+            step_name: step.name.clone(),
+            sequence: before.map_or(0, |open| open.sequence + 1),
+            policy_id: policy.id.clone(),
+            policy_set: self.policies.hash().clone(),
+        };
+        let change = if before.is_none() { Change::Opened } else { Change::Escalated };
+        self.outbox.step(self.subject(slot), &open, change);
+        self.keep_open(slot, open);
+    }
+
+    /// The package's time is over.
+    fn end(&mut self, slot: Slot) {
+        if self.table.get(slot).is_open() {
+            let subject = self.subject(slot);
+            if let Some(open) = self.take_open(slot) {
+                self.outbox.expired(subject, &open, self.policies.defaults().forget_after);
+            }
+        }
+        self.forget(slot);
+    }
+}

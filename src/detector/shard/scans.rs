@@ -1,0 +1,114 @@
+//! What a scan does to the shard: the effects of what [`observe`] finds.
+
+use super::super::key::PackageKey;
+use super::super::package::{Package, Taken, Transition, observe};
+use super::super::record::{self, TRAITS};
+use super::super::scan::{Attributes, Outcome, Scan};
+use super::super::table::{MAX_SLOTS, Slot};
+use super::Shard;
+
+impl Shard {
+    /// Applies a scan to the package that stands at `slot`, if it is known. `None` when there is no
+    /// room for what the scan brings.
+    #[inline]
+    pub(super) fn scan(&mut self, scan: &Scan<'_>, slot: Option<Slot>) -> Option<Outcome> {
+        let log_clock = self.log_clock.unwrap_or(scan.log_time);
+        let retention = self.policies.defaults().settled_retention;
+        let before = slot.map(|slot| self.table.package(slot));
+        let transition = observe(before.as_ref(), scan, log_clock, retention);
+        if self.profiles.are_full(TRAITS) {
+            return None;
+        }
+        let taken = transition.attributes_taken(before.as_ref(), scan);
+        match (transition, slot) {
+            (Transition::Unchanged(_), None) => {}
+            (Transition::Unchanged(_), Some(slot)) => {
+                if self.take_attributes(slot, scan, taken) {
+                    self.hang(slot);
+                }
+            }
+            (Transition::Born(package), None) => {
+                if self.table.len() >= self.max_packages.min(MAX_SLOTS) {
+                    return None;
+                }
+                let slot = self.keep(&scan.key, &package, &scan.attributes, taken);
+                self.hang(slot);
+            }
+            (Transition::Born(package), Some(slot)) => {
+                self.begin_again(slot, scan, taken);
+                self.overwrite(slot, &package);
+                self.hang(slot);
+            }
+            (Transition::Changed { package, closes }, Some(slot)) => {
+                if closes {
+                    self.close(slot, scan);
+                }
+                self.overwrite(slot, &package);
+                self.take_attributes(slot, scan, taken);
+                self.hang(slot);
+            }
+            (Transition::Changed { .. }, None) => {
+                unreachable!("a package that is not known cannot change")
+            }
+        }
+        Some(transition.outcome())
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        key: &PackageKey,
+        package: &Package,
+        attributes: &Attributes<&str>,
+        taken: Taken,
+    ) -> Slot {
+        let packed = self.keyring.hold(key);
+        let carrier = self.keyring.carrier_of(packed);
+        let feed_grace = self.policies.feed_grace(key.carrier());
+        let traits = self.profiles.begin(carrier, attributes, taken, feed_grace);
+        self.phases[package.phase as usize] += 1;
+        self.table.insert(packed.hash(), record::Record::of(packed, traits), package)
+    }
+
+    /// The number of a settled package begins a new life, with nothing of the old one.
+    fn begin_again(&mut self, slot: Slot, scan: &Scan<'_>, taken: Taken) {
+        let record = self.table.get(slot);
+        let (key, before) = (record.key(), record.traits());
+        let carrier = self.keyring.carrier_of(key);
+        let feed_grace = self.profiles.feed_grace(before);
+        let traits = self.profiles.begin(carrier, &scan.attributes, taken, feed_grace);
+        self.table.get_mut(slot).set_traits(traits);
+        self.profiles.release(before);
+    }
+
+    fn close(&mut self, slot: Slot, scan: &Scan<'_>) {
+        if !self.table.get(slot).is_open() {
+            return;
+        }
+        let subject = self.subject(slot);
+        if let Some(open) = self.take_open(slot) {
+            self.outbox.closed_by(subject, &open, scan);
+        }
+    }
+
+    #[inline]
+    fn overwrite(&mut self, slot: Slot, package: &Package) {
+        let before = self.table.get(slot).package().0.phase;
+        if before != package.phase {
+            self.phases[before as usize] -= 1;
+            self.phases[package.phase as usize] += 1;
+        }
+        self.table.set_package(slot, package);
+    }
+
+    /// Returns whether any attribute changed.
+    #[inline]
+    fn take_attributes(&mut self, slot: Slot, scan: &Scan<'_>, taken: Taken) -> bool {
+        let before = self.table.get(slot).traits();
+        let after = self.profiles.update(before, &scan.attributes, taken);
+        if before == after {
+            return false;
+        }
+        self.table.get_mut(slot).set_traits(after);
+        true
+    }
+}

@@ -220,6 +220,9 @@ pub struct Output {
 pub struct Engine {
     /// Threads that work on partitions; at least 1.
     pub workers: usize,
+    /// Most packages known at once by this process, all its partitions together; `None`: as many as
+    /// there is memory for.
+    pub max_packages: Option<usize>,
 }
 
 /// `[policies]`.

@@ -1,15 +1,18 @@
-//! `stallwatch validate`: every problem of a configuration and its policies at once.
+//! `stallwatch validate`: every problem of a configuration and its policies at once; if there is
+//! none, the memory to reckon with.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
-use stallwatch::config::{self, Environment};
+use serde_json::{Value, json};
+use stallwatch::config::{self, Config, Environment};
+use stallwatch::detector::shard::BYTES_PER_PACKAGE;
 use stallwatch::wire::toml_reader::Problem;
 
 use super::{Failure, Report, print};
 
-/// Check a configuration and the policies file it names; report every problem with line and column
+/// Check a configuration and the policies file it names; report every problem with line and column,
+/// or the memory that packages will need
 #[derive(Args)]
 pub struct Arguments {
     /// The configuration file
@@ -28,18 +31,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         true => Environment::ignored(),
         false => Environment::of_process(),
     };
-    let problems = config::check(&arguments.config, &environment);
-    print::say(match arguments.report {
-        Report::Text => text(&problems),
-        Report::Json => json(&problems),
+    let checked = config::check(&arguments.config, &environment);
+    print::say(match (arguments.report, &checked) {
+        (Report::Text, Ok(config)) => format!("ok\n{}", memory_text(config)),
+        (Report::Text, Err(problems)) => text(problems),
+        (Report::Json, Ok(config)) => {
+            json!({ "ok": true, "problems": [], "memory": memory_json(config) }).to_string()
+        }
+        (Report::Json, Err(problems)) => json(problems),
     })?;
-    if problems.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+    checked.map(drop).map_err(|_| Failure::Reported)
 }
 
 fn text(problems: &[Problem]) -> String {
     let mut lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
     lines.push(match problems.len() {
-        0 => "ok".to_owned(),
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),
     });
@@ -52,5 +58,60 @@ fn json(problems: &[Problem]) -> String {
         json!({ "file": file, "line": line, "column": column, "message": message })
     };
     let problems: Vec<_> = problems.iter().map(problem).collect();
-    json!({ "ok": problems.is_empty(), "problems": problems }).to_string()
+    json!({ "ok": false, "problems": problems }).to_string()
+}
+
+fn memory_text(config: &Config) -> String {
+    match config.engine.max_packages {
+        Some(limit) => {
+            let size = size(bytes_of(limit));
+            format!("memory: about {size} for the {limit} packages that engine.max_packages allows")
+        }
+        None => {
+            let size = size(bytes_of(1_000_000));
+            format!(
+                "memory: about {size} for every million packages; engine.max_packages is not set"
+            )
+        }
+    }
+}
+
+fn memory_json(config: &Config) -> Value {
+    let limit = config.engine.max_packages;
+    json!({
+        "max_packages": limit,
+        "bytes": limit.map(bytes_of),
+        "bytes_per_package": BYTES_PER_PACKAGE,
+    })
+}
+
+fn bytes_of(packages: usize) -> u64 {
+    (packages as u64).saturating_mul(BYTES_PER_PACKAGE)
+}
+
+/// A number of bytes as people say it, in powers of 1000.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} bytes");
+    }
+    let (mut value, mut unit) = (bytes as f64 / 1000.0, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(value < 9.95);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_said_in_the_unit_that_fits() {
+        let said = [600, 6_000, 999_600, 60_000_000, 1_500_000_000, 60_000_000_000_000];
+        let said = said.map(size);
+        assert_eq!(said, ["600 bytes", "6.0 kB", "1.0 MB", "60 MB", "1.5 GB", "60 TB"]);
+    }
 }

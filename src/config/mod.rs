@@ -220,6 +220,9 @@ pub struct Output {
 pub struct Engine {
     /// Threads that work on partitions; at least 1.
     pub workers: usize,
+    /// Most packages known at once by this process, all its partitions together; `None`: as many as
+    /// there is memory for.
+    pub max_packages: Option<usize>,
 }
 
 /// `[policies]`.
@@ -340,20 +343,23 @@ pub fn load_policies(path: &Path) -> Result<PolicySet, Vec<Problem>> {
     policy_file::parse(&path.display().to_string(), &text)
 }
 
-/// Every problem of a configuration and of the policies file it names, sorted; none = it is good.
-pub fn check(path: &Path, environment: &Environment) -> Vec<Problem> {
+/// Reads a configuration and the policies file it names.
+///
+/// # Errors
+/// Every problem of both, in the order of their places.
+pub fn check(path: &Path, environment: &Environment) -> Result<Config, Vec<Problem>> {
     let name = path.display().to_string();
-    let text = match read_text(path) {
-        Ok(text) => text,
-        Err(problem) => return vec![problem],
-    };
+    let text = read_text(path).map_err(|problem| vec![problem])?;
     let (config, mut problems) = read::read(&name, &text, folder_of(path), environment);
-    let policies = config.map(|config| config.policies.file);
+    let policies = config.as_ref().map(|config| &config.policies.file);
     if let Some(file) = policies.filter(|file| !file.as_os_str().is_empty()) {
-        problems.extend(load_policies(&file).err().into_iter().flatten());
+        problems.extend(load_policies(file).err().into_iter().flatten());
     }
     problems.sort();
-    problems
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems),
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -19,6 +19,8 @@ const DEFAULTS: &str = include_str!("default.toml");
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
+/// More packages than any one machine has memory for.
+const MOST_PACKAGES: i64 = 1_000_000_000_000;
 
 /// The configuration as far as it could be read, and every problem. `None` is a file that is not
 /// TOML. Where something is wrong or unknown a placeholder stands in the result.
@@ -339,11 +341,15 @@ fn start_from(section: &Section<'_>) -> Option<StartFrom> {
 }
 
 fn engine(section: Section<'_>) -> Engine {
-    section.not_built("max_packages", "a limit of packages is");
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = section.integer("workers", 0..=1_024).and_then(|n| usize::try_from(n).ok());
+    let some = |key, most| {
+        let number = section.integer(key, 0..=most).and_then(|n| usize::try_from(n).ok());
+        number.filter(|number| *number > 0)
+    };
+    let workers = some("workers", 1_024).unwrap_or_else(cores);
+    let max_packages = some("max_packages", MOST_PACKAGES);
     section.finish();
-    Engine { workers: workers.filter(|workers| *workers > 0).unwrap_or_else(cores) }
+    Engine { workers, max_packages }
 }
 
 /// An open exception that contradicts the log halts its partition; nothing else can be chosen yet.

@@ -295,7 +295,6 @@ fn what_is_not_built_yet_is_never_ignored() {
         "[state]\nurl = \"file:///var/lib\"",
         "[state]\nsnapshot_interval = \"10m\"",
         "[state]\non_inconsistency = \"trust-log\"",
-        "[engine]\nmax_packages = 5",
         "[admin]\ntoken_file = \"token\"",
         "[admin]\ntls_cert_file = \"cert.pem\"",
         "[admin]\nlisten = \"0.0.0.0:9464\"",
@@ -307,6 +306,16 @@ fn what_is_not_built_yet_is_never_ignored() {
     assert!(problems(&watch)[0].contains("not built yet"));
     let off = LEAST.replace("[policies]", "[policies]\nwatch = false");
     assert!(load(&off, &nothing()).is_ok());
+}
+
+#[test]
+fn packages_have_a_limit_only_where_one_is_set() {
+    let limit = |text: &str| load(text, &nothing()).unwrap().engine.max_packages;
+    assert_eq!(limit(LEAST), None);
+    assert_eq!(limit(&with("[engine]\nmax_packages = 0")), None);
+    assert_eq!(limit(&with("[engine]\nmax_packages = 25_000_000")), Some(25_000_000));
+    refused("[engine]\nmax_packages = -1", "`engine.max_packages` is -1, but must lie between 0");
+    refused("[engine]\nmax_packages = \"10m\"", "`engine.max_packages` must be a whole number");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::show::{DemoError, Watched};
 use crate::config::{Config, Environment};
 use crate::detector::package::Phase;
 use crate::detector::policy::PolicySet;
-use crate::service::status::Status;
+use crate::service::status::{Halt, Status};
 use crate::service::{Guards, Service, Shutdown};
 
 /// How often the service asks for proof that the log is empty. In a second, as usual, simulated
@@ -125,7 +125,9 @@ impl Watched for Performer {
     }
 
     fn failure(&self) -> Option<String> {
-        let halted = self.status.partitions.iter().find_map(|partition| partition.halted.clone());
+        let message = |halt: &Halt| halt.message.clone();
+        let mut partitions = self.status.partitions.iter();
+        let halted = partitions.find_map(|partition| partition.halted.as_ref().map(message));
         let ended = self.ended.get().map(|end| match end {
             Ok(()) => "stopped before the demo was over".to_owned(),
             Err(why) => why.clone(),

@@ -19,7 +19,7 @@ use super::kafka::{self, Client, Meaning};
 use super::native::{Event, EventQueue, RecordView};
 use super::restore::Restored;
 use super::sink::Sink;
-use super::status::Stage;
+use super::status::{Halt, Stage};
 use super::worker::{Job, Worker};
 use super::{ServiceError, Shared, Shutdown};
 use crate::protocol::ownership::{Epoch, Ownership};
@@ -27,6 +27,7 @@ use batching::Lane;
 use commit::Pending;
 
 mod batching;
+mod waiting;
 
 /// How long an idle loop waits for the next event.
 const WAIT: Duration = Duration::from_millis(5);
@@ -50,6 +51,7 @@ pub struct Engine<'m> {
     pending: Option<Pending>,
     last_commit: Stopwatch,
     last_heartbeat: Stopwatch,
+    last_look_for_room: Stopwatch,
     paused: bool,
     failure: Option<ServiceError>,
 }
@@ -81,6 +83,7 @@ impl<'m> Engine<'m> {
             pending: None,
             last_commit: Stopwatch::start(),
             last_heartbeat: Stopwatch::start(),
+            last_look_for_room: Stopwatch::start(),
             paused: false,
             failure: None,
         }
@@ -95,6 +98,7 @@ impl<'m> Engine<'m> {
             self.flush();
             self.take_restored();
             self.take_evidence();
+            self.go_on_where_there_is_room();
             self.hold_back();
             if self.last_commit.elapsed() >= self.shared.config.output.commit_interval {
                 self.commit_round()?;
@@ -167,7 +171,7 @@ impl<'m> Engine<'m> {
             {
                 self.halt(
                     partition,
-                    &format!(
+                    format!(
                         "{message}; records were deleted before they were read, or the topic was recreated"
                     ),
                 );
@@ -227,15 +231,16 @@ impl<'m> Engine<'m> {
         }
     }
 
-    fn halt(&mut self, partition: i32, why: &str) {
-        tracing::error!(partition, "the partition is halted: {why}");
+    fn halt(&mut self, partition: i32, halt: impl Into<Halt>) {
+        let halt = halt.into();
+        tracing::error!(partition, "the partition is halted: {}", halt.message);
         self.set_paused(&[partition], true);
         if let Some(lane) = self.lanes.get_mut(&partition) {
-            lane.halt();
+            lane.halt(halt.places_needed);
         }
         self.shared.status.update(partition, |status| {
             status.stage = Stage::Halted;
-            status.halted = Some(why.to_owned());
+            status.halted = Some(halt);
         });
     }
 

@@ -114,7 +114,7 @@ fn render_page(shared: &Shared) -> String {
             status.key(),
             status.stage.as_str(),
             status.position,
-            escape(status.halted.as_deref().unwrap_or("")),
+            escape(status.halted.as_ref().map_or("", |halt| &halt.message)),
         );
     }
     let mut stalls = String::new();

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! [`Service`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
-//! rebuilds a partition beside the running ones; `sink` is the transactional producer; `native`
-//! holds the calls that the bindings lack; [`clock`] is the only reader of the wall clock.
+//! rebuilds a partition beside the running ones; `room` counts the packages that all may know; `sink`
+//! is the transactional producer; `native` holds the calls that the bindings lack; [`clock`] is the
+//! only reader of the wall clock.
 
 mod batch;
 pub mod clock;
@@ -22,6 +23,7 @@ mod http;
 mod kafka;
 mod native;
 mod restore;
+mod room;
 mod sink;
 pub mod status;
 pub mod telemetry;
@@ -43,6 +45,7 @@ use contents::ExceptionCodec;
 use engine::Engine;
 use evidence::Asker;
 use kafka::{Client, Meaning};
+use room::Room;
 use sink::Sink;
 use status::Status;
 use telemetry::Metrics;
@@ -145,6 +148,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    room: Arc<Room>,
     exceptions: ExceptionCodec,
     input: Arc<str>,
     topics: Topics,
@@ -170,8 +174,9 @@ impl Shared {
         let max_bytes = config.kafka.properties.get("message.max.bytes");
         let max_bytes = max_bytes.and_then(|text| text.parse().ok()).unwrap_or(MAX_BYTES);
         Ok(Arc::new(Self {
-            metrics: Metrics::new(&policies)?,
+            metrics: Metrics::new(&policies, config.engine.max_packages)?,
             status: Status::new(config.engine.workers),
+            room: Room::new(config.engine.max_packages),
             exceptions: ExceptionCodec::new(config.output.format),
             input: config.input.topics.first().map_or("", String::as_str).into(),
             topics: Topics {

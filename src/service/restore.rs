@@ -11,6 +11,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::clock::Stopwatch;
 use super::kafka::{self, Client, REQUEST};
 use super::native::{Event, EventQueue, RecordView};
+use super::room::{BoundedShard, NoRoom};
+use super::status::Halt;
 use super::worker::Partition;
 use super::{Shared, millis};
 use crate::config::{self, StartFrom};
@@ -39,7 +41,7 @@ pub struct Restored {
     /// The assignment that it was restored for.
     pub epoch: Epoch,
     /// The partition, ready for a worker, and owner and number of its last commit; or why it halts.
-    pub result: Result<Ready, String>,
+    pub result: Result<Ready, Halt>,
     /// Whether the timestamps of its records were set by the broker; `None` without records.
     pub log_append_time: Option<bool>,
     /// How long it took.
@@ -66,6 +68,18 @@ enum Failure {
     Inconsistent(String, Inconsistent),
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// The packages do not fit.
+    #[error("there is no room for {0}: {1}")]
+    NoRoom(String, NoRoom),
+}
+
+impl Failure {
+    fn halt(&self) -> Halt {
+        match self {
+            Self::NoRoom(what, no_room) => no_room.restoring(what),
+            other => other.to_string().into(),
+        }
+    }
 }
 
 /// Restores a partition; begins again as long as the broker does not answer. `None` when cancelled.
@@ -86,7 +100,7 @@ pub fn restore(
                 wait(cancelled, PAUSE)?;
                 continue;
             }
-            Err(failure) => Err(failure.to_string()),
+            Err(failure) => Err(failure.halt()),
         };
         let log_append_time = restore.log_append_time;
         return Some(Restored { partition, epoch, result, log_append_time, took: watch.elapsed() });
@@ -156,14 +170,14 @@ impl Restore<'_> {
                 start,
                 "first start: publishing the history"
             );
-            let shard = Shard::new(self.shared.policies.clone());
+            let shard = self.bounded(Shard::new(self.shared.policies.clone()));
             let partition = self.partition(shard, start, start, Vec::new(), settings);
             return Ok((Box::new(Partition { backfill: Backfill::Publish, ..partition }), None));
         }
         let now_ms = self.shared.clock.now_ms();
         let ends = kafka::end_offsets(asker, &self.shared.input, &[self.partition])?;
         let end = ends.first().map_or(start, |(_, end)| *end).max(start);
-        let mut shard = Shard::rebuilding(self.shared.policies.clone());
+        let mut shard = self.bounded(Shard::rebuilding(self.shared.policies.clone()));
         let latest_ms = now_ms.saturating_add(millis(self.shared.config.input.max_future_skew));
         let refused = self.rebuild(reader, &mut shard, start, end, &[], Some(latest_ms))?;
         let margin = self.shared.clock_margin_ms(self.log_append_time);
@@ -185,14 +199,11 @@ impl Restore<'_> {
         cut: CutRecord,
         open: &BTreeMap<Vec<u8>, ExceptionEvent>,
     ) -> Result<Ready, Failure> {
-        let mut shard = Shard::rebuilding(self.shared.policies.clone());
+        let mut shard = self.bounded(Shard::rebuilding(self.shared.policies.clone()));
         let from = cut.start.max(durable.log_start);
         self.rebuild(reader, &mut shard, from, cut.offset, &cut.refused, None)?;
         for event in open.values() {
-            shard.restore_open(event).map_err(|inconsistent| {
-                let shown = self.shared.config.log.tracking_numbers.show(&event.key);
-                Failure::Inconsistent(shown, inconsistent)
-            })?;
+            self.restore_open(&mut shard, event)?;
         }
         shard.go_live(cut.frontier.map(Frontier::from_secs));
         if cut.backfill == Backfill::Pending {
@@ -213,9 +224,25 @@ impl Restore<'_> {
         Ok((Box::new(partition), Some((cut.owner, cut.commit))))
     }
 
+    fn restore_open(
+        &self,
+        shard: &mut BoundedShard,
+        event: &ExceptionEvent,
+    ) -> Result<(), Failure> {
+        let shown = || self.shared.config.log.tracking_numbers.show(&event.key);
+        shard
+            .restore_open(event)
+            .map_err(|no_room| Failure::NoRoom(format!("the open package {}", shown()), no_room))?
+            .map_err(|inconsistent| Failure::Inconsistent(shown(), inconsistent))
+    }
+
+    fn bounded(&self, shard: Shard) -> BoundedShard {
+        BoundedShard::new(shard, &self.shared.room)
+    }
+
     fn partition(
         &self,
-        shard: Shard,
+        shard: BoundedShard,
         start: i64,
         offset: i64,
         refused: Vec<i64>,
@@ -260,7 +287,7 @@ impl Restore<'_> {
     fn rebuild(
         &mut self,
         reader: &Client,
-        shard: &mut Shard,
+        shard: &mut BoundedShard,
         from: i64,
         to: i64,
         refused: &[i64],
@@ -278,7 +305,7 @@ impl Restore<'_> {
             if latest_ms.zip(record.timestamp_ms).is_some_and(|(latest, time)| time > latest) {
                 newly_refused.push(record.offset);
             } else if refused.binary_search(&record.offset).is_err() {
-                apply(shard, &mut decoder, record);
+                apply(shard, &mut decoder, record)?;
             }
             records += 1;
             if progress.elapsed() > reported + PROGRESS {
@@ -286,7 +313,9 @@ impl Restore<'_> {
                 let percent = (record.offset - from) * 100 / (to - from).max(1);
                 tracing::info!(partition, records, percent, "rebuilding package state");
             }
+            Ok(())
         })?;
+        shard.settle();
         tracing::info!(partition, records, packages = shard.len(), "package state rebuilt");
         if !newly_refused.is_empty() {
             let count = newly_refused.len();
@@ -296,14 +325,20 @@ impl Restore<'_> {
     }
 }
 
-fn apply(shard: &mut Shard, decoder: &mut ScanDecoder, record: &RecordView<'_>) {
-    let origin = Origin { log_time: record.timestamp_ms, offset: record.offset };
+fn apply(
+    shard: &mut BoundedShard,
+    decoder: &mut ScanDecoder,
+    record: &RecordView<'_>,
+) -> Result<(), Failure> {
+    let offset = record.offset;
+    let origin = Origin { log_time: record.timestamp_ms, offset };
     let record = match decoder.decode(record.value.unwrap_or_default(), origin) {
         Ok(scan) => Record::Scan(scan),
         Err(rejected) => rejected.record(),
     };
-    let mut outcomes = Vec::with_capacity(1);
-    while shard.apply(std::slice::from_ref(&record), &mut outcomes).records == 0 {}
+    shard.apply(&record, &mut Vec::with_capacity(1)).map_err(|no_room| {
+        Failure::NoRoom(format!("the package that the record at offset {offset} brings"), no_room)
+    })
 }
 
 /// What a partition of the `open` topic holds.
@@ -344,6 +379,7 @@ fn read_open(
             Some(value) => latest.insert(key, value.to_vec()),
             None => latest.remove(&key),
         };
+        Ok(())
     })?;
     let cut = latest.remove(CUT_KEY.as_bytes());
     let cut = cut.map(|bytes| CutRecord::from_bytes(&bytes)).transpose()?;
@@ -354,7 +390,7 @@ fn read_open(
     Ok(Stored { cut, open })
 }
 
-/// Reads a partition from `from` up to, not including, `to`.
+/// Reads a partition from `from` up to, not including, `to`, or to the first failure of `each`.
 fn read(
     reader: &Client,
     topic: &str,
@@ -362,7 +398,7 @@ fn read(
     from: i64,
     to: i64,
     cancelled: &AtomicBool,
-    mut each: impl FnMut(&RecordView<'_>),
+    mut each: impl FnMut(&RecordView<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     if from >= to {
         return Ok(());
@@ -371,15 +407,16 @@ fn read(
     list.add_partition_offset(topic, partition, Offset::Offset(from))?;
     reader.assign(&list)?;
     let queue = EventQueue::of(reader);
-    let (mut reached, mut trouble) = (from, None);
+    let mut reached = from;
     while reached < to {
         if cancelled.load(Ordering::Relaxed) {
             return Err(Failure::Cancelled);
         }
+        let mut trouble = Ok(());
         queue.poll(Duration::from_millis(100), |event| match event {
             Event::Record(record) => {
                 if record.offset < to {
-                    each(&record);
+                    trouble = each(&record);
                 }
                 reached = record.offset + 1;
             }
@@ -391,13 +428,11 @@ fn read(
             }
             Event::Error { code, text, .. } => {
                 tracing::warn!(partition, "reading {topic}: {text}");
-                trouble = Some(KafkaError::MessageConsumption(code));
+                trouble = Err(KafkaError::MessageConsumption(code).into());
             }
             Event::Assigned(_) | Event::Revoked(_) => {}
         });
-        if let Some(trouble) = trouble {
-            return Err(trouble.into());
-        }
+        trouble?;
     }
     reader.assign(&TopicPartitionList::new())?;
     Ok(())

@@ -19,7 +19,7 @@ pub enum Stage {
     Backfilling,
     /// Records are applied as they come.
     Live,
-    /// Stopped and named; an operator decides.
+    /// Stopped and named.
     Halted,
 }
 
@@ -35,13 +35,44 @@ impl Stage {
     }
 }
 
+/// Why a partition has halted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// What is wrong, where, and what to do.
+    pub message: String,
+    /// It goes on by itself once so many places for packages are free; `None`: never.
+    pub places_needed: Option<usize>,
+}
+
+impl Halt {
+    /// The reason that its frontier is held for.
+    pub const fn reason(&self) -> &'static str {
+        match self.places_needed {
+            Some(_) => "max_packages",
+            None => Stage::Halted.as_str(),
+        }
+    }
+}
+
+impl From<String> for Halt {
+    fn from(message: String) -> Self {
+        Self { message, places_needed: None }
+    }
+}
+
+impl From<&str> for Halt {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
 /// One partition of the input that this instance holds.
 #[derive(Clone, Debug)]
 pub struct PartitionStatus {
     /// Where it stands.
     pub stage: Stage,
     /// Why it halted.
-    pub halted: Option<String>,
+    pub halted: Option<Halt>,
     /// Next offset to read.
     pub position: i64,
     /// End offset, when last asked for.
@@ -176,7 +207,7 @@ impl Status {
             return Some("the producer cannot commit".to_owned());
         }
         let waiting = self.partitions.iter().find(|status| status.stage != Stage::Live)?;
-        let why = waiting.halted.as_deref().unwrap_or("");
+        let why = waiting.halted.as_ref().map_or("", |halt| &halt.message);
         Some(format!("partition {} is {} {why}", waiting.key(), waiting.stage.as_str()))
     }
 }

@@ -10,7 +10,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use super::status::{Stage, Status};
+use super::status::{PartitionStatus, Stage, Status};
 use crate::detector::exception::{ExceptionEvent, Kind, Severity};
 use crate::detector::package::Phase;
 use crate::detector::policy::PolicySet;
@@ -55,8 +55,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every metric. Carriers that policies name get their label first.
-    pub fn new(policies: &PolicySet) -> Result<Arc<Self>, prometheus::Error> {
+    /// Registers every metric. Carriers that policies name get their label first. Without a limit of
+    /// packages there is no metric of it.
+    pub fn new(
+        policies: &PolicySet,
+        max_packages: Option<usize>,
+    ) -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new_custom(Some("stallwatch".to_owned()), None)?;
         let new = Builder { registry: &registry };
         let metrics = Self {
@@ -133,6 +137,10 @@ impl Metrics {
         new.gauges("policies_info", "The policy set in force.", &["hash"])?
             .with_label_values(&[&**policies.hash()])
             .set(1);
+        if let Some(limit) = max_packages {
+            new.gauge("packages_limit", "Most packages that may be known at once.")?
+                .set(i64::try_from(limit).unwrap_or(i64::MAX));
+        }
         metrics.name_carriers(policies);
         Ok(Arc::new(metrics))
     }
@@ -237,7 +245,7 @@ impl Metrics {
             if let Some(frontier) = partition.frontier {
                 self.frontier.with_label_values(&[&name]).set(frontier);
             }
-            if let Some(reason) = held(partition.stage, partition.lag()) {
+            if let Some(reason) = held(&partition) {
                 self.held.with_label_values(&[reason]).inc();
             }
             restoring += i64::from(partition.stage == Stage::Restoring);
@@ -260,12 +268,13 @@ impl Metrics {
     }
 }
 
-fn held(stage: Stage, lag: Option<i64>) -> Option<&'static str> {
-    match (stage, lag) {
-        (Stage::Live, None) => Some("unanswered"),
-        (Stage::Live, Some(0)) => None,
-        (Stage::Live, Some(_)) => Some("behind"),
-        (stage, _) => Some(stage.as_str()),
+fn held(partition: &PartitionStatus) -> Option<&'static str> {
+    match (partition.stage, partition.lag(), &partition.halted) {
+        (Stage::Live, None, _) => Some("unanswered"),
+        (Stage::Live, Some(0), _) => None,
+        (Stage::Live, Some(_), _) => Some("behind"),
+        (Stage::Halted, _, Some(halt)) => Some(halt.reason()),
+        (stage, ..) => Some(stage.as_str()),
     }
 }
 

@@ -6,12 +6,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::batch::{Batch, Raw};
 use super::clock::Clock;
-use super::status::Status;
+use super::room::BoundedShard;
+use super::status::{Halt, Status};
 use super::telemetry::{Metrics, ScanCounts};
 use crate::config::OnReject;
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::scan::Record;
-use crate::detector::shard::{Shard, Stats};
+use crate::detector::shard::Stats;
 use crate::detector::time::{Frontier, LogTime};
 use crate::protocol::cut::{Backfill, StateSettings};
 use crate::protocol::ownership::Epoch;
@@ -30,7 +31,7 @@ pub struct Partition {
     /// The assignment it belongs to.
     pub epoch: Epoch,
     /// Its packages.
-    pub shard: Shard,
+    pub shard: BoundedShard,
     /// Last applied offset + 1, control records passed.
     pub offset: i64,
     /// The offset that package state was first built from.
@@ -53,6 +54,8 @@ pub enum Job {
     Pass(i32, Epoch, i64),
     /// The log is complete up to here, by evidence.
     Advance(i32, Epoch, Frontier),
+    /// There is room for packages again: a partition that halted for want of it goes on.
+    Resume(i32, Epoch),
     /// Take a cut of every partition.
     Cut(Sender<Vec<Cut>>),
     /// The partition is no longer ours.
@@ -100,8 +103,8 @@ pub struct Cut {
     pub backfill: Backfill,
     /// What the shard holds.
     pub stats: Stats,
-    /// A record that stops the partition.
-    pub halt: Option<String>,
+    /// Why it went no further: the record at `offset` stops the partition.
+    pub halt: Option<Halt>,
 }
 
 /// What every worker needs beside its partitions.
@@ -162,7 +165,7 @@ struct Held {
     partition: Partition,
     backlog: Vec<ExceptionEvent>,
     dead_letters: Vec<DeadLetter>,
-    halt: Option<String>,
+    halt: Option<Halt>,
 }
 
 impl Loop {
@@ -201,6 +204,11 @@ impl Loop {
             Job::Advance(partition, epoch, to) => {
                 if let Some(held) = find(&mut self.held, partition, epoch) {
                     held.advance(to);
+                }
+            }
+            Job::Resume(partition, epoch) => {
+                if let Some(held) = find(&mut self.held, partition, epoch) {
+                    held.halt = None;
                 }
             }
             Job::Cut(reply) => {
@@ -248,14 +256,16 @@ impl Held {
                 }
             };
             outcomes.clear();
-            while self.partition.shard.apply(std::slice::from_ref(&record), &mut outcomes).records
-                == 0
-            {}
+            if let Err(no_room) = self.partition.shard.apply(&record, &mut outcomes) {
+                self.halt = Some(no_room.before(raw.offset));
+                break;
+            }
             if let (Record::Scan(scan), Some(Some(outcome))) = (&record, outcomes.first()) {
                 counts.add(scan.key.carrier(), scan.evidence, *outcome);
             }
             self.partition.offset = raw.offset + 1;
         }
+        self.partition.shard.settle();
         tools.metrics.add_scans(&counts);
     }
 
@@ -265,10 +275,10 @@ impl Held {
         match tools.on_reject {
             OnReject::Skip => {}
             OnReject::Halt => {
-                self.halt = Some(format!(
-                    "record at offset {}: {rejected} (input.on_reject = \"halt\")",
-                    raw.offset
-                ));
+                let offset = raw.offset;
+                let message =
+                    format!("record at offset {offset}: {rejected} (input.on_reject = \"halt\")");
+                self.halt = Some(message.into());
                 return false;
             }
             OnReject::DeadLetter => self.dead_letters.push(DeadLetter {

@@ -14,6 +14,7 @@ mod equality;
 mod evidence;
 mod features;
 mod first_start;
+mod limit;
 mod outage;
 mod refused;
 mod restart;

@@ -17,6 +17,15 @@ enum State {
     Halted,
 }
 
+/// What a halted lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// So many places for packages must be free.
+    pub places: usize,
+    /// Its state is there; else it must be rebuilt from nothing.
+    pub restored: bool,
+}
+
 /// A partition that is held.
 pub struct Lane {
     /// The assignment.
@@ -31,6 +40,8 @@ pub struct Lane {
     pub last: Option<(String, u64)>,
     /// Offset of the last commit.
     pub committed: Option<i64>,
+    /// Halted, but not for good.
+    pub wait: Option<Wait>,
     passed: Option<i64>,
     state: State,
     cancelled: Arc<AtomicBool>,
@@ -46,6 +57,7 @@ impl Lane {
             log_append_time: None,
             last: None,
             committed: None,
+            wait: None,
             passed: None,
             state: State::Restoring,
             cancelled,
@@ -59,14 +71,22 @@ impl Lane {
 
     /// Records count from now on.
     pub fn go_live(&mut self) {
+        self.wait = None;
         self.state = State::Live;
     }
 
-    /// Nothing counts any more.
-    pub fn halt(&mut self) {
+    /// Nothing counts any more, for good or until so many places for packages are free.
+    pub fn halt(&mut self, places: Option<usize>) {
+        let restored = !self.is_restoring();
+        self.wait = places.map(|places| Wait { places, restored });
         self.state = State::Halted;
         self.batch = Batch::default();
         self.passed = None;
+    }
+
+    /// Whether its state is being rebuilt.
+    pub fn is_restoring(&self) -> bool {
+        self.state == State::Restoring
     }
 
     /// Whether records are applied.

@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer;
 use super::{Engine, HEARTBEAT};
 use crate::protocol::commit_cycle::{Action, CommitCycle, Sent, Stamp};
 use crate::protocol::cut::Backfill;
+use crate::protocol::evidence::Evidence;
 use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
 use crate::service::contents::Writer;
@@ -101,10 +102,11 @@ impl Engine<'_> {
             status.log_clock = cut.log_clock.map(|clock| clock.secs());
             status.stats = cut.stats.clone();
         });
-        if let Some(why) = &cut.halt
-            && self.lanes.get(&cut.partition).is_some_and(super::Lane::is_live)
+        if let Some(halt) = &cut.halt
+            && let Some(lane) = self.lanes.get_mut(&cut.partition).filter(|lane| lane.is_live())
         {
-            self.halt(cut.partition, why);
+            lane.evidence = Evidence::starting_at(cut.offset);
+            self.halt(cut.partition, halt.clone());
         }
     }
 
@@ -203,7 +205,7 @@ impl Engine<'_> {
             self.sink.abort();
             return Err(ServiceError::Broker(hopeless.message));
         };
-        self.halt(partition, &hopeless.message);
+        self.halt(partition, hopeless.message);
         pending.cuts.remove(&partition);
         self.ownership.ended(partition);
         Ok(pending.cycle.lost(partition).unwrap_or(Action::Abort))

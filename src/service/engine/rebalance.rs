@@ -9,6 +9,7 @@ use super::batching::Lane;
 use super::{Engine, start_restore, worker_of};
 use crate::protocol::cut::Backfill;
 use crate::protocol::evidence::Evidence;
+use crate::protocol::ownership::Epoch;
 use crate::service::ServiceError;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::restore::Restored;
@@ -30,14 +31,19 @@ impl Engine<'_> {
         }
         for &partition in partitions {
             let epoch = self.ownership.assigned(partition);
-            let done = self.restored.0.clone();
-            match start_restore(Arc::clone(&self.shared), partition, epoch, done) {
-                Ok(cancelled) => {
-                    self.lanes.insert(partition, Lane::restoring(epoch, cancelled));
-                    self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
-                }
-                Err(error) => self.failure = Some(error.into()),
+            self.begin_restore(partition, epoch);
+        }
+    }
+
+    /// Rebuilds the partition's state, from nothing.
+    pub(super) fn begin_restore(&mut self, partition: i32, epoch: Epoch) {
+        let done = self.restored.0.clone();
+        match start_restore(Arc::clone(&self.shared), partition, epoch, done) {
+            Ok(cancelled) => {
+                self.lanes.insert(partition, Lane::restoring(epoch, cancelled));
+                self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
             }
+            Err(error) => self.failure = Some(error.into()),
         }
     }
 
@@ -84,7 +90,7 @@ impl Engine<'_> {
         let partition = restored.partition;
         let (ready, last) = match restored.result {
             Ok(ready) => ready,
-            Err(why) => return self.halt(partition, &why),
+            Err(halt) => return self.halt(partition, halt),
         };
         let Some(lane) = self.lanes.get_mut(&partition) else {
             return;
@@ -130,14 +136,17 @@ impl Engine<'_> {
         match sought {
             Ok(()) => {
                 lane.go_live();
-                self.shared.status.update(partition, |status| status.stage = Stage::Live);
+                self.shared.status.update(partition, |status| {
+                    status.stage = Stage::Live;
+                    status.halted = None;
+                });
                 if !self.paused {
                     self.set_paused(&[partition], false);
                 }
             }
             Err(error) => {
                 let why = kafka::explain(&error, "going on at the cut's offset");
-                self.halt(partition, &why);
+                self.halt(partition, why);
             }
         }
     }

@@ -68,6 +68,7 @@ pub struct Shard {
     /// While rebuilding, ladders sleep and nothing is published.
     live: bool,
     max_packages: usize,
+    work_per_call: u32,
 }
 
 /// What a shard holds.
@@ -169,6 +170,7 @@ impl Shard {
             frontier: None,
             live: false,
             max_packages: usize::MAX,
+            work_per_call: look::WORK,
         }
     }
 
@@ -178,10 +180,15 @@ impl Shard {
         self.max_packages = limit.unwrap_or(usize::MAX);
     }
 
+    /// How many packages one call may at most look at, an event counting as many; at least one.
+    pub fn set_work_per_call(&mut self, work: u32) {
+        self.work_per_call = work.max(1);
+    }
+
     /// Applies records of the partition's log, in its order. `outcomes` gets one entry a record
     /// that was applied, `None` for a rejected one.
     pub fn apply(&mut self, batch: &[Record<'_>], outcomes: &mut Vec<Option<Outcome>>) -> Applied {
-        let mut budget = look::BUDGET;
+        let mut budget = self.work_per_call;
         if !self.look_on(&mut budget) {
             return Applied { records: 0, stop: Stop::Busy };
         }
@@ -198,7 +205,7 @@ impl Shard {
     /// Moves the frontier by evidence that the log is complete up to a time; does nothing where it
     /// has been already. Returns true when all that is due has happened: call again until then.
     pub fn advance(&mut self, to: Frontier) -> bool {
-        let mut budget = look::BUDGET;
+        let mut budget = self.work_per_call;
         if !self.look_on(&mut budget) {
             return false;
         }
@@ -213,7 +220,7 @@ impl Shard {
     /// then happens, also by the last records; nothing is given up. Returns true when done: call
     /// again until then.
     pub fn finish(&mut self, until: Option<Frontier>) -> bool {
-        let mut budget = look::BUDGET;
+        let mut budget = self.work_per_call;
         if !self.look_on(&mut budget) {
             return false;
         }

@@ -72,6 +72,13 @@ pub fn by_detector(case: &Case) -> Vec<Given> {
     case.entries.iter().map(|entry| detector.give(entry)).collect()
 }
 
+/// A case through a detector whose calls may do so little work.
+pub fn by_hindered_detector(case: &Case, work_per_call: u32) -> Vec<Given> {
+    let mut detector = Detector::new(case);
+    detector.0.set_work_per_call(work_per_call);
+    case.entries.iter().map(|entry| detector.give(entry)).collect()
+}
+
 /// The end of a case through a detector that takes up after `before`: package state rebuilt from
 /// the records, what is open and the frontier from what has been given.
 pub fn by_restarted_detector(case: &Case, before: &[Given]) -> Vec<Given> {

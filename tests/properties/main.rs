@@ -23,8 +23,8 @@ use stallwatch::detector::exception::{Change, ExceptionEvent, Kind, Severity};
 use stallwatch::detector::scan::{Outcome, Record};
 
 use drive::{
-    Detector, Given, by_detector, by_model, by_package, by_restarted_detector, model, same,
-    same_events,
+    Detector, Given, by_detector, by_hindered_detector, by_model, by_package,
+    by_restarted_detector, model, same, same_events,
 };
 use generate::{Case, Entry, Random, generate};
 use report::{Difference, Verdict, holds, seeds};
@@ -106,6 +106,19 @@ fn the_output_is_the_same_for_any_batch_size() {
                     ],
                 });
             }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_outcome_is_the_same_however_little_a_call_may_do() {
+    holds(seeds(SEEDS), |case| {
+        let whole = by_detector(case);
+        let mut random = Random::new(case.seed);
+        for most in [1, 4, 100] {
+            let hindered = by_hindered_detector(case, random.between(1, most) as u32);
+            same(case, ("calls without bound", &whole), ("bounded calls", &hindered))?;
         }
         Ok(())
     });

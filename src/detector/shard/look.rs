@@ -23,7 +23,7 @@ use super::Shard;
 use super::hang::to_wheel;
 
 /// Work that one call may do in looks. A package that comes up costs one, an event [`EVENT`].
-pub(super) const BUDGET: u32 = 4_096;
+pub(super) const WORK: u32 = 4_096;
 /// What an event costs: some fifty times a package that only hangs up again.
 const EVENT: u32 = 64;
 /// Packages ahead whose records are fetched while they are given out.

@@ -11,7 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &["wire", "detector"]),
     ("replay", &["replay", "wire", "detector"]),
     ("config", &["config", "wire", "detector"]),
-    ("service", &["service", "config", "protocol", "wire", "detector"]),
+    ("service", &["service", "config", "prefault", "protocol", "wire", "detector"]),
 ];
 
 /// The rooms that decide.

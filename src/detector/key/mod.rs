@@ -76,8 +76,7 @@ impl PackageKey {
 
     /// The tracking number as an integer below 2^116, if it is of a kind that has one: up to 22
     /// letters and digits, or up to 34 digits.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tables that keep codes"))]
-    pub(crate) fn code(&self) -> Option<u128> {
+    pub fn code(&self) -> Option<u128> {
         self.number.code()
     }
 

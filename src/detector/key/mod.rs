@@ -126,7 +126,7 @@ impl Ord for PackageKey {
 impl Number {
     /// The normal form of a number as a feed sends it.
     #[inline]
-    fn new(carrier: &str, text: &str) -> Result<Self, KeyError> {
+    fn new(carrier: &Carrier, text: &str) -> Result<Self, KeyError> {
         // What has a code has no character that the normal form changes.
         match pack::pack(bare(carrier, text.as_bytes())) {
             Some(code) => Ok(Self::packed(code)),
@@ -134,7 +134,8 @@ impl Number {
         }
     }
 
-    fn cleaned(carrier: &str, text: &str) -> Result<Self, KeyError> {
+    #[inline(never)]
+    fn cleaned(carrier: &Carrier, text: &str) -> Result<Self, KeyError> {
         let number = normal_number(text)?;
         let routing = number.len() - bare(carrier, number.as_bytes()).len();
         Ok(Self::from_normal(&number[routing..]))
@@ -196,13 +197,15 @@ fn normal_number(text: &str) -> Result<NumberText, KeyError> {
 
 /// A number without the routing that only USPS puts in front.
 #[inline]
-fn bare<'a>(carrier: &str, number: &'a [u8]) -> &'a [u8] {
-    if carrier == "usps" { &number[usps_routing_prefix(number)..] } else { number }
+fn bare<'a>(carrier: &Carrier, number: &'a [u8]) -> &'a [u8] {
+    let routed = number.starts_with(b"420") && carrier.as_str() == "usps";
+    if routed { &number[usps_routing_prefix(number)..] } else { number }
 }
 
-/// How many characters of routing (`420` and a ZIP code) stand in front of a USPS number.
+/// How many characters of routing (`420` and a ZIP code) stand in front of a USPS number
+/// that begins with `420`.
 fn usps_routing_prefix(number: &[u8]) -> usize {
-    if !number.starts_with(b"420") || !number.iter().all(u8::is_ascii_digit) {
+    if !number.iter().all(u8::is_ascii_digit) {
         return 0;
     }
     match number.len() {

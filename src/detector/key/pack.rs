@@ -60,16 +60,23 @@ fn pack_text(number: &[u8]) -> Option<u128> {
 fn unpack_text(code: u128) -> NumberText {
     let (first, rest) = divide::<51, { 37u128.pow(14) }>(code);
     let (second, third) = divide::<9, { 37u128.pow(6) }>(rest);
-    let mut text = NumberText::default();
-    let mut at = 0;
     let third = swar::split::<37>(third as u64) >> 16;
-    for digits in [swar::split::<37>(first), swar::split::<37>(second), third] {
-        let present = within(digits, 1, 36);
-        let letters = within(digits, 11, 36);
-        text.put(at, digits + at_marks(present, b'0' - 1) + at_marks(letters, b'A' - 10 - b'0'));
-        at += present.count_ones() as usize;
+    let words = [swar::split::<37>(first), swar::split::<37>(second), third].map(characters);
+    let mut text = NumberText::default();
+    for (index, (word, _)) in words.into_iter().enumerate() {
+        text.put(8 * index, word);
     }
-    text.cut(0, at)
+    text.cut(0, words.iter().map(|(_, count)| count).sum());
+    text
+}
+
+/// The characters of eight digits to base 37, and how many there are.
+#[inline]
+fn characters(digits: u64) -> (u64, usize) {
+    let present = within(digits, 1, 36);
+    let letters = within(digits, 11, 36);
+    let word = digits + at_marks(present, b'0' - 1) + at_marks(letters, b'A' - 10 - b'0');
+    (word, 8 - present.leading_zeros() as usize / 8)
 }
 
 #[inline]
@@ -99,7 +106,8 @@ fn unpack_digits(place: u128) -> NumberText {
         text.put(at + 1, swar::split::<10>(rest / 10u64.pow(8)) + ZEROS);
         text.put(at + 9, swar::split::<10>(rest % 10u64.pow(8)) + ZEROS);
     }
-    text.cut(LONGEST_DIGITS - SHORTEST_DIGITS - kind, LONGEST_DIGITS)
+    text.cut(LONGEST_DIGITS - SHORTEST_DIGITS - kind, LONGEST_DIGITS);
+    text
 }
 
 /// How many numbers of digits are shorter than 23 digits, 24 digits …, among those of 23 or more.

@@ -26,6 +26,7 @@ impl Carrier {
         }
     }
 
+    #[cold]
     fn trimmed(text: &str) -> Result<Self, KeyError> {
         let trimmed = text.trim_matches([' ', '\t']);
         if trimmed.is_empty() {
@@ -37,16 +38,22 @@ impl Carrier {
     /// In lower case; `None` for what is empty, too long, or has a character that cannot be.
     #[inline]
     fn lower(text: &[u8]) -> Option<Self> {
-        if text.is_empty() || text.len() > MAX_CARRIER {
+        if !(1..=MAX_CARRIER).contains(&text.len()) {
             return None;
         }
-        let mut bytes = [0; MAX_CARRIER];
-        let mut faults = 0;
-        for at in (0..text.len()).step_by(8) {
+        let part = |at| {
             let (lower, allowed) = lower_word(word(text, at));
-            faults |= allowed ^ first_marks(text.len() - at);
-            bytes[at..at + 8].copy_from_slice(&lower.to_le_bytes());
+            (lower, allowed ^ first_marks(text.len().saturating_sub(at)))
+        };
+        let rest = |at| if text.len() > 8 { part(at) } else { (0, 0) };
+        let parts = [part(0), rest(8), rest(16), rest(24)];
+        // Put together from whole words at fixed places: a short store that a wide load follows
+        // would stall.
+        let mut bytes = [0; MAX_CARRIER];
+        for (to, (lower, _)) in bytes.chunks_exact_mut(8).zip(parts) {
+            to.copy_from_slice(&lower.to_le_bytes());
         }
+        let faults = parts.iter().fold(0, |faults, (_, fault)| faults | fault);
         (faults == 0).then_some(Self { bytes })
     }
 

@@ -77,7 +77,7 @@ impl PackageKey {
 
     /// The tracking number as an integer below 2^116, if it is of a kind that has one: up to 22
     /// letters and digits, or up to 34 digits.
-    pub(super) fn code(&self) -> Option<u128> {
+    pub fn code(&self) -> Option<u128> {
         self.number.code()
     }
 
@@ -129,7 +129,7 @@ impl Ord for PackageKey {
 impl Number {
     /// The normal form of a number as a feed sends it.
     #[inline]
-    fn new(carrier: &str, text: &str) -> Result<Self, KeyError> {
+    fn new(carrier: &Carrier, text: &str) -> Result<Self, KeyError> {
         // What has a code has no character that the normal form changes.
         match pack::pack(bare(carrier, text.as_bytes())) {
             Some(code) => Ok(Self::packed(code)),
@@ -137,7 +137,8 @@ impl Number {
         }
     }
 
-    fn cleaned(carrier: &str, text: &str) -> Result<Self, KeyError> {
+    #[inline(never)]
+    fn cleaned(carrier: &Carrier, text: &str) -> Result<Self, KeyError> {
         let number = normal_number(text)?;
         let routing = number.len() - bare(carrier, number.as_bytes()).len();
         Ok(Self::from_normal(&number[routing..]))
@@ -199,13 +200,15 @@ fn normal_number(text: &str) -> Result<NumberText, KeyError> {
 
 /// A number without the routing that only USPS puts in front.
 #[inline]
-fn bare<'a>(carrier: &str, number: &'a [u8]) -> &'a [u8] {
-    if carrier == "usps" { &number[usps_routing_prefix(number)..] } else { number }
+fn bare<'a>(carrier: &Carrier, number: &'a [u8]) -> &'a [u8] {
+    let routed = number.starts_with(b"420") && carrier.as_str() == "usps";
+    if routed { &number[usps_routing_prefix(number)..] } else { number }
 }
 
-/// How many characters of routing (`420` and a ZIP code) stand in front of a USPS number.
+/// How many characters of routing (`420` and a ZIP code) stand in front of a USPS number
+/// that begins with `420`.
 fn usps_routing_prefix(number: &[u8]) -> usize {
-    if !number.starts_with(b"420") || !number.iter().all(u8::is_ascii_digit) {
+    if !number.iter().all(u8::is_ascii_digit) {
         return 0;
     }
     match number.len() {

@@ -40,7 +40,7 @@ pub(super) fn is_ordered(code: u128) -> bool {
 /// A code for ordering, of any number: those of smaller numbers are no larger, and those of up to 22
 /// letters and digits are their codes. What follows the first 22 characters, or a character that is
 /// neither letter nor digit, does not count.
-pub(in crate::detector) fn order_code(number: &[u8]) -> u128 {
+pub(crate) fn order_code(number: &[u8]) -> u128 {
     let mut code = 0;
     // Once a character has none of the 37 values, all that follows is as low or as high as can be.
     let mut rest = None;
@@ -85,16 +85,23 @@ fn pack_text(number: &[u8]) -> Option<u128> {
 fn unpack_text(code: u128) -> NumberText {
     let (first, rest) = divide::<51, { 37u128.pow(14) }>(code);
     let (second, third) = divide::<9, { 37u128.pow(6) }>(rest);
-    let mut text = NumberText::default();
-    let mut at = 0;
     let third = swar::split::<37>(third as u64) >> 16;
-    for digits in [swar::split::<37>(first), swar::split::<37>(second), third] {
-        let present = within(digits, 1, 36);
-        let letters = within(digits, 11, 36);
-        text.put(at, digits + at_marks(present, b'0' - 1) + at_marks(letters, b'A' - 10 - b'0'));
-        at += present.count_ones() as usize;
+    let words = [swar::split::<37>(first), swar::split::<37>(second), third].map(characters);
+    let mut text = NumberText::default();
+    for (index, (word, _)) in words.into_iter().enumerate() {
+        text.put(8 * index, word);
     }
-    text.cut(0, at)
+    text.cut(0, words.iter().map(|(_, count)| count).sum());
+    text
+}
+
+/// The characters of eight digits to base 37, and how many there are.
+#[inline]
+fn characters(digits: u64) -> (u64, usize) {
+    let present = within(digits, 1, 36);
+    let letters = within(digits, 11, 36);
+    let word = digits + at_marks(present, b'0' - 1) + at_marks(letters, b'A' - 10 - b'0');
+    (word, 8 - present.leading_zeros() as usize / 8)
 }
 
 #[inline]
@@ -124,7 +131,8 @@ fn unpack_digits(place: u128) -> NumberText {
         text.put(at + 1, swar::split::<10>(rest / 10u64.pow(8)) + ZEROS);
         text.put(at + 9, swar::split::<10>(rest % 10u64.pow(8)) + ZEROS);
     }
-    text.cut(LONGEST_DIGITS - SHORTEST_DIGITS - kind, LONGEST_DIGITS)
+    text.cut(LONGEST_DIGITS - SHORTEST_DIGITS - kind, LONGEST_DIGITS);
+    text
 }
 
 /// How many numbers of digits are shorter than 23 digits, 24 digits …, among those of 23 or more.

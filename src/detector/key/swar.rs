@@ -78,7 +78,10 @@ pub fn join<const BASE: u64>(digits: u64) -> u64 {
 /// The eight digits of a number below `BASE` to the eighth; the reverse of [`join`].
 #[inline]
 pub fn split<const BASE: u64>(number: u64) -> u64 {
-    let pairs_of = |quad: u64| (quad / BASE.pow(2)) | (quad % BASE.pow(2)) << 32;
+    let pairs_of = |quad: u64| {
+        let (quad, square) = (quad as u32, BASE.pow(2) as u32);
+        u64::from(quad / square) | u64::from(quad % square) << 32
+    };
     digits_of::<BASE>(pairs_of(number / BASE.pow(4)))
         | digits_of::<BASE>(pairs_of(number % BASE.pow(4))) << 32
 }

@@ -37,11 +37,11 @@ impl NumberText {
         self.bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
     }
 
-    /// What stands from `start` to `end`, which is ASCII.
+    /// Keeps what stands from `start` to `end`, which is ASCII.
     #[inline]
-    pub(super) fn cut(self, start: usize, end: usize) -> Self {
+    pub(super) fn cut(&mut self, start: usize, end: usize) {
         debug_assert!(start <= end && end <= MAX_NUMBER);
-        Self { start: start as u8, end: end as u8, ..self }
+        (self.start, self.end) = (start as u8, end as u8);
     }
 
     /// The number's characters.
@@ -58,6 +58,7 @@ impl NumberText {
 }
 
 impl Default for NumberText {
+    #[inline]
     fn default() -> Self {
         Self { bytes: [0; MAX_NUMBER], start: 0, end: 0 }
     }

@@ -69,10 +69,12 @@ fn pick(from: &[&'static str], event: &Event, purpose: u64) -> &'static str {
 
 /// The number of the profile that a package gets from its attributes.
 pub fn profile(package: u32) -> u32 {
-    let of = |purpose, end| below(mix(package.into(), purpose), end) as u32;
-    ((of(21, SERVICES.len()) * 8 + of(22, DESTINATIONS.len())) * 4 + of(23, TIERS.len()))
-        * SHIPPERS as u32
-        + of(24, SHIPPERS)
+    let attributes =
+        [(21, SERVICES.len()), (22, DESTINATIONS.len()), (23, TIERS.len()), (24, SHIPPERS)];
+    attributes.into_iter().fold(0, |number, (purpose, values)| {
+        let value = below(mix(package.into(), purpose), values);
+        number * values as u32 + value as u32
+    })
 }
 
 /// What the scan of an event says of its package.

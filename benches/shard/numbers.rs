@@ -48,7 +48,8 @@ pub fn key_of(package: u32) -> PackageKey {
 
 /// Which key it is, as one number.
 pub fn fingerprint(key: &PackageKey) -> u64 {
-    let bytes = key.carrier().bytes().chain([b'|']).chain(key.number().bytes());
+    let number = key.number();
+    let bytes = key.carrier().bytes().chain([b'|']).chain(number.bytes());
     bytes.fold(0, |hash, byte| mix(hash, u64::from(byte) + 1))
 }
 

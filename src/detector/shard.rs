@@ -56,6 +56,8 @@ const GROUP: usize = 32;
 /// The detector of one partition.
 pub struct Shard {
     policies: Arc<PolicySet>,
+    /// Seconds of silence before which no policy has a step, by kind.
+    shortest: [i64; Kind::ALL.len()],
     keyring: Keyring,
     table: Table,
     profiles: Profiles,
@@ -158,6 +160,7 @@ impl Shard {
     /// [`Shard::rebuilding`] with memory from this source.
     pub fn rebuilding_with_memory(policies: Arc<PolicySet>, source: Arc<dyn BlockSource>) -> Self {
         Self {
+            shortest: [Kind::MissingFirstScan, Kind::NoMovement].map(|kind| policies.shortest(kind)),
             policies,
             keyring: Keyring::default(),
             table: Table::new(source.clone()),

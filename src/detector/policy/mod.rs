@@ -153,6 +153,12 @@ impl PolicySet {
         &self.policies
     }
 
+    /// Seconds of silence before which no ladder of this kind has a step; `i64::MAX` without any.
+    pub fn shortest(&self, kind: Kind) -> i64 {
+        let firsts = self.policies.iter().filter_map(|policy| policy.ladder(kind).first());
+        firsts.map(|step| step.after).min().unwrap_or(i64::MAX)
+    }
+
     /// Index of the first policy that matches.
     pub fn first_match(
         &self,

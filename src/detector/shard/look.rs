@@ -82,7 +82,7 @@ impl Look {
     /// Whether what hangs there comes up in time for `at`. What waits for a step is in time for the
     /// end as well, since the frontier is never behind the log clock.
     #[inline]
-    pub(super) fn covers(&self, hung: Hung, wheel: Wheel, at: u32) -> bool {
+    pub(super) fn covers(&self, hung: Hung, (wheel, at): (Wheel, u32)) -> bool {
         let Some(in_ends) = hung.wheel() else {
             return false;
         };

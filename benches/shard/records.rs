@@ -7,7 +7,19 @@ use crate::dice::{below, mix};
 use crate::log::{Event, Kind, PLACES};
 use crate::numbers::key_of;
 
-const SERVICES: [&str; 5] = ["ground", "home-delivery", "express", "overnight", "economy"];
+/// As often as they stand here: most parcels go by the ordinary service, within one country.
+const SERVICES: [&str; 10] = [
+    "ground",
+    "ground",
+    "ground",
+    "ground",
+    "ground",
+    "ground",
+    "home-delivery",
+    "home-delivery",
+    "express",
+    "economy",
+];
 const DESTINATIONS: [&str; 8] = ["US", "US", "US", "CA", "MX", "GB", "DE", "FR"];
 const TIERS: [&str; 4] = ["standard", "standard", "standard", "high"];
 const SHIPPERS: usize = 200;
@@ -54,9 +66,9 @@ impl Texts {
             Kind::Move | Kind::Settle => attributes,
             Kind::Label | Kind::PickUp => Attributes {
                 service: Some(pick(&SERVICES, event, 21)),
-                destination_country: Some(pick(&DESTINATIONS, event, 22)),
+                destination_country: Some(destination(event.package)),
                 value_tier: Some(pick(&TIERS, event, 23)),
-                shipper: Some(&self.shippers[below(mix(event.package.into(), 24), SHIPPERS)]),
+                shipper: Some(&self.shippers[shipper(event.package)]),
                 ..attributes
             },
         }
@@ -67,14 +79,28 @@ fn pick(from: &[&'static str], event: &Event, purpose: u64) -> &'static str {
     from[below(mix(event.package.into(), purpose), from.len())]
 }
 
+/// Few shippers send most: a shipper's number is the cube of an even number between 0 and 1.
+fn shipper(package: u32) -> usize {
+    let even = below(mix(package.into(), 24), 1 << 20) as u64;
+    ((even * even * even >> 40) * SHIPPERS as u64 >> 20) as usize
+}
+
+/// Nine of ten stay within the country.
+fn destination(package: u32) -> &'static str {
+    match below(mix(package.into(), 22), 10) {
+        0 => DESTINATIONS[below(mix(package.into(), 25), DESTINATIONS.len())],
+        _ => DESTINATIONS[0],
+    }
+}
+
 /// The number of the profile that a package gets from its attributes.
 pub fn profile(package: u32) -> u32 {
-    let attributes =
-        [(21, SERVICES.len()), (22, DESTINATIONS.len()), (23, TIERS.len()), (24, SHIPPERS)];
-    attributes.into_iter().fold(0, |number, (purpose, values)| {
-        let value = below(mix(package.into(), purpose), values);
-        number * values as u32 + value as u32
-    })
+    let of = |purpose, values| below(mix(package.into(), purpose), values);
+    let abroad = DESTINATIONS.iter().position(|to| *to == destination(package)).unwrap_or(0);
+    let attributes = [(of(21, SERVICES.len()), 10), (abroad, 8), (of(23, TIERS.len()), 4)];
+    let without_shipper =
+        attributes.into_iter().fold(0, |number, (value, values)| number * values + value);
+    (without_shipper * SHIPPERS + shipper(package)) as u32
 }
 
 /// What the scan of an event says of its package.

@@ -160,7 +160,8 @@ impl Shard {
     /// [`Shard::rebuilding`] with memory from this source.
     pub fn rebuilding_with_memory(policies: Arc<PolicySet>, source: Arc<dyn BlockSource>) -> Self {
         Self {
-            shortest: [Kind::MissingFirstScan, Kind::NoMovement].map(|kind| policies.shortest(kind)),
+            shortest: [Kind::MissingFirstScan, Kind::NoMovement]
+                .map(|kind| policies.shortest(kind)),
             policies,
             keyring: Keyring::default(),
             table: Table::new(source.clone()),

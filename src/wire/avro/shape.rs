@@ -171,6 +171,16 @@ impl Shapes {
         self.read_at(shape, cursor, 0)
     }
 
+    /// The same for a value that stands so deep within another.
+    pub(crate) fn read_within<'a>(
+        &'a self,
+        shape: &'a Shape,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+    ) -> Result<Found<'a>, Broken> {
+        self.read_at(shape, cursor, depth)
+    }
+
     fn read_at<'a>(
         &'a self,
         shape: &'a Shape,

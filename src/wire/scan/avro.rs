@@ -5,6 +5,7 @@ use std::fmt;
 use apache_avro::Schema;
 use apache_avro::schema::{RecordSchema, SchemaKind};
 
+use super::plan::{Plan, Planned};
 use super::raw::{Checked, Field, RawScan, Wanted};
 use super::{MAX_RECORD, Origin, too_large};
 use crate::detector::scan::Scan;
@@ -64,6 +65,7 @@ pub struct AvroScans {
     /// The record's fields in the writer's order; those that are not looked at have no name.
     fields: Vec<(Option<Field>, Shape)>,
     shapes: Shapes,
+    plan: Plan,
     framing: Framing,
     fingerprints: [Fingerprint; 2],
 }
@@ -100,11 +102,30 @@ impl AvroScans {
             return Err(SchemaError { problems });
         }
         let fingerprints = [fingerprint(&schema), library_fingerprint(&schema)];
-        Ok(Self { fields, shapes, framing, fingerprints })
+        let plan = Plan::compile(&fields, &shapes);
+        Ok(Self { fields, shapes, plan, framing, fingerprints })
     }
 
     /// The scan of one record.
     pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+        if payload.len() <= MAX_RECORD
+            && let Ok(datum) = self.unframe(payload)
+            && let Some(planned) = self.plan.read(&self.shapes, datum)
+            && planned.length == datum.len()
+            && let Some((scan, _)) = planned.scan(origin)
+        {
+            return Ok(scan);
+        }
+        self.decode_slowly(payload, origin)
+    }
+
+    /// The same for a record that may be no scan: says why.
+    #[cold]
+    fn decode_slowly<'a>(
+        &'a self,
+        payload: &'a [u8],
+        origin: Origin,
+    ) -> Result<Scan<'a>, Rejected> {
         let raw = self.read_framed(payload).unwrap_or_else(RawScan::unreadable);
         raw.check(origin).scan
     }
@@ -132,13 +153,33 @@ impl AvroScans {
         cursor: &mut Cursor<'a>,
         number: i64,
     ) -> Result<Checked<'a>, BrokenField<'a>> {
+        let origin = Origin { log_time: None, offset: number };
+        let rest = cursor.rest();
+        if let Some(planned) = self.plan.read(&self.shapes, rest)
+            && planned.length <= MAX_RECORD
+            && let Some((scan, stands_in)) = planned.scan(origin)
+        {
+            *cursor = Cursor::new(&rest[planned.length..]);
+            let Planned { partition, .. } = planned;
+            return Ok(Checked { partition, stands_in, scan: Ok(scan) });
+        }
+        self.decode_datum_slowly(cursor, origin)
+    }
+
+    /// The same for a datum that may be broken: says where.
+    #[cold]
+    fn decode_datum_slowly<'a>(
+        &'a self,
+        cursor: &mut Cursor<'a>,
+        origin: Origin,
+    ) -> Result<Checked<'a>, BrokenField<'a>> {
         let before = cursor.rest().len();
         let raw = self.read(cursor)?;
         let length = before - cursor.rest().len();
         if length > MAX_RECORD {
             return Ok(Checked::unreadable(too_large(length)));
         }
-        Ok(raw.check(Origin { log_time: None, offset: number }))
+        Ok(raw.check(origin))
     }
 
     fn read<'a>(&'a self, cursor: &mut Cursor<'a>) -> Result<RawScan<'a>, BrokenField<'a>> {

@@ -1,0 +1,218 @@
+//! A plan at work on one datum.
+
+use super::{EVENT_TIME, LOG_TIME, PLACES, Plan, Skip, Step, Value};
+use crate::detector::key::PackageKey;
+use crate::detector::scan::{Attributes, Evidence, Milestone, Scan};
+use crate::detector::time::{EventTime, LogTime, in_range};
+use crate::wire::avro::reader::Reader;
+use crate::wire::avro::shape::{Found, Shapes, Unit};
+use crate::wire::scan::raw::{Field, MAX_PARTITION, per_second};
+use crate::wire::scan::{MAX_TEXT, Origin};
+use crate::wire::time_text::parse_seconds;
+
+/// What a plan found in a datum: every text in its place, times in seconds and in range.
+#[derive(Debug)]
+pub(in crate::wire::scan) struct Planned<'a> {
+    /// Empty texts stand for absent ones.
+    texts: [&'a str; PLACES],
+    milestone: Option<Milestone>,
+    evidence: Option<Evidence>,
+    event_time: Option<i64>,
+    log_time: Option<i64>,
+    /// The partition that the record itself names.
+    pub(in crate::wire::scan) partition: Option<i32>,
+    offset: Option<i64>,
+    /// How many bytes the datum has.
+    pub(in crate::wire::scan) length: usize,
+}
+
+impl Plan {
+    /// Reads the datum that these bytes begin with. `None`: nothing that makes a good scan.
+    #[inline]
+    pub(in crate::wire::scan) fn read<'a>(
+        &'a self,
+        shapes: &'a Shapes,
+        bytes: &'a [u8],
+    ) -> Option<Planned<'a>> {
+        let mut planned = Planned {
+            texts: [""; PLACES],
+            milestone: None,
+            evidence: None,
+            event_time: None,
+            log_time: None,
+            partition: None,
+            offset: None,
+            length: 0,
+        };
+        let mut reader = Reader::new(bytes);
+        for step in &self.steps {
+            match step {
+                Step::NullableTexts(places) => {
+                    for place in places {
+                        match reader.byte()? {
+                            0 => {}
+                            2 => planned.texts[*place] = text(&mut reader, *place)?,
+                            _ => return None,
+                        }
+                    }
+                }
+                Step::Plain(value) => planned.take(value, shapes, &mut reader)?,
+                Step::Nullable { null, value } => {
+                    let branch = reader.byte()?;
+                    if branch != *null {
+                        if branch ^ *null != 2 {
+                            return None;
+                        }
+                        planned.take(value, shapes, &mut reader)?;
+                    }
+                }
+            }
+        }
+        planned.length = reader.position();
+        Some(planned)
+    }
+}
+
+/// A text, for a place.
+#[inline]
+fn text<'a>(reader: &mut Reader<'a>, place: usize) -> Option<&'a str> {
+    reader.text().filter(|text| text.len() <= MAX_TEXT || place >= EVENT_TIME)
+}
+
+impl<'a> Planned<'a> {
+    #[inline]
+    fn take(
+        &mut self,
+        value: &'a Value,
+        shapes: &'a Shapes,
+        reader: &mut Reader<'a>,
+    ) -> Option<()> {
+        match value {
+            Value::Text(place) => self.texts[*place] = text(reader, *place)?,
+            Value::Milestone(symbols) => self.milestone = Some(*symbol(reader, symbols)?),
+            Value::Evidence(symbols) => self.evidence = Some(*symbol(reader, symbols)?),
+            Value::EventTime(unit) => self.event_time = Some(seconds(reader.wide()?, *unit)?),
+            Value::LogTime(unit) => self.log_time = Some(seconds(reader.wide()?, *unit)?),
+            Value::Partition => {
+                let number = reader.long().filter(|number| (0..=MAX_PARTITION).contains(number))?;
+                self.partition = Some(number as i32);
+            }
+            Value::Offset => self.offset = Some(reader.long().filter(|number| *number >= 0)?),
+            Value::Other(field, shape) => {
+                let found = reader.by_cursor(|cursor| shapes.read(shape, cursor).ok())?;
+                self.take_found(*field, found)?;
+            }
+            Value::Skip(skip) => skip.over(shapes, reader)?,
+        }
+        Some(())
+    }
+
+    #[cold]
+    fn take_found(&mut self, field: Field, found: Found<'a>) -> Option<()> {
+        let place = match field {
+            Field::EventTime => EVENT_TIME,
+            Field::LogTime => LOG_TIME,
+            field => field as usize,
+        };
+        match (field, found) {
+            (_, Found::Null) => {}
+            (Field::EventTime, Found::Whole(number, unit)) => {
+                self.event_time = Some(seconds(number, unit)?);
+            }
+            (Field::LogTime, Found::Whole(number, unit)) => {
+                self.log_time = Some(seconds(number, unit)?);
+            }
+            (Field::Partition, Found::Whole(number @ 0..=MAX_PARTITION, _)) => {
+                self.partition = Some(number as i32);
+            }
+            (Field::Offset, Found::Whole(number @ 0.., _)) => self.offset = Some(number),
+            (Field::Attributes, Found::Map { texts: true }) => {}
+            (Field::EventId | Field::CarrierCode, Found::Text(_)) => {}
+            (Field::Attributes | Field::Partition | Field::Offset, _) => return None,
+            (_, Found::Text(text)) if text.len() <= MAX_TEXT || place >= EVENT_TIME => {
+                self.texts[place] = text;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The scan, and whether its event time stands for the missing log time. What the origin says
+    /// of the log time goes before the record's own field.
+    #[inline]
+    pub(in crate::wire::scan) fn scan(&self, origin: Origin) -> Option<(Scan<'a>, bool)> {
+        let event_time = match self.texts[EVENT_TIME] {
+            "" => self.event_time,
+            text => Some(parsed(text)?),
+        };
+        let log_time = match (origin.log_time, self.texts[LOG_TIME]) {
+            (Some(millis), _) => Some(seconds(millis, Unit::Millis)?),
+            (None, "") => self.log_time,
+            (None, text) => Some(parsed(text)?),
+        };
+        let place = |field: Field| self.texts[field as usize];
+        let attribute = |field: Field| Some(place(field)).filter(|text| !text.is_empty());
+        let milestone = attribute(Field::Milestone).map(Milestone::from_text);
+        let evidence = attribute(Field::Evidence).map(Evidence::from_text);
+        let scan = Scan {
+            key: PackageKey::new(place(Field::Carrier), place(Field::TrackingNumber)).ok()?,
+            milestone: milestone.or(self.milestone).unwrap_or(Milestone::Info),
+            evidence: evidence.or(self.evidence).unwrap_or(Evidence::Physical),
+            event_time: event_time.map(EventTime::from_secs),
+            log_time: LogTime::from_secs(log_time.or(event_time)?),
+            offset: self.offset.unwrap_or(origin.offset),
+            attributes: Attributes {
+                service: attribute(Field::Service),
+                direction: attribute(Field::Direction),
+                destination_country: attribute(Field::DestinationCountry),
+                shipper: attribute(Field::Shipper),
+                value_tier: attribute(Field::ValueTier),
+                facility: attribute(Field::Facility),
+                country: attribute(Field::Country),
+            },
+        };
+        Some((scan, log_time.is_none()))
+    }
+}
+
+impl Skip {
+    #[inline]
+    fn over<'a>(&'a self, shapes: &'a Shapes, reader: &mut Reader<'a>) -> Option<()> {
+        match self {
+            Self::Text => reader.text().map(|_| ()),
+            Self::Bytes => reader.skip_bytes(),
+            Self::Long => reader.long().map(|_| ()),
+            Self::Int => i32::try_from(reader.long()?).ok().map(|_| ()),
+            Self::Boolean => (reader.byte()? <= 1).then_some(()),
+            Self::Enum(symbols) => (0..*symbols).contains(&reader.long()?).then_some(()),
+            Self::Fixed(length) => reader.skip(*length),
+            Self::TextMap => reader.skip_text_map(),
+            Self::Other(shape, depth) => {
+                reader.by_cursor(|cursor| shapes.read_within(shape, cursor, *depth).ok())?;
+                Some(())
+            }
+        }
+    }
+}
+
+#[inline]
+fn symbol<'s, T>(reader: &mut Reader<'_>, symbols: &'s [T]) -> Option<&'s T> {
+    symbols.get(usize::try_from(reader.long()?).ok()?)
+}
+
+/// Whole seconds since 1970 UTC, floored; `None` outside the years 2000 to 2099.
+#[inline]
+fn seconds(number: i64, unit: Unit) -> Option<i64> {
+    let seconds = match unit {
+        Unit::Local => return None,
+        // Each divided by a constant: a division by a variable takes longer than the rest.
+        Unit::None | Unit::Millis => number.div_euclid(per_second(Unit::Millis)),
+        Unit::Micros => number.div_euclid(per_second(Unit::Micros)),
+        Unit::Nanos => number.div_euclid(per_second(Unit::Nanos)),
+    };
+    in_range(seconds).then_some(seconds)
+}
+
+fn parsed(text: &str) -> Option<i64> {
+    parse_seconds(text).ok().filter(|seconds| in_range(*seconds))
+}

@@ -13,7 +13,7 @@
 //! | direction | `outbound` | 10 |
 //! | destination_country | one of twelve | 4 |
 //! | shipper, value_tier | null | 2 |
-//! | facility | `MEM-01234`, of twelve hubs and their sorters | 11 |
+//! | facility | `MEM-07-0123`: one of twelve hubs, a gate and a sorter | 13 |
 //! | country | one of twelve | 4 |
 //! | event_id | a UUID as text | 38 |
 //! | carrier_code | two letters, as `AR` | 4 |
@@ -77,7 +77,12 @@ impl Event {
             service: SERVICES[(of_package >> 10) as usize % 4],
             country: COUNTRIES[pick(10) % 12],
             destination: COUNTRIES[(of_package >> 20) as usize % 12],
-            facility: format!("{}-{:05}", HUBS[pick(15) % 12], pick(20) % 40),
+            facility: format!(
+                "{}-{:02}-{:04}",
+                HUBS[pick(15) % 12],
+                pick(20) % 40,
+                pick(24) % 1000
+            ),
             event_id: uuid(mix(dice, 1), mix(dice, 2)),
             code: CODES[pick(30) % 6],
         }

@@ -40,8 +40,11 @@ struct Arguments {
     #[arg(long, default_value_t = 256)]
     batch: usize,
     /// Runs, of which the median counts
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 101)]
     runs: usize,
+    /// Measure only this way
+    #[arg(long, value_name = "WAY")]
+    only: Option<String>,
     /// What cargo says: without it only a small check is made
     #[arg(long, hide = true)]
     bench: bool,
@@ -49,9 +52,6 @@ struct Arguments {
 
 /// How many different scans.
 const SCANS: u64 = 4096;
-
-/// How often they are decoded in one run.
-const ROUNDS: usize = 20;
 
 fn main() {
     let arguments = Arguments::parse();
@@ -62,7 +62,7 @@ fn main() {
         println!("every way reads the same scans");
         return;
     }
-    let ways = measure(&batch, arguments.runs);
+    let ways = measure(&batch, arguments.runs, arguments.only.as_deref());
     let applied = arguments
         .packages
         .map(|packages| apply::measure(packages, arguments.scans, arguments.batch));
@@ -102,28 +102,25 @@ struct Way {
     nanoseconds: f64,
 }
 
-fn measure(batch: &Batch, runs: usize) -> Vec<Way> {
+fn measure(batch: &Batch, runs: usize, only: Option<&str>) -> Vec<Way> {
     let plan = AvroScans::new(SCAN_SCHEMA, Framing::Bare).expect("our own schema");
     let library = Library::new();
     let mut json = JsonScans::new();
-    type Task<'t> = (&'static str, &'static str, usize, Box<dyn FnMut() + 't>);
+    type Task<'t> = (&'static str, &'static str, Box<dyn FnMut() + 't>);
     let mut tasks: Vec<Task<'_>> = vec![
         (
             "hand",
             "hand-written walk, ASCII checked eight bytes at a time",
-            ROUNDS,
             Box::new(|| each(batch, hand::decode::<true>)),
         ),
         (
             "hand_safe",
             "hand-written walk, from_utf8 for every text",
-            ROUNDS,
             Box::new(|| each(batch, hand::decode::<false>)),
         ),
         (
             "plan",
             "AvroScans::decode",
-            ROUNDS,
             Box::new(|| {
                 each(batch, |datum, origin| plan.decode(datum, origin).ok());
             }),
@@ -131,19 +128,16 @@ fn measure(batch: &Batch, runs: usize) -> Vec<Way> {
         (
             "library_serde",
             "apache-avro: GenericDatumReader::read_deser into a struct",
-            2,
             Box::new(|| batch.data().for_each(|datum| drop(black_box(library.direct(datum))))),
         ),
         (
             "library_value",
             "apache-avro: GenericDatumReader::read_value",
-            2,
             Box::new(|| batch.data().for_each(|datum| drop(black_box(library.value(datum))))),
         ),
         (
             "serde_json",
             "serde_json::from_slice into a struct of borrowed texts",
-            2,
             Box::new(|| {
                 for text in batch.texts() {
                     let _ = black_box(serde_json::from_slice::<library::Text<'_>>(text));
@@ -153,7 +147,6 @@ fn measure(batch: &Batch, runs: usize) -> Vec<Way> {
         (
             "json",
             "JsonScans::decode",
-            2,
             Box::new(|| {
                 for (number, text) in batch.texts().enumerate() {
                     let _ = black_box(json.decode(text, origin(number)));
@@ -161,20 +154,21 @@ fn measure(batch: &Batch, runs: usize) -> Vec<Way> {
             }),
         ),
     ];
+    tasks.retain(|(name, ..)| only.is_none_or(|only| only == *name));
     let mut times = vec![Vec::new(); tasks.len()];
     for _ in 0..runs.max(1) {
-        for ((.., rounds, task), times) in tasks.iter_mut().zip(&mut times) {
-            times.push(timed(*rounds, task));
+        for ((.., task), times) in tasks.iter_mut().zip(&mut times) {
+            times.push(timed(task));
         }
     }
     let of = batch.len() as f64;
     tasks
         .iter()
         .zip(times)
-        .map(|((name, what, rounds, _), times)| Way {
+        .map(|((name, what, _), times)| Way {
             name,
             what,
-            nanoseconds: median(times).as_nanos() as f64 / of / *rounds as f64,
+            nanoseconds: median(times).as_nanos() as f64 / of,
         })
         .collect()
 }
@@ -185,11 +179,9 @@ fn each<'b>(batch: &'b Batch, decode: impl Fn(&'b [u8], Origin) -> Option<Scan<'
     }
 }
 
-fn timed(rounds: usize, task: &mut dyn FnMut()) -> Duration {
+fn timed(task: &mut dyn FnMut()) -> Duration {
     let start = Instant::now();
-    for _ in 0..rounds {
-        task();
-    }
+    task();
     start.elapsed()
 }
 

@@ -80,6 +80,27 @@ impl<'a> Reader<'a> {
         self.skip(length)
     }
 
+    /// Where the bytes of a `string` lie that are not looked at: its start and its end.
+    #[inline]
+    pub(crate) fn span(&mut self) -> Option<(usize, usize)> {
+        let length = usize::try_from(self.long()?).ok()?;
+        let start = self.at;
+        self.skip(length)?;
+        Some((start, self.at))
+    }
+
+    /// The bytes from a position up to the present one.
+    #[inline]
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.between(start, self.at)
+    }
+
+    /// The bytes between two positions that have been passed.
+    #[inline]
+    pub(crate) fn between(&self, start: usize, end: usize) -> &'a [u8] {
+        &self.bytes[start..end]
+    }
+
     /// A `string`.
     #[inline]
     pub(crate) fn text(&mut self) -> Option<&'a str> {

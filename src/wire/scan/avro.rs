@@ -108,11 +108,12 @@ impl AvroScans {
 
     /// The scan of one record.
     pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+        let mut planned = Planned::new();
         if payload.len() <= MAX_RECORD
             && let Ok(datum) = self.unframe(payload)
-            && let Some(planned) = self.plan.read(&self.shapes, datum)
+            && self.plan.read(&self.shapes, datum, &mut planned).is_some()
             && planned.length == datum.len()
-            && let Some((scan, _)) = planned.scan(origin)
+            && let Some(scan) = planned.scan(origin)
         {
             return Ok(scan);
         }
@@ -155,13 +156,14 @@ impl AvroScans {
     ) -> Result<Checked<'a>, BrokenField<'a>> {
         let origin = Origin { log_time: None, offset: number };
         let rest = cursor.rest();
-        if let Some(planned) = self.plan.read(&self.shapes, rest)
+        let mut planned = Planned::new();
+        if self.plan.read(&self.shapes, rest, &mut planned).is_some()
             && planned.length <= MAX_RECORD
-            && let Some((scan, stands_in)) = planned.scan(origin)
+            && let Some(scan) = planned.scan(origin)
         {
             *cursor = Cursor::new(&rest[planned.length..]);
-            let Planned { partition, .. } = planned;
-            return Ok(Checked { partition, stands_in, scan: Ok(scan) });
+            let stands_in = !planned.has_log_time();
+            return Ok(Checked { partition: planned.partition, stands_in, scan: Ok(scan) });
         }
         self.decode_datum_slowly(cursor, origin)
     }

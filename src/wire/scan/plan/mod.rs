@@ -29,6 +29,8 @@ enum Step {
     Plain(Value),
     /// A value or null, and the byte that says null: the number of its branch, zigzag.
     Nullable { null: u8, value: Value },
+    /// Texts, by their places.
+    Texts(Box<[usize]>),
     /// Texts or nulls, the null being the first branch.
     NullableTexts(Box<[usize]>),
 }
@@ -74,6 +76,9 @@ const LOG_TIME: usize = EVENT_TIME + 1;
 const NOWHERE: usize = LOG_TIME + 1;
 const PLACES: usize = NOWHERE + 1;
 
+/// How many texts are read at once.
+const RUN: usize = 16;
+
 impl Plan {
     /// The plan for a record with these fields in this order.
     pub(super) fn compile(fields: &[(Option<Field>, Shape)], shapes: &Shapes) -> Self {
@@ -112,27 +117,49 @@ impl Plan {
 
     /// Adds a step, or more to the last one.
     fn push(&mut self, step: Step) {
-        let place = match step {
-            Step::Nullable { null: 0, value: Value::Text(place) } => place,
-            Step::Nullable { null: 0, value: Value::Skip(Skip::Text) } => NOWHERE,
-            Step::Plain(Value::Skip(Skip::Fixed(more))) => {
-                if let Some(Step::Plain(Value::Skip(Skip::Fixed(bytes)))) = self.steps.last_mut()
-                    && let Some(sum) = bytes.checked_add(more)
-                {
-                    *bytes = sum;
-                } else {
-                    self.steps.push(step);
-                }
-                return;
+        match (self.steps.last_mut(), step) {
+            (
+                Some(Step::Plain(Value::Skip(Skip::Fixed(bytes)))),
+                Step::Plain(Value::Skip(Skip::Fixed(more))),
+            ) if bytes.checked_add(more).is_some() => *bytes += more,
+            (Some(Step::Texts(places)), Step::Plain(value))
+                if value.place().is_some() && places.len() < RUN =>
+            {
+                lengthen(places, value.place());
             }
-            step => return self.steps.push(step),
-        };
-        if let Some(Step::NullableTexts(places)) = self.steps.last_mut() {
-            let mut more = std::mem::take(places).into_vec();
-            more.push(place);
-            *places = more.into();
-        } else {
-            self.steps.push(Step::NullableTexts([place].into()));
+            (Some(Step::NullableTexts(places)), Step::Nullable { null: 0, value })
+                if value.place().is_some() && places.len() < RUN =>
+            {
+                lengthen(places, value.place());
+            }
+            (_, step) => self.steps.push(match step {
+                Step::Plain(value) => match value.place() {
+                    Some(place) => Step::Texts([place].into()),
+                    None => Step::Plain(value),
+                },
+                Step::Nullable { null: 0, value } => match value.place() {
+                    Some(place) => Step::NullableTexts([place].into()),
+                    None => Step::Nullable { null: 0, value },
+                },
+                step => step,
+            }),
+        }
+    }
+}
+
+fn lengthen(places: &mut Box<[usize]>, place: Option<usize>) {
+    let mut more = std::mem::take(places).into_vec();
+    more.extend(place);
+    *places = more.into();
+}
+
+impl Value {
+    /// The place of a text, also of one that takes no part.
+    fn place(&self) -> Option<usize> {
+        match self {
+            Self::Text(place) => Some(*place),
+            Self::Skip(Skip::Text) => Some(NOWHERE),
+            _ => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A plan at work on one datum.
 
-use super::{EVENT_TIME, LOG_TIME, PLACES, Plan, Skip, Step, Value};
+use super::{EVENT_TIME, LOG_TIME, PLACES, Plan, RUN, Skip, Step, Value};
 use crate::detector::key::PackageKey;
 use crate::detector::scan::{Attributes, Evidence, Milestone, Scan};
 use crate::detector::time::{EventTime, LogTime, in_range};
@@ -33,29 +33,13 @@ impl Plan {
         &'a self,
         shapes: &'a Shapes,
         bytes: &'a [u8],
-    ) -> Option<Planned<'a>> {
-        let mut planned = Planned {
-            texts: [""; PLACES],
-            milestone: None,
-            evidence: None,
-            event_time: None,
-            log_time: None,
-            partition: None,
-            offset: None,
-            length: 0,
-        };
+        planned: &mut Planned<'a>,
+    ) -> Option<()> {
         let mut reader = Reader::new(bytes);
         for step in &self.steps {
             match step {
-                Step::NullableTexts(places) => {
-                    for place in places {
-                        match reader.byte()? {
-                            0 => {}
-                            2 => planned.texts[*place] = text(&mut reader, *place)?,
-                            _ => return None,
-                        }
-                    }
-                }
+                Step::Texts(places) => planned.texts::<false>(places, &mut reader)?,
+                Step::NullableTexts(places) => planned.texts::<true>(places, &mut reader)?,
                 Step::Plain(value) => planned.take(value, shapes, &mut reader)?,
                 Step::Nullable { null, value } => {
                     let branch = reader.byte()?;
@@ -69,18 +53,83 @@ impl Plan {
             }
         }
         planned.length = reader.position();
-        Some(planned)
+        Some(())
     }
 }
 
-/// A text, for a place.
+/// Whether a text is short enough for a place.
 #[inline]
-fn text<'a>(reader: &mut Reader<'a>, place: usize) -> Option<&'a str> {
-    reader.text().filter(|text| text.len() <= MAX_TEXT || place >= EVENT_TIME)
+fn fits(length: usize, place: usize) -> bool {
+    length <= MAX_TEXT || place >= EVENT_TIME
 }
 
 impl<'a> Planned<'a> {
     #[inline]
+    pub(in crate::wire::scan) fn new() -> Self {
+        Self {
+            texts: [""; PLACES],
+            milestone: None,
+            evidence: None,
+            event_time: None,
+            log_time: None,
+            partition: None,
+            offset: None,
+            length: 0,
+        }
+    }
+
+    /// Texts that stand behind one another. First their lengths are read and then all are checked
+    /// for UTF-8 at once: the bytes between them are ASCII as long as no length exceeds 63.
+    #[inline(always)]
+    fn texts<const NULLABLE: bool>(
+        &mut self,
+        places: &[usize],
+        reader: &mut Reader<'a>,
+    ) -> Option<()> {
+        let mut spans = [(0, 0); RUN];
+        let start = reader.position();
+        for (span, place) in spans.iter_mut().zip(places) {
+            if NULLABLE {
+                match reader.byte()? {
+                    0 => continue,
+                    2 => {}
+                    _ => return None,
+                }
+            }
+            *span = reader.span()?;
+            if !fits(span.1 - span.0, *place) {
+                return None;
+            }
+        }
+        match std::str::from_utf8(reader.since(start)) {
+            Ok(all) => {
+                for ((from, to), place) in spans.iter().zip(places) {
+                    if to > from {
+                        self.texts[*place] = all.get(from - start..to - start)?;
+                    }
+                }
+                Some(())
+            }
+            Err(_) => self.texts_one_by_one(places, &spans, reader),
+        }
+    }
+
+    #[cold]
+    fn texts_one_by_one(
+        &mut self,
+        places: &[usize],
+        spans: &[(usize, usize); RUN],
+        reader: &Reader<'a>,
+    ) -> Option<()> {
+        for ((from, to), place) in spans.iter().zip(places) {
+            if to > from {
+                self.texts[*place] = std::str::from_utf8(reader.between(*from, *to)).ok()?;
+            }
+        }
+        Some(())
+    }
+
+    #[inline(always)]
     fn take(
         &mut self,
         value: &'a Value,
@@ -88,7 +137,9 @@ impl<'a> Planned<'a> {
         reader: &mut Reader<'a>,
     ) -> Option<()> {
         match value {
-            Value::Text(place) => self.texts[*place] = text(reader, *place)?,
+            Value::Text(place) => {
+                self.texts[*place] = reader.text().filter(|text| fits(text.len(), *place))?;
+            }
             Value::Milestone(symbols) => self.milestone = Some(*symbol(reader, symbols)?),
             Value::Evidence(symbols) => self.evidence = Some(*symbol(reader, symbols)?),
             Value::EventTime(unit) => self.event_time = Some(seconds(reader.wide()?, *unit)?),
@@ -129,7 +180,7 @@ impl<'a> Planned<'a> {
             (Field::Attributes, Found::Map { texts: true }) => {}
             (Field::EventId | Field::CarrierCode, Found::Text(_)) => {}
             (Field::Attributes | Field::Partition | Field::Offset, _) => return None,
-            (_, Found::Text(text)) if text.len() <= MAX_TEXT || place >= EVENT_TIME => {
+            (_, Found::Text(text)) if fits(text.len(), place) => {
                 self.texts[place] = text;
             }
             _ => return None,
@@ -137,10 +188,10 @@ impl<'a> Planned<'a> {
         Some(())
     }
 
-    /// The scan, and whether its event time stands for the missing log time. What the origin says
-    /// of the log time goes before the record's own field.
-    #[inline]
-    pub(in crate::wire::scan) fn scan(&self, origin: Origin) -> Option<(Scan<'a>, bool)> {
+    /// The scan. What the origin says of the log time goes before the record's own field; where
+    /// there is neither, the event time stands for it.
+    #[inline(always)]
+    pub(in crate::wire::scan) fn scan(&self, origin: Origin) -> Option<Scan<'a>> {
         let event_time = match self.texts[EVENT_TIME] {
             "" => self.event_time,
             text => Some(parsed(text)?),
@@ -154,7 +205,7 @@ impl<'a> Planned<'a> {
         let attribute = |field: Field| Some(place(field)).filter(|text| !text.is_empty());
         let milestone = attribute(Field::Milestone).map(Milestone::from_text);
         let evidence = attribute(Field::Evidence).map(Evidence::from_text);
-        let scan = Scan {
+        Some(Scan {
             key: PackageKey::new(place(Field::Carrier), place(Field::TrackingNumber)).ok()?,
             milestone: milestone.or(self.milestone).unwrap_or(Milestone::Info),
             evidence: evidence.or(self.evidence).unwrap_or(Evidence::Physical),
@@ -170,8 +221,13 @@ impl<'a> Planned<'a> {
                 facility: attribute(Field::Facility),
                 country: attribute(Field::Country),
             },
-        };
-        Some((scan, log_time.is_none()))
+        })
+    }
+
+    /// Whether the record says itself when it was logged.
+    #[inline]
+    pub(in crate::wire::scan) fn has_log_time(&self) -> bool {
+        self.log_time.is_some() || !self.texts[LOG_TIME].is_empty()
     }
 }
 

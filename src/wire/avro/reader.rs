@@ -80,10 +80,27 @@ impl<'a> Reader<'a> {
         self.skip(length)
     }
 
-    /// Where the bytes of a `string` lie that are not looked at: its start and its end.
-    #[inline]
-    pub(crate) fn span(&mut self) -> Option<(usize, usize)> {
-        let length = usize::try_from(self.long()?).ok()?;
+    /// Where the bytes of a `string` of at most so many bytes lie, which are not looked at: its start
+    /// and its end. Up to 63 bytes are always allowed.
+    #[inline(always)]
+    pub(crate) fn span(&mut self, most: usize) -> Option<(usize, usize)> {
+        let first = *self.bytes.get(self.at)?;
+        if first & 0x81 != 0 {
+            return self.long_span(most);
+        }
+        let start = self.at + 1;
+        let end = start + usize::from(first >> 1);
+        if end > self.bytes.len() {
+            return None;
+        }
+        self.at = end;
+        Some((start, end))
+    }
+
+    /// The same where the length does not fit one byte.
+    #[cold]
+    fn long_span(&mut self, most: usize) -> Option<(usize, usize)> {
+        let length = usize::try_from(self.long()?).ok().filter(|length| *length <= most)?;
         let start = self.at;
         self.skip(length)?;
         Some((start, self.at))

@@ -115,6 +115,7 @@ impl AvroScans {
             && planned.length == datum.len()
             && let Some(scan) = planned.scan(origin)
         {
+            debug_assert_eq!(self.decode_slowly(payload, origin).as_ref(), Ok(&scan));
             return Ok(scan);
         }
         self.decode_slowly(payload, origin)
@@ -149,6 +150,7 @@ impl AvroScans {
     }
 
     /// The scan of the datum at the cursor, of a container's record of this number.
+    #[inline(always)]
     pub(crate) fn decode_datum<'a>(
         &'a self,
         cursor: &mut Cursor<'a>,

@@ -93,7 +93,7 @@ impl Blocks {
 
 impl Position {
     /// The next datum of the block, as the record of this number.
-    #[inline]
+    #[inline(always)]
     fn datum<'s>(
         &mut self,
         container: &'s Container,
@@ -111,13 +111,20 @@ impl Position {
                 (place, checked)
             }
             Err(broken) => {
-                let Rejected { reason, mut message, .. } = broken.rejected();
-                if self.left > 0 {
-                    message += &format!("; the block's last {} records are lost", self.left);
-                }
-                (self.at, self.left) = (data.len(), 0);
-                (place, Checked::unreadable(Rejected::new(reason, message)))
+                self.at = data.len();
+                (place, Checked::unreadable(self.give_up(broken.rejected())))
             }
         }
+    }
+
+    /// What is behind a broken datum cannot be read.
+    #[cold]
+    fn give_up(&mut self, rejected: Rejected) -> Rejected {
+        let Rejected { reason, mut message, .. } = rejected;
+        if self.left > 0 {
+            message += &format!("; the block's last {} records are lost", self.left);
+        }
+        self.left = 0;
+        Rejected::new(reason, message)
     }
 }

@@ -109,7 +109,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, place: Place, checked: Checked<'a>) {
         self.partitions.push(checked.partition);
         match checked.scan {

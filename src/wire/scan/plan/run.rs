@@ -57,10 +57,10 @@ impl Plan {
     }
 }
 
-/// Whether a text is short enough for a place.
+/// How long a text for a place may be.
 #[inline]
-fn fits(length: usize, place: usize) -> bool {
-    length <= MAX_TEXT || place >= EVENT_TIME
+const fn most(place: usize) -> usize {
+    if place < EVENT_TIME { MAX_TEXT } else { usize::MAX }
 }
 
 impl<'a> Planned<'a> {
@@ -96,10 +96,7 @@ impl<'a> Planned<'a> {
                     _ => return None,
                 }
             }
-            *span = reader.span()?;
-            if !fits(span.1 - span.0, *place) {
-                return None;
-            }
+            *span = reader.span(most(*place))?;
         }
         match std::str::from_utf8(reader.since(start)) {
             Ok(all) => {
@@ -138,7 +135,7 @@ impl<'a> Planned<'a> {
     ) -> Option<()> {
         match value {
             Value::Text(place) => {
-                self.texts[*place] = reader.text().filter(|text| fits(text.len(), *place))?;
+                self.texts[*place] = reader.text().filter(|text| text.len() <= most(*place))?;
             }
             Value::Milestone(symbols) => self.milestone = Some(*symbol(reader, symbols)?),
             Value::Evidence(symbols) => self.evidence = Some(*symbol(reader, symbols)?),
@@ -180,7 +177,7 @@ impl<'a> Planned<'a> {
             (Field::Attributes, Found::Map { texts: true }) => {}
             (Field::EventId | Field::CarrierCode, Found::Text(_)) => {}
             (Field::Attributes | Field::Partition | Field::Offset, _) => return None,
-            (_, Found::Text(text)) if fits(text.len(), place) => {
+            (_, Found::Text(text)) if text.len() <= most(place) => {
                 self.texts[place] = text;
             }
             _ => return None,

@@ -1,6 +1,10 @@
 //! Properties of the encodings: they agree with each other, and no bytes do harm.
 
 mod encoding;
+#[path = "wire/resolution.rs"]
+mod resolution;
+#[path = "wire/writers.rs"]
+mod writers;
 
 use std::sync::Arc;
 

@@ -172,8 +172,10 @@ impl Types {
             "carrier" => vec!["ups", "DHL", "fedex"],
             _ => vec!["A1", "b_2", "C"],
         };
-        match dice.below(9) {
+        match dice.below(11) {
             0..2 => json!("string"),
+            9 => json!("bytes"),
+            10 => json!(["null", "bytes"]),
             2..5 => json!(["null", "string"]),
             5 => json!(["string", "null"]),
             6 => json!(["string"]),
@@ -286,7 +288,9 @@ impl Encoder<'_> {
                 self.field(name, &branches[branch])
             }
             Json::String(kind) if kind == "null" => Json::Null,
-            Json::String(kind) if kind == "string" && !name.starts_with("extra") => {
+            Json::String(kind)
+                if matches!(&kind[..], "string" | "bytes") && !name.starts_with("extra") =>
+            {
                 let text = self.text_for(name);
                 self.text(&text);
                 json!(text)

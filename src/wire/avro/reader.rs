@@ -109,13 +109,7 @@ impl<'a> Reader<'a> {
     /// The bytes from a position up to the present one.
     #[inline]
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
-        self.between(start, self.at)
-    }
-
-    /// The bytes between two positions that have been passed.
-    #[inline]
-    pub(crate) fn between(&self, start: usize, end: usize) -> &'a [u8] {
-        &self.bytes[start..end]
+        &self.bytes[start..self.at]
     }
 
     /// A `string`.

@@ -94,8 +94,16 @@ impl AvroScans {
         let fields: Vec<(Option<Field>, Shape)> = record
             .fields
             .iter()
-            .map(|field| Field::parse(&field.name).filter(|f| envelope || !f.of_envelope()))
             .zip(fields)
+            .map(|(written, shape)| {
+                let field = Field::parse(&written.name).filter(|f| envelope || !f.of_envelope());
+                match field.map(Field::wanted) {
+                    Some(Wanted::Text | Wanted::AnyText) => {
+                        (field, as_text(&written.schema, shape))
+                    }
+                    _ => (field, shape),
+                }
+            })
             .collect();
         let problems = problems(record, &fields, &shapes);
         if !problems.is_empty() {
@@ -297,6 +305,18 @@ fn problems(
         ))
     });
     missing.chain(unusable).collect()
+}
+
+/// The shape where texts are wanted: Avro lets readers take `bytes` for a string, which is written
+/// the same way.
+fn as_text(schema: &Schema, shape: Shape) -> Shape {
+    match (schema, shape) {
+        (Schema::Bytes, _) => Shape::Text,
+        (Schema::Union(union), Shape::Union(branches)) => Shape::Union(
+            union.variants().iter().zip(branches).map(|(v, branch)| as_text(v, branch)).collect(),
+        ),
+        (_, shape) => shape,
+    }
 }
 
 /// Whether values of this shape can be what is wanted. Of a union one branch is enough: a record

@@ -46,22 +46,8 @@ impl Blocks {
         most: usize,
         mut each: impl FnMut(Place, Checked<'s>) -> bool,
     ) -> Result<(), FileError> {
-        while self.position.left == 0 {
-            if let Some(message) = self.left_over() {
-                let (place, checked) = self.broken_block(&message);
-                each(place, checked);
-                return Ok(());
-            }
-            self.position = Position::default();
-            match self.container.next_block()? {
-                Next::End => return Ok(()),
-                Next::Broken(message) => {
-                    let (place, checked) = self.broken_block(&message);
-                    each(place, checked);
-                    return Ok(());
-                }
-                Next::Block { declared } => self.position.left = declared,
-            }
+        if self.position.left == 0 && !self.advance(&mut each)? {
+            return Ok(());
         }
         let Self { container, scans, position } = self;
         for number in (number..).take(most) {
@@ -71,6 +57,33 @@ impl Blocks {
             }
         }
         Ok(())
+    }
+
+    /// Goes on to the next block that has datums; `false` where there is none, or where something
+    /// else stands in front of it, which `each` has been told then.
+    #[inline(never)]
+    fn advance<'s>(
+        &mut self,
+        each: &mut dyn FnMut(Place, Checked<'s>) -> bool,
+    ) -> Result<bool, FileError> {
+        while self.position.left == 0 {
+            if let Some(message) = self.left_over() {
+                let (place, checked) = self.broken_block(&message);
+                each(place, checked);
+                return Ok(false);
+            }
+            self.position = Position::default();
+            match self.container.next_block()? {
+                Next::End => return Ok(false),
+                Next::Broken(message) => {
+                    let (place, checked) = self.broken_block(&message);
+                    each(place, checked);
+                    return Ok(false);
+                }
+                Next::Block { declared } => self.position.left = declared,
+            }
+        }
+        Ok(true)
     }
 
     /// Bytes of a block behind its last datum: something in it was not what it seemed.

@@ -77,7 +77,7 @@ const NOWHERE: usize = LOG_TIME + 1;
 const PLACES: usize = NOWHERE + 1;
 
 /// How many texts are read at once.
-const RUN: usize = 16;
+const RUN: usize = 12;
 
 impl Plan {
     /// The plan for a record with these fields in this order.

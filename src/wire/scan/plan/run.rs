@@ -86,7 +86,8 @@ impl<'a> Planned<'a> {
         places: &[usize],
         reader: &mut Reader<'a>,
     ) -> Option<()> {
-        let mut spans = [(0, 0); RUN];
+        // From where to where each lies, counted from the first one's beginning.
+        let mut spans = [(0_u32, 0_u32); RUN];
         let start = reader.position();
         for (span, place) in spans.iter_mut().zip(places) {
             if NULLABLE {
@@ -96,31 +97,35 @@ impl<'a> Planned<'a> {
                     _ => return None,
                 }
             }
-            *span = reader.span(most(*place))?;
+            let (from, to) = reader.span(most(*place))?;
+            *span = ((from - start) as u32, (to - start) as u32);
         }
-        match std::str::from_utf8(reader.since(start)) {
-            Ok(all) => {
-                for ((from, to), place) in spans.iter().zip(places) {
-                    if to > from {
-                        self.texts[*place] = all.get(from - start..to - start)?;
-                    }
-                }
-                Some(())
+        let bytes = reader.since(start);
+        if u32::try_from(bytes.len()).is_err() {
+            return None;
+        }
+        let Ok(all) = std::str::from_utf8(bytes) else {
+            return self.texts_one_by_one(places, &spans, bytes);
+        };
+        for ((from, to), place) in spans.iter().zip(places) {
+            if to > from {
+                self.texts[*place] = all.get(*from as usize..*to as usize)?;
             }
-            Err(_) => self.texts_one_by_one(places, &spans, reader),
         }
+        Some(())
     }
 
     #[cold]
     fn texts_one_by_one(
         &mut self,
         places: &[usize],
-        spans: &[(usize, usize); RUN],
-        reader: &Reader<'a>,
+        spans: &[(u32, u32); RUN],
+        bytes: &'a [u8],
     ) -> Option<()> {
         for ((from, to), place) in spans.iter().zip(places) {
             if to > from {
-                self.texts[*place] = std::str::from_utf8(reader.between(*from, *to)).ok()?;
+                let text = &bytes[*from as usize..*to as usize];
+                self.texts[*place] = std::str::from_utf8(text).ok()?;
             }
         }
         Some(())

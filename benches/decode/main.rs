@@ -200,6 +200,9 @@ fn print(batch: &Batch, ways: &[Way], applied: Option<&apply::Applied>) {
     for way in ways {
         println!("{:>8.1} ns  {:<14} {}", way.nanoseconds, way.name, way.what);
     }
+    if ways.len() < 2 {
+        return;
+    }
     println!();
     println!("plan / hand            {:.2}", ratio(ways, "plan", "hand"));
     println!("library_serde / plan   {:.1}", ratio(ways, "library_serde", "plan"));

@@ -80,30 +80,29 @@ impl<'a> Reader<'a> {
         self.skip(length)
     }
 
-    /// Where the bytes of a `string` of at most so many bytes lie, which are not looked at: its start
-    /// and its end. Up to 63 bytes are always allowed.
+    /// Goes behind a `string` of at most so many bytes, which are not looked at, and tells its
+    /// length. Up to 63 bytes are always allowed.
     #[inline(always)]
-    pub(crate) fn span(&mut self, most: usize) -> Option<(usize, usize)> {
+    pub(crate) fn skip_text(&mut self, most: usize) -> Option<usize> {
         let first = *self.bytes.get(self.at)?;
         if first & 0x81 != 0 {
-            return self.long_span(most);
+            return self.skip_long_text(most);
         }
-        let start = self.at + 1;
-        let end = start + usize::from(first >> 1);
+        let length = usize::from(first >> 1);
+        let end = self.at + 1 + length;
         if end > self.bytes.len() {
             return None;
         }
         self.at = end;
-        Some((start, end))
+        Some(length)
     }
 
     /// The same where the length does not fit one byte.
     #[cold]
-    fn long_span(&mut self, most: usize) -> Option<(usize, usize)> {
+    fn skip_long_text(&mut self, most: usize) -> Option<usize> {
         let length = usize::try_from(self.long()?).ok().filter(|length| *length <= most)?;
-        let start = self.at;
         self.skip(length)?;
-        Some((start, self.at))
+        Some(length)
     }
 
     /// The bytes from a position up to the present one.

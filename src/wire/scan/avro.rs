@@ -121,10 +121,11 @@ impl AvroScans {
             && let Ok(datum) = self.unframe(payload)
             && self.plan.read(&self.shapes, datum, &mut planned).is_some()
             && planned.length == datum.len()
-            && let Some(scan) = planned.scan(origin)
+            && let Some(head) = planned.head(origin)
         {
-            debug_assert_eq!(self.decode_slowly(payload, origin).as_ref(), Ok(&scan));
-            return Ok(scan);
+            let scan = Ok(planned.scan(head, origin));
+            debug_assert_eq!(self.decode_slowly(payload, origin), scan);
+            return scan;
         }
         self.decode_slowly(payload, origin)
     }
@@ -169,11 +170,14 @@ impl AvroScans {
         let mut planned = Planned::new();
         if self.plan.read(&self.shapes, rest, &mut planned).is_some()
             && planned.length <= MAX_RECORD
-            && let Some(scan) = planned.scan(origin)
+            && let Some(head) = planned.head(origin)
         {
             *cursor = Cursor::new(&rest[planned.length..]);
-            let stands_in = !planned.has_log_time();
-            return Ok(Checked { partition: planned.partition, stands_in, scan: Ok(scan) });
+            return Ok(Checked {
+                partition: planned.partition,
+                stands_in: head.stands_in,
+                scan: Ok(planned.scan(head, origin)),
+            });
         }
         self.decode_datum_slowly(cursor, origin)
     }

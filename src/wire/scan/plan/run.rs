@@ -26,6 +26,15 @@ pub(in crate::wire::scan) struct Planned<'a> {
     pub(in crate::wire::scan) length: usize,
 }
 
+/// What of a scan may be wrong, and is not.
+pub(in crate::wire::scan) struct Head {
+    key: PackageKey,
+    event_time: Option<EventTime>,
+    log_time: LogTime,
+    /// The event time stands for the missing log time.
+    pub(in crate::wire::scan) stands_in: bool,
+}
+
 impl Plan {
     /// Reads the datum that these bytes begin with. `None`: nothing that makes a good scan.
     #[inline]
@@ -86,7 +95,7 @@ impl<'a> Planned<'a> {
         places: &[usize],
         reader: &mut Reader<'a>,
     ) -> Option<()> {
-        // From where to where each lies, counted from the first one's beginning.
+        // Where each ends, counted from where the first one begins, and its length.
         let mut spans = [(0_u32, 0_u32); RUN];
         let start = reader.position();
         for (span, place) in spans.iter_mut().zip(places) {
@@ -97,8 +106,8 @@ impl<'a> Planned<'a> {
                     _ => return None,
                 }
             }
-            let (from, to) = reader.span(most(*place))?;
-            *span = ((from - start) as u32, (to - start) as u32);
+            let length = reader.skip_text(most(*place))?;
+            *span = ((reader.position() - start) as u32, length as u32);
         }
         let bytes = reader.since(start);
         if u32::try_from(bytes.len()).is_err() {
@@ -107,9 +116,9 @@ impl<'a> Planned<'a> {
         let Ok(all) = std::str::from_utf8(bytes) else {
             return self.texts_one_by_one(places, &spans, bytes);
         };
-        for ((from, to), place) in spans.iter().zip(places) {
-            if to > from {
-                self.texts[*place] = all.get(*from as usize..*to as usize)?;
+        for ((end, length), place) in spans.iter().zip(places) {
+            if *length > 0 {
+                self.texts[*place] = all.get((end - length) as usize..*end as usize)?;
             }
         }
         Some(())
@@ -122,9 +131,9 @@ impl<'a> Planned<'a> {
         spans: &[(u32, u32); RUN],
         bytes: &'a [u8],
     ) -> Option<()> {
-        for ((from, to), place) in spans.iter().zip(places) {
-            if to > from {
-                let text = &bytes[*from as usize..*to as usize];
+        for ((end, length), place) in spans.iter().zip(places) {
+            if *length > 0 {
+                let text = &bytes[(end - length) as usize..*end as usize];
                 self.texts[*place] = std::str::from_utf8(text).ok()?;
             }
         }
@@ -190,10 +199,10 @@ impl<'a> Planned<'a> {
         Some(())
     }
 
-    /// The scan. What the origin says of the log time goes before the record's own field; where
-    /// there is neither, the event time stands for it.
-    #[inline(always)]
-    pub(in crate::wire::scan) fn scan(&self, origin: Origin) -> Option<Scan<'a>> {
+    /// What of the scan may turn out to be wrong. What the origin says of the log time goes before
+    /// the record's own field; where there is neither, the event time stands for it.
+    #[inline]
+    pub(in crate::wire::scan) fn head(&self, origin: Origin) -> Option<Head> {
         let event_time = match self.texts[EVENT_TIME] {
             "" => self.event_time,
             text => Some(parsed(text)?),
@@ -203,16 +212,29 @@ impl<'a> Planned<'a> {
             (None, "") => self.log_time,
             (None, text) => Some(parsed(text)?),
         };
-        let place = |field: Field| self.texts[field as usize];
-        let attribute = |field: Field| Some(place(field)).filter(|text| !text.is_empty());
-        let milestone = attribute(Field::Milestone).map(Milestone::from_text);
-        let evidence = attribute(Field::Evidence).map(Evidence::from_text);
-        Some(Scan {
-            key: PackageKey::new(place(Field::Carrier), place(Field::TrackingNumber)).ok()?,
-            milestone: milestone.or(self.milestone).unwrap_or(Milestone::Info),
-            evidence: evidence.or(self.evidence).unwrap_or(Evidence::Physical),
+        let carrier = self.texts[Field::Carrier as usize];
+        let number = self.texts[Field::TrackingNumber as usize];
+        Some(Head {
+            key: PackageKey::new(carrier, number).ok()?,
             event_time: event_time.map(EventTime::from_secs),
             log_time: LogTime::from_secs(log_time.or(event_time)?),
+            stands_in: log_time.is_none(),
+        })
+    }
+
+    /// The scan.
+    #[inline(always)]
+    pub(in crate::wire::scan) fn scan(&self, head: Head, origin: Origin) -> Scan<'a> {
+        let attribute =
+            |field: Field| Some(self.texts[field as usize]).filter(|text| !text.is_empty());
+        let milestone = attribute(Field::Milestone).map(Milestone::from_text);
+        let evidence = attribute(Field::Evidence).map(Evidence::from_text);
+        Scan {
+            key: head.key,
+            milestone: milestone.or(self.milestone).unwrap_or(Milestone::Info),
+            evidence: evidence.or(self.evidence).unwrap_or(Evidence::Physical),
+            event_time: head.event_time,
+            log_time: head.log_time,
             offset: self.offset.unwrap_or(origin.offset),
             attributes: Attributes {
                 service: attribute(Field::Service),
@@ -223,13 +245,7 @@ impl<'a> Planned<'a> {
                 facility: attribute(Field::Facility),
                 country: attribute(Field::Country),
             },
-        })
-    }
-
-    /// Whether the record says itself when it was logged.
-    #[inline]
-    pub(in crate::wire::scan) fn has_log_time(&self) -> bool {
-        self.log_time.is_some() || !self.texts[LOG_TIME].is_empty()
+        }
     }
 }
 

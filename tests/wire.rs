@@ -1,5 +1,7 @@
 //! Properties of the encodings: they agree with each other, and no bytes do harm.
 
+#[path = "wire/batches.rs"]
+mod batches;
 mod encoding;
 #[path = "wire/resolution.rs"]
 mod resolution;

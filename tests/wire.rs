@@ -1,6 +1,12 @@
 //! Properties of the encodings: they agree with each other, and no bytes do harm.
 
+#[path = "wire/batches.rs"]
+mod batches;
 mod encoding;
+#[path = "wire/resolution.rs"]
+mod resolution;
+#[path = "wire/writers.rs"]
+mod writers;
 
 use std::sync::Arc;
 

@@ -2,14 +2,14 @@
 //! no clock is read here, and nothing is said to a terminal.
 //!
 //! Records of one partition go to one shard, in the order of the file; what a record brings is told
-//! before the next is read. At the end the shards are finished in the order of their partitions.
+//! before anything that a later one brings. So no more is applied at once than records of one
+//! partition that stand behind one another. At the end the shards are finished in the order of their partitions.
 
 mod sorted;
 mod summary;
 
 use std::collections::HashMap;
 use std::io;
-use std::slice;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -17,10 +17,10 @@ use foldhash::fast::FixedState;
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::policy::PolicySet;
 use crate::detector::scan::{Outcome, Record};
-use crate::detector::shard::Shard;
+use crate::detector::shard::{Shard, Stop};
 use crate::detector::time::{Frontier, LogTime};
 use crate::wire::reject::Rejected;
-use crate::wire::scan_file::{FileError, Place, ScanFile};
+use crate::wire::scan_file::{Batch, FileError, Place, ScanFile};
 
 pub use summary::{Silence, Summary, grouped};
 
@@ -74,6 +74,12 @@ pub enum ReplayError {
 /// Records between two reports of progress.
 const PROGRESS_EVERY: u64 = 4_096;
 
+/// Most records that are read before they are applied: few enough to stay in the processor's cache.
+const BATCH: u64 = 256;
+
+/// Partitions below this number are found without hashing.
+const FEW: i32 = 1_024;
+
 /// Runs the detector over a file and tells the listener what it finds.
 ///
 /// # Errors
@@ -97,6 +103,9 @@ struct Run<'r> {
     options: &'r Options,
     listener: &'r mut dyn Listener,
     shards: Vec<(Option<i32>, Shard)>,
+    /// Indices of the shards of partitions below [`FEW`], by partition.
+    few: Vec<Option<usize>>,
+    /// Those of all others.
     places: HashMap<Option<i32>, usize, FixedState>,
     /// Partition and index of the shard used last: logs seldom change partition.
     last: Option<(Option<i32>, usize)>,
@@ -110,6 +119,7 @@ impl<'r> Run<'r> {
             options,
             listener,
             shards: Vec::new(),
+            few: vec![None; FEW as usize],
             places: HashMap::default(),
             last: None,
             outcomes: Vec::new(),
@@ -119,18 +129,42 @@ impl<'r> Run<'r> {
 
     fn in_order(&mut self, mut file: ScanFile) -> Result<(), ReplayError> {
         loop {
-            if self.summary.records.is_multiple_of(PROGRESS_EVERY) {
+            let since = self.summary.records % PROGRESS_EVERY;
+            if since == 0 {
                 self.listener.progress(file.bytes_read());
             }
-            let Some(entry) = file.next()? else {
+            let most = BATCH.min(PROGRESS_EVERY - since);
+            let Some(batch) = file.next_batch(most as usize)? else {
                 return Ok(());
             };
-            self.summary.records += 1;
-            let record = match entry.scan {
-                Ok(scan) => Record::Scan(scan),
-                Err(rejected) => self.reject(entry.place, rejected)?,
-            };
-            self.apply(entry.partition, &record)?;
+            self.summary.records += batch.records.len() as u64;
+            self.batch(batch)?;
+        }
+    }
+
+    /// Applies a batch in runs: a run ends where the partition changes, and before a record that is
+    /// told of or left out.
+    fn batch(&mut self, batch: Batch<'_>) -> Result<(), ReplayError> {
+        let Batch { records, partitions, rejected } = batch;
+        let mut rejected = rejected.into_iter().peekable();
+        let mut start = 0;
+        for (index, record) in records.iter().enumerate() {
+            if let Some((_, place, why)) = rejected.next_if(|(at, ..)| *at == index) {
+                self.run(partitions[start], &records[start..index])?;
+                start = index;
+                self.reject(place, why)?;
+            }
+            if !self.counts(record) {
+                self.run(partitions[start], &records[start..index])?;
+                start = index + 1;
+            } else if partitions[index] != partitions[start] {
+                self.run(partitions[start], &records[start..index])?;
+                start = index;
+            }
+        }
+        match partitions.get(start) {
+            Some(partition) => self.run(*partition, &records[start..]),
+            None => Ok(()),
         }
     }
 
@@ -152,28 +186,42 @@ impl<'r> Run<'r> {
         self.options.until.is_some_and(|until| Frontier::at(time) > until)
     }
 
-    /// Applies a record and tells what it brings. A record behind the end moves nothing.
-    fn apply(&mut self, partition: Option<i32>, record: &Record<'_>) -> Result<(), ReplayError> {
+    /// Whether a record is to be applied. One behind the end moves nothing.
+    #[inline]
+    fn counts(&mut self, record: &Record<'_>) -> bool {
         let log_time = match record {
             Record::Scan(scan) => Some(scan.log_time),
             Record::Rejected { log_time } => *log_time,
         };
         let Some(log_time) = log_time else {
-            return Ok(());
+            return false;
         };
         if self.is_behind_the_end(log_time) {
             self.summary.skipped += 1;
-            return Ok(());
+            return false;
         }
         self.summary.see(log_time);
+        true
+    }
+
+    /// Applies records of one partition and tells what they bring.
+    fn run(
+        &mut self,
+        partition: Option<i32>,
+        mut records: &[Record<'_>],
+    ) -> Result<(), ReplayError> {
+        if records.is_empty() {
+            return Ok(());
+        }
         let index = self.shard_of(partition);
         self.outcomes.clear();
-        loop {
-            let applied = self.shards[index].1.apply(slice::from_ref(record), &mut self.outcomes);
-            self.tell(index)?;
-            if applied.records > 0 {
-                break;
+        while !records.is_empty() {
+            let applied = self.shards[index].1.apply(records, &mut self.outcomes);
+            if applied.stop == Stop::Full {
+                unreachable!("a replay sets no limit to its packages");
             }
+            self.tell(index)?;
+            records = &records[applied.records..];
         }
         for outcome in self.outcomes.iter().flatten() {
             self.summary.count_outcome(*outcome);
@@ -187,10 +235,14 @@ impl<'r> Run<'r> {
         {
             return index;
         }
-        let index = *self.places.entry(partition).or_insert_with(|| {
+        let next = self.shards.len();
+        let index = match partition {
+            Some(few @ 0..FEW) => *self.few[few as usize].get_or_insert(next),
+            many => *self.places.entry(many).or_insert(next),
+        };
+        if index == next {
             self.shards.push((partition, Shard::new(self.options.policies.clone())));
-            self.shards.len() - 1
-        });
+        }
         self.last = Some((partition, index));
         index
     }

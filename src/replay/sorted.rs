@@ -1,5 +1,7 @@
 //! Replay of a file that is not sorted: everything is kept until all of it has been read.
 
+use std::slice;
+
 use super::{PROGRESS_EVERY, ReplayError, Run};
 use crate::detector::scan::Record;
 use crate::detector::time::LogTime;
@@ -40,7 +42,9 @@ impl Run<'_> {
                 Some(scan) => Record::Scan(scan.scan()),
                 None => Record::Rejected { log_time: Some(log_time) },
             };
-            self.apply(partition, &record)?;
+            if self.counts(&record) {
+                self.run(partition, slice::from_ref(&record))?;
+            }
         }
         Ok(())
     }

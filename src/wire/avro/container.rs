@@ -3,7 +3,7 @@
 //! The library's reader stops at the first broken block and allocates what a block declares; here a
 //! declared size allocates nothing, and reading resumes at the next sync marker.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -261,23 +261,28 @@ fn utf8(bytes: &[u8]) -> Result<&str, HeaderFault> {
     std::str::from_utf8(bytes).map_err(|_| Broken::NotUtf8.into())
 }
 
+/// How much is read from the input at once, at least.
+const READ: usize = 256 << 10;
+
 /// The part of a stream that is being looked at.
 struct Window {
     input: Box<dyn BufRead + Send>,
+    /// Some of it may be room only.
     buffer: Vec<u8>,
-    /// Where in the buffer the window begins.
+    /// Where in the buffer the window begins, and where it ends.
     start: usize,
+    end: usize,
     /// Bytes of the stream before the window.
     consumed: u64,
 }
 
 impl Window {
     fn new(input: Box<dyn BufRead + Send>) -> Self {
-        Self { input, buffer: Vec::new(), start: 0, consumed: 0 }
+        Self { input, buffer: Vec::new(), start: 0, end: 0, consumed: 0 }
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        &self.buffer[self.start..self.end]
     }
 
     fn consume(&mut self, length: usize) {
@@ -288,24 +293,31 @@ impl Window {
     /// Reads until the window has this many bytes; `false` if the stream ends before. Memory grows
     /// with what is really there, not with what is asked for.
     fn fill(&mut self, length: usize) -> io::Result<bool> {
-        // Moved only when there is less to move than to gain, so that small steps stay cheap.
-        if self.bytes().len() < length && self.start > self.bytes().len() {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        while self.bytes().len() < length {
-            let chunk = match self.input.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        while self.end - self.start < length {
+            self.make_room();
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Ok(0) => return Ok(false),
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-            };
-            if chunk.is_empty() {
-                return Ok(false);
             }
-            self.buffer.extend_from_slice(chunk);
-            let length = chunk.len();
-            self.input.consume(length);
         }
         Ok(true)
+    }
+
+    /// Room for a read behind the window: what has been left behind, or a larger buffer.
+    fn make_room(&mut self) {
+        if self.buffer.len() - self.end >= READ {
+            return;
+        }
+        // Moved only when there is less to move than to gain, so that small steps stay cheap.
+        let present = self.end - self.start;
+        if self.start > present {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, present);
+        }
+        if self.buffer.len() - self.end < READ {
+            self.buffer.resize((self.end + READ).next_power_of_two(), 0);
+        }
     }
 }

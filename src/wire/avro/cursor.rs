@@ -102,7 +102,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn unzigzag(number: u64) -> i64 {
+#[inline]
+pub(super) fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 

@@ -7,5 +7,6 @@
 pub(crate) mod container;
 pub(crate) mod cursor;
 pub(crate) mod fingerprint;
+pub(crate) mod reader;
 pub(crate) mod shape;
 pub(crate) mod write;

@@ -2,7 +2,7 @@
 
 use apache_avro::Schema;
 use apache_avro::schema::{
-    DecimalSchema, InnerDecimalSchema, Name, NamespaceRef, RecordSchema, UuidSchema,
+    Aliases, DecimalSchema, InnerDecimalSchema, Name, NamespaceRef, RecordSchema, UuidSchema,
 };
 
 use super::cursor::{Broken, Cursor};
@@ -68,7 +68,8 @@ pub(crate) enum Found<'a> {
 /// A schema's shape and the types that it defines by name.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
-    names: Vec<Name>,
+    /// Every name and alias, and the number of its type.
+    names: Vec<(Name, usize)>,
     named: Vec<Option<Shape>>,
 }
 
@@ -111,18 +112,19 @@ impl Shapes {
             Schema::Enum(symbols) => {
                 let shape =
                     Shape::Enum(symbols.symbols.iter().map(|s| s.as_str().into()).collect());
-                self.define(&symbols.name, namespace, shape)
+                self.define(&symbols.name, &symbols.aliases, namespace, shape)
             }
             Schema::Fixed(fixed)
             | Schema::Duration(fixed)
             | Schema::Uuid(UuidSchema::Fixed(fixed))
             | Schema::Decimal(DecimalSchema { inner: InnerDecimalSchema::Fixed(fixed), .. }) => {
-                self.define(&fixed.name, namespace, Shape::Fixed(fixed.size))
+                self.define(&fixed.name, &fixed.aliases, namespace, Shape::Fixed(fixed.size))
             }
             Schema::Record(record) => self.compile_record(record, namespace)?,
             Schema::Ref { name } => {
                 let name = name.fully_qualified_name(namespace);
-                Shape::Named(self.names.iter().position(|known| *known == *name)?)
+                let (_, number) = self.names.iter().find(|(known, _)| *known == *name)?;
+                Shape::Named(*number)
             }
         })
     }
@@ -132,7 +134,7 @@ impl Shapes {
         record: &RecordSchema,
         namespace: NamespaceRef<'_>,
     ) -> Option<Shape> {
-        let number = self.reserve(&record.name, namespace);
+        let number = self.reserve(&record.name, &record.aliases, namespace);
         let inner = record.name.namespace().or(namespace);
         let fields = record.fields.iter().map(|field| self.compile(&field.schema, inner));
         let shape = Shape::Record(fields.collect::<Option<_>>()?);
@@ -140,15 +142,32 @@ impl Shapes {
         Some(shape)
     }
 
-    /// Makes a name known before its type is: records may refer to themselves.
-    pub(crate) fn reserve(&mut self, name: &Name, namespace: NamespaceRef<'_>) -> usize {
-        self.names.push(name.fully_qualified_name(namespace).into_owned());
+    /// Makes a name and its aliases known before their type is: records may refer to themselves.
+    pub(crate) fn reserve(
+        &mut self,
+        name: &Name,
+        aliases: &Aliases,
+        namespace: NamespaceRef<'_>,
+    ) -> usize {
+        let number = self.named.len();
+        let name = name.fully_qualified_name(namespace).into_owned();
+        let aliases = aliases.iter().flatten();
+        let aliases =
+            aliases.map(|alias| alias.fully_qualified_name(name.namespace()).into_owned());
+        self.names.extend(aliases.map(|alias| (alias, number)));
+        self.names.push((name, number));
         self.named.push(None);
-        self.names.len() - 1
+        number
     }
 
-    fn define(&mut self, name: &Name, namespace: NamespaceRef<'_>, shape: Shape) -> Shape {
-        let number = self.reserve(name, namespace);
+    fn define(
+        &mut self,
+        name: &Name,
+        aliases: &Aliases,
+        namespace: NamespaceRef<'_>,
+        shape: Shape,
+    ) -> Shape {
+        let number = self.reserve(name, aliases, namespace);
         self.named[number] = Some(shape.clone());
         shape
     }
@@ -169,6 +188,16 @@ impl Shapes {
         cursor: &mut Cursor<'a>,
     ) -> Result<Found<'a>, Broken> {
         self.read_at(shape, cursor, 0)
+    }
+
+    /// The same for a value that stands so deep within another.
+    pub(crate) fn read_within<'a>(
+        &'a self,
+        shape: &'a Shape,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+    ) -> Result<Found<'a>, Broken> {
+        self.read_at(shape, cursor, depth)
     }
 
     fn read_at<'a>(

@@ -5,6 +5,7 @@ use std::fmt;
 use apache_avro::Schema;
 use apache_avro::schema::{RecordSchema, SchemaKind};
 
+use super::plan::{Plan, Planned};
 use super::raw::{Checked, Field, RawScan, Wanted};
 use super::{MAX_RECORD, Origin, too_large};
 use crate::detector::scan::Scan;
@@ -64,6 +65,7 @@ pub struct AvroScans {
     /// The record's fields in the writer's order; those that are not looked at have no name.
     fields: Vec<(Option<Field>, Shape)>,
     shapes: Shapes,
+    plan: Plan,
     framing: Framing,
     fingerprints: [Fingerprint; 2],
 }
@@ -92,19 +94,49 @@ impl AvroScans {
         let fields: Vec<(Option<Field>, Shape)> = record
             .fields
             .iter()
-            .map(|field| Field::parse(&field.name).filter(|f| envelope || !f.of_envelope()))
             .zip(fields)
+            .map(|(written, shape)| {
+                let field = Field::parse(&written.name).filter(|f| envelope || !f.of_envelope());
+                match field.map(Field::wanted) {
+                    Some(Wanted::Text | Wanted::AnyText) => {
+                        (field, as_text(&written.schema, shape))
+                    }
+                    _ => (field, shape),
+                }
+            })
             .collect();
         let problems = problems(record, &fields, &shapes);
         if !problems.is_empty() {
             return Err(SchemaError { problems });
         }
         let fingerprints = [fingerprint(&schema), library_fingerprint(&schema)];
-        Ok(Self { fields, shapes, framing, fingerprints })
+        let plan = Plan::compile(&fields, &shapes);
+        Ok(Self { fields, shapes, plan, framing, fingerprints })
     }
 
     /// The scan of one record.
     pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+        let mut planned = Planned::new();
+        if payload.len() <= MAX_RECORD
+            && let Ok(datum) = self.unframe(payload)
+            && self.plan.read(&self.shapes, datum, &mut planned).is_some()
+            && planned.length == datum.len()
+            && let Some(head) = planned.head(origin)
+        {
+            let scan = Ok(planned.scan(head, origin));
+            debug_assert_eq!(self.decode_slowly(payload, origin), scan);
+            return scan;
+        }
+        self.decode_slowly(payload, origin)
+    }
+
+    /// The same for a record that may be no scan: says why.
+    #[cold]
+    fn decode_slowly<'a>(
+        &'a self,
+        payload: &'a [u8],
+        origin: Origin,
+    ) -> Result<Scan<'a>, Rejected> {
         let raw = self.read_framed(payload).unwrap_or_else(RawScan::unreadable);
         raw.check(origin).scan
     }
@@ -127,10 +159,35 @@ impl AvroScans {
     }
 
     /// The scan of the datum at the cursor, of a container's record of this number.
+    #[inline(always)]
     pub(crate) fn decode_datum<'a>(
         &'a self,
         cursor: &mut Cursor<'a>,
         number: i64,
+    ) -> Result<Checked<'a>, BrokenField<'a>> {
+        let origin = Origin { log_time: None, offset: number };
+        let rest = cursor.rest();
+        let mut planned = Planned::new();
+        if self.plan.read(&self.shapes, rest, &mut planned).is_some()
+            && planned.length <= MAX_RECORD
+            && let Some(head) = planned.head(origin)
+        {
+            *cursor = Cursor::new(&rest[planned.length..]);
+            return Ok(Checked {
+                partition: planned.partition,
+                stands_in: head.stands_in,
+                scan: Ok(planned.scan(head, origin)),
+            });
+        }
+        self.decode_datum_slowly(cursor, origin)
+    }
+
+    /// The same for a datum that may be broken: says where.
+    #[cold]
+    fn decode_datum_slowly<'a>(
+        &'a self,
+        cursor: &mut Cursor<'a>,
+        origin: Origin,
     ) -> Result<Checked<'a>, BrokenField<'a>> {
         let before = cursor.rest().len();
         let raw = self.read(cursor)?;
@@ -138,7 +195,7 @@ impl AvroScans {
         if length > MAX_RECORD {
             return Ok(Checked::unreadable(too_large(length)));
         }
-        Ok(raw.check(Origin { log_time: None, offset: number }))
+        Ok(raw.check(origin))
     }
 
     fn read<'a>(&'a self, cursor: &mut Cursor<'a>) -> Result<RawScan<'a>, BrokenField<'a>> {
@@ -252,6 +309,18 @@ fn problems(
         ))
     });
     missing.chain(unusable).collect()
+}
+
+/// The shape where texts are wanted: Avro lets readers take `bytes` for a string, which is written
+/// the same way.
+fn as_text(schema: &Schema, shape: Shape) -> Shape {
+    match (schema, shape) {
+        (Schema::Bytes, _) => Shape::Text,
+        (Schema::Union(union), Shape::Union(branches)) => Shape::Union(
+            union.variants().iter().zip(branches).map(|(v, branch)| as_text(v, branch)).collect(),
+        ),
+        (_, shape) => shape,
+    }
 }
 
 /// Whether values of this shape can be what is wanted. Of a union one branch is enough: a record

@@ -8,6 +8,7 @@
 
 pub mod avro;
 pub mod json;
+mod plan;
 pub(crate) mod raw;
 mod texts;
 

@@ -35,10 +35,10 @@ vocabulary! {
 }
 
 /// How many fields are texts that take part.
-const TEXTS: usize = Field::Country as usize + 1;
+pub(super) const TEXTS: usize = Field::Country as usize + 1;
 
 /// Kafka numbers partitions with 32 bits.
-const MAX_PARTITION: i64 = i32::MAX as i64;
+pub(super) const MAX_PARTITION: i64 = i32::MAX as i64;
 
 /// What a field has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,7 +361,7 @@ impl Stamp<'_> {
 }
 
 /// How many of a unit a second has; numbers without a unit are milliseconds.
-const fn per_second(unit: Unit) -> i64 {
+pub(super) const fn per_second(unit: Unit) -> i64 {
     match unit {
         Unit::Micros => 1_000_000,
         Unit::Nanos => 1_000_000_000,

@@ -19,7 +19,7 @@ use super::avro::container::{ContainerError, MAGIC};
 use super::reject::Rejected;
 use super::scan::SchemaError;
 use super::scan::raw::Checked;
-use crate::detector::scan::Scan;
+use crate::detector::scan::{Record, Scan};
 
 /// Why reading a file ends before its end.
 #[derive(Debug, thiserror::Error)]
@@ -97,12 +97,40 @@ pub struct Entry<'a> {
     pub scan: Result<Scan<'a>, Rejected>,
 }
 
+/// Records of a file that stand behind one another.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// What the detector is to know of each.
+    pub records: Vec<Record<'a>>,
+    /// The partition that each names, as in [`Entry::partition`].
+    pub partitions: Vec<Option<i32>>,
+    /// Those that are no scans: index in the batch, place and why. By index, ascending.
+    pub rejected: Vec<(usize, Place, Rejected)>,
+}
+
+impl<'a> Batch<'a> {
+    #[inline(always)]
+    fn push(&mut self, place: Place, checked: Checked<'a>) {
+        self.partitions.push(checked.partition);
+        match checked.scan {
+            Ok(scan) => self.records.push(Record::Scan(scan)),
+            Err(rejected) => {
+                let index = self.records.len();
+                self.records.push(rejected.record());
+                self.rejected.push((index, place, rejected));
+            }
+        }
+    }
+}
+
 /// A file of scans.
 pub struct ScanFile {
     format: Format,
     order: Option<Order>,
     /// Entries so far.
     number: i64,
+    /// What ended reading behind entries that were handed out.
+    failed: Option<FileError>,
 }
 
 enum Format {
@@ -125,7 +153,7 @@ impl ScanFile {
         } else {
             Format::Lines(Lines::new(input))
         };
-        Ok(Self { format, order: Some(Order::default()), number: 0 })
+        Ok(Self { format, order: Some(Order::default()), number: 0, failed: None })
     }
 
     /// Takes records without a log time in any order. Who asks for this sorts them: by log time
@@ -139,17 +167,56 @@ impl ScanFile {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, FileError> {
         let number = self.number;
-        self.number += 1;
-        let next = match &mut self.format {
-            Format::Lines(lines) => lines.next(number)?,
-            Format::Blocks(blocks) => blocks.next(number)?,
+        let mut next = None;
+        self.read(1, |place, checked| {
+            let Checked { partition, scan, .. } = checked;
+            next = Some(Entry { place, number, partition, scan });
+        })?;
+        Ok(next)
+    }
+
+    /// The next records, at least one and at most so many; `None` at the end. Those in front of an
+    /// error are handed out before it. After an error there is nothing more to read.
+    pub fn next_batch(&mut self, most: usize) -> Result<Option<Batch<'_>>, FileError> {
+        let mut batch = Batch {
+            records: Vec::with_capacity(most),
+            partitions: Vec::with_capacity(most),
+            rejected: Vec::new(),
         };
-        let Some((place, checked)) = next else { return Ok(None) };
-        if let Some(order) = &mut self.order {
-            order.check(place, &checked)?;
+        self.read(most, |place, checked| batch.push(place, checked))?;
+        Ok((!batch.records.is_empty()).then_some(batch))
+    }
+
+    fn read<'s>(
+        &'s mut self,
+        most: usize,
+        mut each: impl FnMut(Place, Checked<'s>),
+    ) -> Result<(), FileError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
-        let Checked { partition, scan, .. } = checked;
-        Ok(Some(Entry { place, number, partition, scan }))
+        let Self { format, order, number, failed } = self;
+        let first = *number;
+        let mut each = |place, checked: Checked<'s>| {
+            if let Some(order) = order
+                && let Err(error) = order.check(place, &checked)
+            {
+                *failed = Some(error);
+                return false;
+            }
+            *number += 1;
+            each(place, checked);
+            true
+        };
+        match format {
+            Format::Lines(lines) => {
+                if let Some((place, checked)) = lines.next(first)? {
+                    each(place, checked);
+                }
+            }
+            Format::Blocks(blocks) => blocks.batch(first, most, each)?,
+        }
+        if *number == first { failed.take().map_or(Ok(()), Err) } else { Ok(()) }
     }
 
     /// Bytes of the input that were read so far, for a progress bar.

@@ -14,7 +14,7 @@
 //! Only an entry that stands behind its own bucket can lag behind that line, by at most the largest
 //! distance ever gone. Memory that the old table has left behind is given up at once.
 
-use super::memory::{BlockSource, Plain, Slab};
+use super::memory::{BlockSource, Plain, Slab, equal_bytes};
 
 const LANES: usize = 12;
 const FIRST_HOMES: usize = 16;
@@ -42,14 +42,10 @@ struct Bucket {
 unsafe impl Plain for Bucket {}
 
 impl Bucket {
-    /// One bit for each lane of this tag.
+    /// The lanes of this tag.
     #[inline]
     fn lanes(&self, tag: u8) -> Lanes {
-        let mut bits = 0;
-        for (lane, &other) in self.tags.iter().enumerate() {
-            bits |= u32::from(other == tag) << lane;
-        }
-        Lanes(bits)
+        Lanes(equal_bytes(&self.tags, tag))
     }
 }
 
@@ -115,7 +111,7 @@ impl Half {
         let home = self.home(hash);
         let mut number = home;
         while let Some(bucket) = self.buckets.get_mut(number) {
-            if bucket.tags.contains(&0) {
+            if bucket.lanes(0).0 != 0 {
                 break;
             }
             bucket.passed = bucket.passed.saturating_add(1);

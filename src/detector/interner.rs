@@ -2,22 +2,30 @@
 
 use hashbrown::HashTable;
 
+use super::memory::prefetch;
+
 /// Values by number. A number stays right as long as somebody holds it.
 pub struct Interner<T> {
     index: HashTable<u32>,
     slots: Vec<Slot<T>>,
+    /// How many hold each number: apart from the values, since it changes far more often.
+    holders: Vec<u32>,
     free: Vec<u32>,
 }
 
 struct Slot<T> {
     hash: u64,
-    holders: u32,
     value: Option<T>,
 }
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
-        Self { index: HashTable::new(), slots: Vec::new(), free: Vec::new() }
+        Self {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            holders: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -38,14 +46,16 @@ impl<T> Interner<T> {
             self.hold_again(id);
             return (id, false);
         }
-        let slot = Slot { hash, holders: 1, value: Some(make()) };
+        let slot = Slot { hash, value: Some(make()) };
         let id = match self.free.pop() {
             Some(id) => {
                 self.slots[id as usize] = slot;
+                self.holders[id as usize] = 1;
                 id
             }
             None => {
                 self.slots.push(slot);
+                self.holders.push(1);
                 (self.slots.len() - 1) as u32
             }
         };
@@ -55,17 +65,21 @@ impl<T> Interner<T> {
     }
 
     /// One more holder of a number that is held already.
+    #[inline]
     pub fn hold_again(&mut self, id: u32) {
-        self.slots[id as usize].holders += 1;
+        self.holders[id as usize] += 1;
     }
 
     /// One holder less; the value itself when that was the last.
+    #[inline]
     pub fn release(&mut self, id: u32) -> Option<T> {
+        let holders = &mut self.holders[id as usize];
+        *holders -= 1;
+        if *holders > 0 { None } else { self.give_up(id) }
+    }
+
+    fn give_up(&mut self, id: u32) -> Option<T> {
         let slot = &mut self.slots[id as usize];
-        slot.holders -= 1;
-        if slot.holders > 0 {
-            return None;
-        }
         let value = slot.value.take();
         let hash = slot.hash;
         if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
@@ -76,6 +90,7 @@ impl<T> Interner<T> {
     }
 
     /// The value of a number that is held.
+    #[inline]
     pub fn get(&self, id: u32) -> &T {
         self.value(id).expect("a number is looked up only while it is held")
     }
@@ -84,6 +99,14 @@ impl<T> Interner<T> {
     #[inline]
     pub fn held(&self, id: u32) -> Option<&T> {
         self.slots.get(id as usize)?.value.as_ref()
+    }
+
+    /// Hints that the value of a number is wanted soon.
+    #[inline]
+    pub fn prefetch(&self, id: u32) {
+        if let Some(slot) = self.slots.get(id as usize) {
+            prefetch(slot);
+        }
     }
 
     /// The numbers of all values that are held.

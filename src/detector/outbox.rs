@@ -20,6 +20,9 @@ pub struct Subject {
 #[derive(Default)]
 pub struct Outbox {
     events: Vec<ExceptionEvent>,
+    /// For each event, which record of the call brought it.
+    brought_by: Vec<u32>,
+    record: u32,
 }
 
 impl Outbox {
@@ -50,9 +53,27 @@ impl Outbox {
         self.push(subject, open, Change::Expired, open.sequence + 1, forget_after, None);
     }
 
+    /// What is pushed from now on is brought by this record of the call.
+    #[inline]
+    pub fn begin(&mut self, record: u32) {
+        self.record = record;
+    }
+
     /// All events so far; the outbox is empty afterwards.
     pub fn take(&mut self) -> Vec<ExceptionEvent> {
+        self.brought_by.clear();
         std::mem::take(&mut self.events)
+    }
+
+    /// All events so far, each with the record that brought it; the outbox is empty afterwards.
+    pub fn drain(&mut self) -> impl Iterator<Item = (u32, ExceptionEvent)> {
+        self.brought_by.drain(..).zip(self.events.drain(..))
+    }
+
+    /// How many events have not been taken.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.events.len()
     }
 
     /// The events that have not been taken.
@@ -69,6 +90,7 @@ impl Outbox {
         silent_for_s: i64,
         closed_by: Option<ClosedBy>,
     ) {
+        self.brought_by.push(self.record);
         self.events.push(ExceptionEvent {
             exception_id: exception_id(&subject.key, open.kind, open.anchor, open.set_at),
             sequence,

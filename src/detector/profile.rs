@@ -58,6 +58,25 @@ pub struct Profiles {
     profiles: Interner<Profile>,
     places: Interner<[TextId; 2]>,
     memo: Vec<Remembered>,
+    begun: Vec<Begun>,
+    /// How often the number of a place has become free for another.
+    version: u64,
+}
+
+/// A profile by the carrier and texts that a package began with.
+#[derive(Clone, Copy)]
+struct Begun {
+    words: [u64; 10],
+    profile: u32,
+}
+
+/// A place that a scan names, told ahead of applying it.
+#[derive(Clone, Copy, Debug)]
+pub struct SightedPlace(u32);
+
+impl SightedPlace {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self(u32::MAX);
 }
 
 impl Default for Profiles {
@@ -67,6 +86,8 @@ impl Default for Profiles {
             profiles: Interner::default(),
             places: Interner::default(),
             memo: Vec::new(),
+            begun: Vec::new(),
+            version: 0,
         }
     }
 }
@@ -82,6 +103,12 @@ impl Profiles {
     pub fn are_full(&self, limit: u32) -> bool {
         // An update holds the new one before it releases the old one.
         self.profiles.len().max(self.places.len()) + 2 > limit as usize
+    }
+
+    /// Hints that the policy of these traits is wanted soon.
+    #[inline]
+    pub fn prefetch(&self, traits: Traits) {
+        self.profiles.prefetch(traits.profile);
     }
 
     /// Index of the policy that these traits and this milestone have.
@@ -129,8 +156,7 @@ impl Profiles {
         feed_grace: i64,
     ) -> Traits {
         let (profile, place) = taken_texts(attributes, taken);
-        let texts = self.hold_replaced(&[NO_TEXT; 5], &profile);
-        let profile = self.hold_profile(carrier, texts, feed_grace);
+        let profile = self.begin_profile(carrier, &profile, feed_grace);
         let place = match self.remembered([NO_TEXT; 2], &place) {
             Some(known) => {
                 self.places.hold_again(known);
@@ -141,9 +167,97 @@ impl Profiles {
         Traits { profile, place }
     }
 
+    /// The profile of a carrier and texts that a package begins with: most packages begin like some
+    /// other did lately.
+    fn begin_profile(
+        &mut self,
+        carrier: CarrierId,
+        texts: &[Option<&str>; 5],
+        feed_grace: i64,
+    ) -> u32 {
+        let words = begun_words(carrier, texts);
+        if let Some(words) = &words
+            && let Some(begun) = self.begun.get(begun_of(words))
+            && begun.words == *words
+        {
+            let known = begun.profile;
+            self.profiles.hold_again(known);
+            return known;
+        }
+        let held = self.hold_replaced(&[NO_TEXT; 5], texts);
+        let profile = self.hold_profile(carrier, held, feed_grace);
+        if let Some(words) = words {
+            if self.begun.is_empty() {
+                self.begun = vec![Begun { words: [0; 10], profile: NO_TEXT }; MEMO];
+            }
+            self.begun[begun_of(&words)] = Begun { words, profile };
+        }
+        profile
+    }
+
+    /// A profile that is gone must not be remembered.
+    fn forget_profile(&mut self, number: u32, profile: &Profile) {
+        if self.begun.is_empty() {
+            return;
+        }
+        let texts = profile.texts.map(|id| self.texts.held(id).cloned());
+        let texts = std::array::from_fn(|at| texts[at].as_deref());
+        if let Some(words) = begun_words(profile.carrier, &texts) {
+            let begun = &mut self.begun[begun_of(&words)];
+            if begun.profile == number {
+                begun.words = [0; 10];
+            }
+        }
+    }
+
+    /// The place that a scan names in full, if it was seen lately: right as long as
+    /// [`Self::version`] stays the same.
+    #[inline]
+    pub fn sight(&self, attributes: &Attributes<&str>) -> SightedPlace {
+        match (attributes.facility, attributes.country) {
+            (Some(facility), Some(country)) if !facility.is_empty() && !country.is_empty() => {
+                let texts = [Some(facility), Some(country)];
+                self.remembered([NO_TEXT; 2], &texts).map_or(SightedPlace::UNKNOWN, SightedPlace)
+            }
+            _ => SightedPlace::UNKNOWN,
+        }
+    }
+
+    /// As long as this stays the same, so do the numbers of places.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The traits after the taken attributes of a scan; absent and empty ones stay as they are.
     #[inline]
     pub fn update(
+        &mut self,
+        traits: Traits,
+        attributes: &Attributes<&str>,
+        taken: Taken,
+        sighted: SightedPlace,
+    ) -> Traits {
+        let only_place = attributes.service.is_none()
+            && attributes.direction.is_none()
+            && attributes.destination_country.is_none()
+            && attributes.shipper.is_none()
+            && attributes.value_tier.is_none();
+        if only_place && attributes.facility.is_none() && attributes.country.is_none() {
+            return traits;
+        }
+        if only_place && taken == Taken::TextsAndPlace && sighted.0 != SightedPlace::UNKNOWN.0 {
+            if sighted.0 == traits.place {
+                return traits;
+            }
+            self.places.hold_again(sighted.0);
+            self.release_place(traits.place);
+            return Traits { place: sighted.0, ..traits };
+        }
+        self.update_texts(traits, attributes, taken)
+    }
+
+    fn update_texts(
         &mut self,
         traits: Traits,
         attributes: &Attributes<&str>,
@@ -211,6 +325,7 @@ impl Profiles {
 
     /// A place that is gone must not be remembered.
     fn forget_place(&mut self, place: u32, [facility, country]: [TextId; 2]) {
+        self.version += 1;
         if facility == NO_TEXT || self.memo.is_empty() {
             return;
         }
@@ -310,6 +425,7 @@ impl Profiles {
 
     fn release_profile(&mut self, id: u32) {
         if let Some(profile) = self.profiles.release(id) {
+            self.forget_profile(id, &profile);
             self.release_texts(&profile.texts);
         }
     }
@@ -344,6 +460,42 @@ fn taken_texts<'a>(
         texts(attributes.value_tier),
     ];
     (profile, [place(attributes.facility), place(attributes.country)])
+}
+
+/// Carrier and texts, exactly, in ten words; `None` where they are too long for that.
+#[inline]
+fn begun_words(carrier: CarrierId, texts: &[Option<&str>; 5]) -> Option<[u64; 10]> {
+    let [service, direction, destination, shipper, tier] =
+        texts.map(|text| text.unwrap_or_default().as_bytes());
+    // The last word of each has room for its length.
+    let fits = service.len() <= 15
+        && direction.len() <= 7
+        && destination.len() <= 7
+        && shipper.len() <= 23
+        && tier.len() <= 15;
+    let ended = |text: &[u8], at: usize| word(text, at) | (text.len() as u64 + 1) << 56;
+    fits.then(|| {
+        [
+            word(service, 0),
+            ended(service, 8),
+            ended(direction, 0),
+            ended(destination, 0),
+            word(shipper, 0),
+            word(shipper, 8),
+            ended(shipper, 16),
+            word(tier, 0),
+            ended(tier, 8),
+            u64::from(carrier),
+        ]
+    })
+}
+
+#[inline]
+fn begun_of(words: &[u64; 10]) -> usize {
+    let folded = words.iter().fold(0x9e37_79b9_7f4a_7c15, |folded: u64, word| {
+        (folded ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29)
+    });
+    (folded ^ folded >> 32) as usize % MEMO
 }
 
 /// Facility and country, exactly, in four words; `None` where they are too long for that, or where

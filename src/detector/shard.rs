@@ -21,11 +21,14 @@
 //! - The work of one call is bounded: what is left of a look is carried on by the next call, before
 //!   anything else happens, so that no second brings everything to a stop.
 //!
-//! A batch goes through stages, each over a group of records, so that memory is waited for once and
-//! not record by record: keys are packed and their lines of the index fetched; the index names a
-//! record, which is fetched; then the records are applied one by one.
+//! A batch goes through stages, group by group, so that memory is fetched ahead and not waited for
+//! record by record: keys are packed and their lines of the index fetched; the index names records,
+//! which are fetched; then the records are applied one by one, while the next groups are on their
+//! way. What a stage has seen is looked at again when a record is applied, for those in front of it
+//! may have changed it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::exception::{ExceptionEvent, Kind, Severity};
@@ -36,7 +39,7 @@ use super::open::{OpenException, OpenTable};
 use super::outbox::{Outbox, Subject};
 use super::package::{Package, Phase};
 use super::policy::PolicySet;
-use super::profile::Profiles;
+use super::profile::{Profiles, SightedPlace};
 use super::scan::{Attributes, Outcome, Record};
 use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
@@ -51,7 +54,7 @@ mod scans;
 pub const BYTES_PER_PACKAGE: u64 = 60;
 
 /// Records whose memory is fetched together.
-const GROUP: usize = 32;
+const GROUP: usize = 16;
 
 /// The detector of one partition.
 pub struct Shard {
@@ -132,12 +135,26 @@ pub struct Inconsistent {
 }
 
 /// What the stages before know of a record's package. Records in between may have changed it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Sighted {
     key: Option<PackedKey>,
     hash: u64,
     /// Where the package may stand.
     slot: Option<Slot>,
+    place: SightedPlace,
+}
+
+/// A group of records in the stages before it is applied.
+#[derive(Clone, Copy)]
+struct Sighting {
+    sighted: [Sighted; GROUP],
+    /// What it was sighted at; right as long as this stays the same.
+    version: (u64, u64),
+}
+
+impl Sighted {
+    const NOTHING: Self =
+        Self { key: None, hash: 0, slot: None, place: SightedPlace::UNKNOWN };
 }
 
 impl Shard {
@@ -192,18 +209,18 @@ impl Shard {
     /// Applies records of the partition's log, in its order. `outcomes` gets one entry a record
     /// that was applied, `None` for a rejected one.
     pub fn apply(&mut self, batch: &[Record<'_>], outcomes: &mut Vec<Option<Outcome>>) -> Applied {
-        let mut budget = self.work_per_call;
-        if !self.look_on(&mut budget) {
-            return Applied { records: 0, stop: Stop::Busy };
-        }
-        let mut records = 0;
-        for group in batch.chunks(GROUP) {
-            let stop = self.apply_group(group, outcomes, &mut budget, &mut records);
-            if stop != Stop::End {
-                return Applied { records, stop };
-            }
-        }
-        Applied { records, stop: Stop::End }
+        self.apply_each(batch.len(), |at| &batch[at], outcomes)
+    }
+
+    /// [`Shard::apply`] of those records of a batch that belong to this partition: `picks` are
+    /// their places in it, in the order of the log.
+    pub fn apply_picked(
+        &mut self,
+        batch: &[Record<'_>],
+        picks: &[u32],
+        outcomes: &mut Vec<Option<Outcome>>,
+    ) -> Applied {
+        self.apply_each(picks.len(), |at| &batch[picks[at] as usize], outcomes)
     }
 
     /// Moves the frontier by evidence that the log is complete up to a time; does nothing where it
@@ -238,6 +255,12 @@ impl Shard {
     /// The exceptions since the last call, in the order of the semantics.
     pub fn take_outbox(&mut self) -> Vec<ExceptionEvent> {
         self.outbox.take()
+    }
+
+    /// [`Shard::take_outbox`], each event with the number of the record that brought it among those
+    /// that its call of [`Shard::apply`] was given.
+    pub fn drain_outbox(&mut self) -> impl Iterator<Item = (u32, ExceptionEvent)> {
+        self.outbox.drain()
     }
 
     /// The greatest log time of the records so far.
@@ -283,69 +306,115 @@ impl Shard {
         })
     }
 
-    /// Counts the records that were applied; any other end than [`Stop::End`] lies within the group.
-    fn apply_group(
+    fn apply_each<'r, 't: 'r>(
         &mut self,
-        group: &[Record<'_>],
+        count: usize,
+        record: impl Fn(usize) -> &'r Record<'t>,
         outcomes: &mut Vec<Option<Outcome>>,
-        budget: &mut u32,
-        records: &mut usize,
-    ) -> Stop {
-        let sighted = self.sight(group);
-        let version = self.keyring.version();
-        for (record, sighted) in group.iter().zip(sighted) {
-            let log_time = match record {
-                Record::Scan(scan) => Some(scan.log_time),
-                Record::Rejected { log_time } => *log_time,
-            };
-            if log_time.is_some_and(|log_time| !self.clock(log_time, budget)) {
-                return Stop::Busy;
-            }
-            let outcome = match record {
-                Record::Scan(scan) => {
-                    let found = match sighted.key {
-                        Some(key) if self.keyring.version() == version => self.found(key, sighted),
-                        _ => self.find(&scan.key),
-                    };
-                    let Some(outcome) = self.scan(scan, found) else {
-                        return Stop::Full;
-                    };
-                    Some(outcome)
-                }
-                Record::Rejected { .. } => None,
-            };
-            outcomes.push(outcome);
-            *records += 1;
+    ) -> Applied {
+        let mut budget = self.work_per_call;
+        self.outbox.begin(0);
+        if !self.look_on(&mut budget) {
+            return Applied { records: 0, stop: Stop::Busy };
         }
-        Stop::End
+        let bound = |group: usize| count.min(group * GROUP);
+        let mut found = self.sight(0..bound(1), &record);
+        self.find_slots(&mut found);
+        let mut sighted = self.sight(bound(1)..bound(2), &record);
+        for group in 0..count.div_ceil(GROUP) {
+            // While a group is applied, the lines of the two behind it are on their way.
+            let present = found;
+            found = sighted;
+            self.find_slots(&mut found);
+            sighted = self.sight(bound(group + 2)..bound(group + 3), &record);
+            for (at, sighted) in (bound(group)..bound(group + 1)).zip(&present.sighted) {
+                self.outbox.begin(at as u32);
+                match self.apply_one(record(at), sighted, present.version, &mut budget) {
+                    Ok(outcome) => outcomes.push(outcome),
+                    Err(stop) => return Applied { records: at, stop },
+                }
+            }
+        }
+        Applied { records: count, stop: Stop::End }
     }
 
-    /// The stages before a group is applied: nothing is decided here, memory is fetched.
+    /// Applies a record, unless it has to wait.
     #[inline]
-    fn sight(&self, group: &[Record<'_>]) -> [Sighted; GROUP] {
-        let mut sighted = [Sighted::default(); GROUP];
-        for (record, sighted) in group.iter().zip(&mut sighted) {
-            if let Record::Scan(scan) = record
-                && let Some(key) = self.keyring.find(&scan.key)
-            {
-                *sighted = Sighted { key: Some(key), hash: key.hash(), slot: None };
-                self.table.prefetch_index(sighted.hash);
-            }
+    fn apply_one(
+        &mut self,
+        record: &Record<'_>,
+        sighted: &Sighted,
+        version: (u64, u64),
+        budget: &mut u32,
+    ) -> Result<Option<Outcome>, Stop> {
+        let log_time = match record {
+            Record::Scan(scan) => Some(scan.log_time),
+            Record::Rejected { log_time } => *log_time,
+        };
+        if log_time.is_some_and(|log_time| !self.clock(log_time, budget)) {
+            return Err(Stop::Busy);
         }
-        for sighted in &mut sighted[..group.len()] {
-            if sighted.key.is_some() {
-                sighted.slot = self.table.candidate(sighted.hash);
-                if let Some(slot) = sighted.slot {
-                    self.table.prefetch(slot);
-                }
-            }
+        let Record::Scan(scan) = record else {
+            return Ok(None);
+        };
+        let (found, place) = match sighted.key {
+            Some(key) if self.version() == version => (self.found(key, sighted), sighted.place),
+            _ => (self.find(&scan.key), SightedPlace::UNKNOWN),
+        };
+        self.scan(scan, found, place).map(Some).ok_or(Stop::Full)
+    }
+
+    /// What was sighted is right as long as this stays the same.
+    #[inline]
+    fn version(&self) -> (u64, u64) {
+        (self.keyring.version(), self.profiles.version())
+    }
+
+    /// The first stage of a group: keys, and the lines of the index that they lead to. Each stage
+    /// ends with a loop that does nothing but fetch, so that as many lines as the processor can are
+    /// under way at once.
+    #[inline]
+    fn sight<'r, 't: 'r>(
+        &self,
+        group: Range<usize>,
+        record: &impl Fn(usize) -> &'r Record<'t>,
+    ) -> Sighting {
+        let mut sighting = Sighting { sighted: [Sighted::NOTHING; GROUP], version: self.version() };
+        for (sighted, at) in sighting.sighted.iter_mut().zip(group) {
+            *sighted = self.sight_one(record(at));
         }
-        sighted
+        for sighted in sighting.sighted.iter().filter(|sighted| sighted.key.is_some()) {
+            self.table.prefetch_index(sighted.hash);
+        }
+        sighting
+    }
+
+    /// The second stage of a group: the records that the index names.
+    #[inline]
+    fn find_slots(&self, sighting: &mut Sighting) {
+        for sighted in sighting.sighted.iter_mut().filter(|sighted| sighted.key.is_some()) {
+            sighted.slot = self.table.candidate(sighted.hash);
+        }
+        for slot in sighting.sighted.iter().filter_map(|sighted| sighted.slot) {
+            self.table.prefetch(slot);
+        }
+    }
+
+    #[inline]
+    fn sight_one(&self, record: &Record<'_>) -> Sighted {
+        let Record::Scan(scan) = record else {
+            return Sighted::NOTHING;
+        };
+        let Some(key) = self.keyring.find(&scan.key) else {
+            return Sighted::NOTHING;
+        };
+        let place = self.profiles.sight(&scan.attributes);
+        Sighted { key: Some(key), hash: key.hash(), slot: None, place }
     }
 
     /// The slot of a package that was sighted, as it is now.
     #[inline]
-    fn found(&self, key: PackedKey, sighted: Sighted) -> Option<Slot> {
+    fn found(&self, key: PackedKey, sighted: &Sighted) -> Option<Slot> {
         match sighted.slot {
             Some(slot) if self.table.holds(slot, key) => Some(slot),
             _ => self.table.find(key, sighted.hash),

@@ -75,7 +75,7 @@ pub enum ReplayError {
 const PROGRESS_EVERY: u64 = 4_096;
 
 /// Most records that are read before they are applied: few enough to stay in the processor's cache.
-const BATCH: u64 = 256;
+const BATCH: u64 = 1_024;
 
 /// Partitions below this number are found without hashing.
 const FEW: i32 = 1_024;
@@ -102,7 +102,7 @@ pub fn replay(
 struct Run<'r> {
     options: &'r Options,
     listener: &'r mut dyn Listener,
-    shards: Vec<(Option<i32>, Shard)>,
+    shards: Vec<Partition>,
     /// Indices of the shards of partitions below [`FEW`], by partition.
     few: Vec<Option<usize>>,
     /// Those of all others.
@@ -110,7 +110,17 @@ struct Run<'r> {
     /// Partition and index of the shard used last: logs seldom change partition.
     last: Option<(Option<i32>, usize)>,
     outcomes: Vec<Option<Outcome>>,
+    /// What a batch brings: the record's place in it, the index of the shard, the event.
+    told: Vec<(u32, usize, ExceptionEvent)>,
     summary: Summary,
+}
+
+/// One partition of the log.
+struct Partition {
+    partition: Option<i32>,
+    shard: Shard,
+    /// Places in the batch of the records that are to be applied.
+    picks: Vec<u32>,
 }
 
 impl<'r> Run<'r> {
@@ -123,6 +133,7 @@ impl<'r> Run<'r> {
             places: HashMap::default(),
             last: None,
             outcomes: Vec::new(),
+            told: Vec::new(),
             summary: Summary::default(),
         }
     }
@@ -142,29 +153,47 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Applies a batch in runs: a run ends where the partition changes, and before a record that is
-    /// told of or left out.
+    /// Applies a batch, the records of each partition together, and tells what they bring in the
+    /// order of the file.
     fn batch(&mut self, batch: Batch<'_>) -> Result<(), ReplayError> {
         let Batch { records, partitions, rejected } = batch;
-        let mut rejected = rejected.into_iter().peekable();
-        let mut start = 0;
-        for (index, record) in records.iter().enumerate() {
-            if let Some((_, place, why)) = rejected.next_if(|(at, ..)| *at == index) {
-                self.run(partitions[start], &records[start..index])?;
-                start = index;
-                self.reject(place, why)?;
-            }
-            if !self.counts(record) {
-                self.run(partitions[start], &records[start..index])?;
-                start = index + 1;
-            } else if partitions[index] != partitions[start] {
-                self.run(partitions[start], &records[start..index])?;
-                start = index;
+        for (at, (record, partition)) in records.iter().zip(partitions).enumerate() {
+            if self.counts(record) {
+                let index = self.shard_of(partition);
+                self.shards[index].picks.push(at as u32);
             }
         }
-        match partitions.get(start) {
-            Some(partition) => self.run(*partition, &records[start..]),
-            None => Ok(()),
+        for index in 0..self.shards.len() {
+            self.apply_picks(index, &records);
+        }
+        let mut told = std::mem::take(&mut self.told);
+        told.sort_by_key(|(at, ..)| *at);
+        let mut told = told.into_iter().peekable();
+        for (at, place, why) in rejected {
+            while let Some((_, index, event)) = told.next_if(|(of, ..)| (*of as usize) < at) {
+                self.tell(index, &event)?;
+            }
+            self.reject(place, why)?;
+        }
+        told.try_for_each(|(_, index, event)| self.tell(index, &event))
+    }
+
+    /// Applies the records of a batch that were picked for a shard; keeps what they bring.
+    fn apply_picks(&mut self, index: usize, records: &[Record<'_>]) {
+        let Partition { shard, picks, .. } = &mut self.shards[index];
+        let mut rest = &picks[..];
+        while !rest.is_empty() {
+            let applied = shard.apply_picked(records, rest, &mut self.outcomes);
+            if applied.stop == Stop::Full {
+                unreachable!("a replay sets no limit to its packages");
+            }
+            let brought = shard.drain_outbox();
+            self.told.extend(brought.map(|(of, event)| (rest[of as usize], index, event)));
+            rest = &rest[applied.records..];
+        }
+        picks.clear();
+        for outcome in self.outcomes.drain(..).flatten() {
+            self.summary.count_outcome(outcome);
         }
     }
 
@@ -204,31 +233,6 @@ impl<'r> Run<'r> {
         true
     }
 
-    /// Applies records of one partition and tells what they bring.
-    fn run(
-        &mut self,
-        partition: Option<i32>,
-        mut records: &[Record<'_>],
-    ) -> Result<(), ReplayError> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let index = self.shard_of(partition);
-        self.outcomes.clear();
-        while !records.is_empty() {
-            let applied = self.shards[index].1.apply(records, &mut self.outcomes);
-            if applied.stop == Stop::Full {
-                unreachable!("a replay sets no limit to its packages");
-            }
-            self.tell(index)?;
-            records = &records[applied.records..];
-        }
-        for outcome in self.outcomes.iter().flatten() {
-            self.summary.count_outcome(*outcome);
-        }
-        Ok(())
-    }
-
     fn shard_of(&mut self, partition: Option<i32>) -> usize {
         if let Some((last, index)) = self.last
             && last == partition
@@ -241,34 +245,34 @@ impl<'r> Run<'r> {
             many => *self.places.entry(many).or_insert(next),
         };
         if index == next {
-            self.shards.push((partition, Shard::new(self.options.policies.clone())));
+            let shard = Shard::new(self.options.policies.clone());
+            self.shards.push(Partition { partition, shard, picks: Vec::new() });
         }
         self.last = Some((partition, index));
         index
     }
 
-    fn tell(&mut self, index: usize) -> Result<(), ReplayError> {
-        let (partition, shard) = &mut self.shards[index];
-        for event in shard.take_outbox() {
-            self.summary.count_event(&event, *partition);
-            self.listener.event(&event, *partition).map_err(ReplayError::Output)?;
-        }
-        Ok(())
+    fn tell(&mut self, index: usize, event: &ExceptionEvent) -> Result<(), ReplayError> {
+        let partition = self.shards[index].partition;
+        self.summary.count_event(event, partition);
+        self.listener.event(event, partition).map_err(ReplayError::Output)
     }
 
     fn finish(mut self) -> Result<Summary, ReplayError> {
-        self.shards.sort_unstable_by_key(|(partition, _)| *partition);
+        self.shards.sort_unstable_by_key(|shard| shard.partition);
         for index in 0..self.shards.len() {
             loop {
-                let done = self.shards[index].1.finish(self.options.until);
-                self.tell(index)?;
+                let done = self.shards[index].shard.finish(self.options.until);
+                for event in self.shards[index].shard.take_outbox() {
+                    self.tell(index, &event)?;
+                }
                 if done {
                     break;
                 }
             }
         }
         let Self { shards, mut summary, .. } = self;
-        summary.finish(&shards);
+        summary.finish(shards.iter().map(|shard| (shard.partition, &shard.shard)));
         Ok(summary)
     }
 }

@@ -1,11 +1,9 @@
 //! Replay of a file that is not sorted: everything is kept until all of it has been read.
 
-use std::slice;
-
-use super::{PROGRESS_EVERY, ReplayError, Run};
+use super::{BATCH, PROGRESS_EVERY, ReplayError, Run};
 use crate::detector::scan::Record;
 use crate::detector::time::LogTime;
-use crate::wire::scan_file::{ScanFile, StoredScan};
+use crate::wire::scan_file::{Batch, ScanFile, StoredScan};
 
 struct Kept {
     log_time: LogTime,
@@ -37,15 +35,22 @@ impl Run<'_> {
             }
         }
         kept.sort_by_key(|kept| kept.log_time);
-        for Kept { log_time, partition, scan } in kept {
-            let record = match &scan {
-                Some(scan) => Record::Scan(scan.scan()),
-                None => Record::Rejected { log_time: Some(log_time) },
-            };
-            if self.counts(&record) {
-                self.run(partition, slice::from_ref(&record))?;
-            }
+        for kept in kept.chunks(BATCH as usize) {
+            self.batch(Batch {
+                records: kept.iter().map(Kept::record).collect(),
+                partitions: kept.iter().map(|kept| kept.partition).collect(),
+                rejected: Vec::new(),
+            })?;
         }
         Ok(())
+    }
+}
+
+impl Kept {
+    fn record(&self) -> Record<'_> {
+        match &self.scan {
+            Some(scan) => Record::Scan(scan.scan()),
+            None => Record::Rejected { log_time: Some(self.log_time) },
+        }
     }
 }

@@ -131,11 +131,11 @@ impl Summary {
         }
     }
 
-    pub(super) fn finish(&mut self, shards: &[(Option<i32>, Shard)]) {
-        self.partitions = shards.len();
+    pub(super) fn finish<'s>(&mut self, shards: impl Iterator<Item = (Option<i32>, &'s Shard)>) {
         let mut shard_of = BTreeMap::new();
         for (partition, shard) in shards {
-            shard_of.insert(*partition, shard);
+            self.partitions += 1;
+            shard_of.insert(partition, shard);
             let stats = shard.stats();
             for (sum, count) in self.packages.iter_mut().zip(stats.packages) {
                 *sum += count;

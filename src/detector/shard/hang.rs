@@ -20,11 +20,16 @@ impl Shard {
     #[inline]
     pub(super) fn hang(&mut self, slot: Slot) {
         let package = self.table.package(slot);
+        self.hang_package(slot, &package);
+    }
+
+    /// [`Self::hang`], where it is known already what the record says.
+    #[inline]
+    pub(super) fn hang_package(&mut self, slot: Slot, package: &Package) {
         let record = self.table.get(slot);
-        if !record.is_open() && self.look.covers(record.hung(), self.soonest(&package)) {
-            return;
+        if record.is_open() || !self.look.covers(record.hung(), self.soonest(package)) {
+            self.hang_anew(slot, package);
         }
-        self.hang_anew(slot, &package);
     }
 
     /// No second in which a package without an open exception has to be looked at is earlier,

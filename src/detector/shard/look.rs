@@ -23,7 +23,7 @@ use super::Shard;
 use super::hang::to_wheel;
 
 /// Work that one call may do in looks. A package that comes up costs one, an event [`EVENT`].
-pub(super) const WORK: u32 = 4_096;
+pub(super) const WORK: u32 = 1_024;
 /// What an event costs: some fifty times a package that only hangs up again.
 const EVENT: u32 = 64;
 /// Packages ahead whose records are fetched while they are given out.
@@ -164,12 +164,24 @@ impl Shard {
                 return false;
             }
             match self.look.seek() {
-                Sought::Second => self.take_overdue(),
+                Sought::Second => {
+                    self.take_overdue();
+                    self.see_ahead();
+                }
                 Sought::Span => {}
                 Sought::Nothing => self.look.limits = [None; 2],
             }
         }
         true
+    }
+
+    /// Fetches what the next seconds bring.
+    fn see_ahead(&self) {
+        for wheel in &self.look.wheels {
+            let next = wheel.now().saturating_add(1);
+            wheel.prefetch_second(next.saturating_add(1));
+            wheel.newest(next).iter().for_each(|&slot| self.table.prefetch(slot));
+        }
     }
 
     /// Takes down what hangs at the positions that were found.
@@ -194,9 +206,17 @@ impl Shard {
         for &slot in &items {
             self.table.prefetch(slot);
         }
+        self.look.wheel(wheel).prefetch(position);
         *budget = budget.saturating_sub(items.len() as u32);
         self.keyring.rank();
         let here = Hung::at(wheel == Wheel::Ends, position);
+        for &slot in &items {
+            let record = self.table.get(slot);
+            self.profiles.prefetch(record.traits());
+            if position.is_second() {
+                self.table.prefetch_index(record.key().hash());
+            }
+        }
         for slot in items.drain(..) {
             let record = self.table.get(slot);
             if record.is_live() && record.hung() == here {
@@ -259,9 +279,9 @@ impl Shard {
             if let Some(ahead) = self.look.order.ahead(AHEAD) {
                 self.table.prefetch(ahead);
             }
-            let events = self.outbox.events_mut().len();
+            let events = self.outbox.len();
             self.come_up(slot);
-            let events = self.outbox.events_mut().len() - events;
+            let events = self.outbox.len() - events;
             *budget = budget.saturating_sub(1 + events as u32 * EVENT);
         }
         true

@@ -1,7 +1,8 @@
 //! What a scan does to the shard: the effects of what [`observe`] finds.
 
 use super::super::key::PackageKey;
-use super::super::package::{Package, Taken, Transition, observe};
+use super::super::package::{Package, Phase, Taken, Transition, observe};
+use super::super::profile::SightedPlace;
 use super::super::record::{self, TRAITS};
 use super::super::scan::{Attributes, Outcome, Scan};
 use super::super::table::{MAX_SLOTS, Slot};
@@ -11,7 +12,12 @@ impl Shard {
     /// Applies a scan to the package that stands at `slot`, if it is known. `None` when there is no
     /// room for what the scan brings.
     #[inline]
-    pub(super) fn scan(&mut self, scan: &Scan<'_>, slot: Option<Slot>) -> Option<Outcome> {
+    pub(super) fn scan(
+        &mut self,
+        scan: &Scan<'_>,
+        slot: Option<Slot>,
+        place: SightedPlace,
+    ) -> Option<Outcome> {
         let log_clock = self.log_clock.unwrap_or(scan.log_time);
         let retention = self.policies.defaults().settled_retention;
         let before = slot.map(|slot| self.table.package(slot));
@@ -23,7 +29,7 @@ impl Shard {
         match (transition, slot) {
             (Transition::Unchanged(_), None) => {}
             (Transition::Unchanged(_), Some(slot)) => {
-                if self.take_attributes(slot, scan, taken) {
+                if self.take_attributes(slot, scan, taken, place) {
                     self.hang(slot);
                 }
             }
@@ -32,20 +38,20 @@ impl Shard {
                     return None;
                 }
                 let slot = self.keep(&scan.key, &package, &scan.attributes, taken);
-                self.hang(slot);
+                self.hang_package(slot, &package);
             }
             (Transition::Born(package), Some(slot)) => {
                 self.begin_again(slot, scan, taken);
-                self.overwrite(slot, &package);
-                self.hang(slot);
+                self.overwrite(slot, before.map(|before| before.phase), &package);
+                self.hang_package(slot, &package);
             }
             (Transition::Changed { package, closes }, Some(slot)) => {
                 if closes {
                     self.close(slot, scan);
                 }
-                self.overwrite(slot, &package);
-                self.take_attributes(slot, scan, taken);
-                self.hang(slot);
+                self.overwrite(slot, before.map(|before| before.phase), &package);
+                self.take_attributes(slot, scan, taken, place);
+                self.hang_package(slot, &package);
             }
             (Transition::Changed { .. }, None) => {
                 unreachable!("a package that is not known cannot change")
@@ -91,9 +97,8 @@ impl Shard {
     }
 
     #[inline]
-    fn overwrite(&mut self, slot: Slot, package: &Package) {
-        let before = self.table.get(slot).package().0.phase;
-        if before != package.phase {
+    fn overwrite(&mut self, slot: Slot, before: Option<Phase>, package: &Package) {
+        if let Some(before) = before.filter(|before| *before != package.phase) {
             self.phases[before as usize] -= 1;
             self.phases[package.phase as usize] += 1;
         }
@@ -102,9 +107,15 @@ impl Shard {
 
     /// Returns whether any attribute changed.
     #[inline]
-    fn take_attributes(&mut self, slot: Slot, scan: &Scan<'_>, taken: Taken) -> bool {
+    fn take_attributes(
+        &mut self,
+        slot: Slot,
+        scan: &Scan<'_>,
+        taken: Taken,
+        place: SightedPlace,
+    ) -> bool {
         let before = self.table.get(slot).traits();
-        let after = self.profiles.update(before, &scan.attributes, taken);
+        let after = self.profiles.update(before, &scan.attributes, taken, place);
         if before == after {
             return false;
         }

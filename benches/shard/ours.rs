@@ -11,6 +11,7 @@ use stallwatch::detector::key::PackageKey;
 use stallwatch::detector::policy::{CATCH_UP_GRACE, Defaults, Policy, PolicySet, Step};
 use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::{Shard, Stop};
+use stallwatch::prefault::ReadyBlocks;
 
 use crate::contest::{BATCH, Contestant, Plan, SEGMENTS, Stream, Tally, median};
 use crate::log::{Event, RETENTION};
@@ -34,10 +35,10 @@ pub struct Ours<'t> {
 }
 
 impl<'t> Ours<'t> {
-    /// An empty shard.
-    pub fn new(texts: &'t Texts) -> Self {
+    /// An empty shard, with memory that is ready before it is needed.
+    pub fn new(texts: &'t Texts, memory: &Arc<ReadyBlocks>) -> Self {
         Self {
-            shard: Shard::new(policies()),
+            shard: Shard::with_memory(policies(), memory.clone()),
             texts,
             records: Vec::with_capacity(BATCH),
             applied: 0,
@@ -120,11 +121,13 @@ impl TwoShards {
 /// Measures two shards on two threads, each with a log of its own.
 pub fn two_shards(plan: &Plan) -> io::Result<TwoShards> {
     let texts = Texts::new();
+    let memory = Arc::new(ReadyBlocks::start()?);
+    memory.wait();
     let step = Barrier::new(2);
     let half = |seed| Plan { packages: plan.packages / 2, seed, ..*plan };
     let run = |plan: Plan, goes_alone| {
         let mut stream = Stream::new(&plan);
-        let mut ours = Ours::new(&texts);
+        let mut ours = Ours::new(&texts, &memory);
         stream.fill(&mut ours, BATCH);
         let mut segments = || {
             let segments = 0..SEGMENTS;

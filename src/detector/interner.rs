@@ -18,12 +18,7 @@ struct Slot<T> {
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
-        Self {
-            index: HashTable::new(),
-            slots: Vec::new(),
-            holders: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { index: HashTable::new(), slots: Vec::new(), holders: Vec::new(), free: Vec::new() }
     }
 }
 

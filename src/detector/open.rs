@@ -114,30 +114,37 @@ pub fn next_step(
     (due <= given_up).then_some(NextStep { step, deadline: Deadline::from_secs(deadline), due })
 }
 
+/// Maps that the open exceptions are spread over, so that none of them is long in growing.
+const SPREAD: usize = 2_048;
+
 /// The open exceptions of a shard, by slot, and their number by carrier, kind and severity.
 #[derive(Default)]
 pub struct OpenTable {
-    by_slot: HashMap<Slot, OpenException, FixedState>,
+    /// Slots by their remainder; empty until the first exception opens.
+    by_slot: Vec<HashMap<Slot, OpenException, FixedState>>,
     counts: BTreeMap<(Arc<str>, Kind, Severity), usize>,
 }
 
 impl OpenTable {
     /// The open exception of a package.
     pub fn get(&self, slot: Slot) -> Option<&OpenException> {
-        self.by_slot.get(&slot)
+        self.by_slot.get(slot as usize % SPREAD)?.get(&slot)
     }
 
     /// Keeps the exception as its last event left it.
     pub fn put(&mut self, slot: Slot, carrier: &Arc<str>, open: OpenException) {
         *self.counts.entry((carrier.clone(), open.kind, open.severity)).or_default() += 1;
-        if let Some(before) = self.by_slot.insert(slot, open) {
+        if self.by_slot.is_empty() {
+            self.by_slot.resize_with(SPREAD, HashMap::default);
+        }
+        if let Some(before) = self.by_slot[slot as usize % SPREAD].insert(slot, open) {
             self.uncount(carrier, &before);
         }
     }
 
     /// Ends the exception of a package.
     pub fn take(&mut self, slot: Slot, carrier: &Arc<str>) -> Option<OpenException> {
-        let open = self.by_slot.remove(&slot)?;
+        let open = self.by_slot.get_mut(slot as usize % SPREAD)?.remove(&slot)?;
         self.uncount(carrier, &open);
         Some(open)
     }
@@ -149,7 +156,7 @@ impl OpenTable {
 
     /// Every open exception with its slot, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &OpenException)> {
-        self.by_slot.iter().map(|(slot, open)| (*slot, open))
+        self.by_slot.iter().flatten().map(|(slot, open)| (*slot, open))
     }
 
     fn uncount(&mut self, carrier: &Arc<str>, open: &OpenException) {

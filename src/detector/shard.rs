@@ -153,8 +153,7 @@ struct Sighting {
 }
 
 impl Sighted {
-    const NOTHING: Self =
-        Self { key: None, hash: 0, slot: None, place: SightedPlace::UNKNOWN };
+    const NOTHING: Self = Self { key: None, hash: 0, slot: None, place: SightedPlace::UNKNOWN };
 }
 
 impl Shard {

@@ -39,6 +39,7 @@ use crate::config::{
     CLOCK_MARGIN_CREATE_TIME, CLOCK_MARGIN_LOG_APPEND_TIME, Config, Format, OnReject,
 };
 use crate::detector::policy::PolicySet;
+use crate::prefault::ReadyBlocks;
 use crate::wire::scan::{AvroScans, Framing, JsonScans, SCAN_SCHEMA, ScanDecoder, SchemaError};
 use clock::{Clock, Stopwatch};
 use contents::ExceptionCodec;
@@ -149,6 +150,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     status: Arc<Status>,
     room: Arc<Room>,
+    /// Where shards get their memory from, ready before they need it.
+    memory: Arc<ReadyBlocks>,
     exceptions: ExceptionCodec,
     input: Arc<str>,
     topics: Topics,
@@ -177,6 +180,7 @@ impl Shared {
             metrics: Metrics::new(&policies, config.engine.max_packages)?,
             status: Status::new(config.engine.workers),
             room: Room::new(config.engine.max_packages),
+            memory: Arc::new(ReadyBlocks::start()?),
             exceptions: ExceptionCodec::new(config.output.format),
             input: config.input.topics.first().map_or("", String::as_str).into(),
             topics: Topics {

@@ -170,14 +170,20 @@ impl Restore<'_> {
                 start,
                 "first start: publishing the history"
             );
-            let shard = self.bounded(Shard::new(self.shared.policies.clone()));
+            let shard = self.bounded(Shard::with_memory(
+                self.shared.policies.clone(),
+                self.shared.memory.clone(),
+            ));
             let partition = self.partition(shard, start, start, Vec::new(), settings);
             return Ok((Box::new(Partition { backfill: Backfill::Publish, ..partition }), None));
         }
         let now_ms = self.shared.clock.now_ms();
         let ends = kafka::end_offsets(asker, &self.shared.input, &[self.partition])?;
         let end = ends.first().map_or(start, |(_, end)| *end).max(start);
-        let mut shard = self.bounded(Shard::rebuilding(self.shared.policies.clone()));
+        let mut shard = self.bounded(Shard::rebuilding_with_memory(
+            self.shared.policies.clone(),
+            self.shared.memory.clone(),
+        ));
         let latest_ms = now_ms.saturating_add(millis(self.shared.config.input.max_future_skew));
         let refused = self.rebuild(reader, &mut shard, start, end, &[], Some(latest_ms))?;
         let margin = self.shared.clock_margin_ms(self.log_append_time);
@@ -199,7 +205,10 @@ impl Restore<'_> {
         cut: CutRecord,
         open: &BTreeMap<Vec<u8>, ExceptionEvent>,
     ) -> Result<Ready, Failure> {
-        let mut shard = self.bounded(Shard::rebuilding(self.shared.policies.clone()));
+        let mut shard = self.bounded(Shard::rebuilding_with_memory(
+            self.shared.policies.clone(),
+            self.shared.memory.clone(),
+        ));
         let from = cut.start.max(durable.log_start);
         self.rebuild(reader, &mut shard, from, cut.offset, &cut.refused, None)?;
         for event in open.values() {
@@ -336,7 +345,7 @@ fn apply(
         Ok(scan) => Record::Scan(scan),
         Err(rejected) => rejected.record(),
     };
-    shard.apply(&record, &mut Vec::with_capacity(1)).map_err(|no_room| {
+    shard.apply(std::slice::from_ref(&record), &mut Vec::with_capacity(1)).map_err(|no_room| {
         Failure::NoRoom(format!("the package that the record at offset {offset} brings"), no_room)
     })
 }

@@ -112,27 +112,29 @@ impl BoundedShard {
         Self { shard, room: room.clone(), places: 0, spare: 0 }
     }
 
-    /// Applies one record, in place of [`Shard::apply`].
+    /// Applies all of these records, in place of [`Shard::apply`].
     ///
     /// # Errors
-    /// When it brings a package and no place is left: the clocks have advanced to it, nothing else
-    /// has happened, and it may be applied again.
+    /// When the record behind those that have an outcome brings a package and no place is left: the
+    /// clocks have advanced to it, nothing else has happened, and it may be applied again.
     pub fn apply(
         &mut self,
-        record: &Record<'_>,
+        mut records: &[Record<'_>],
         outcomes: &mut Vec<Option<Outcome>>,
     ) -> Result<(), NoRoom> {
-        loop {
-            let applied = self.shard.apply(std::slice::from_ref(record), outcomes);
-            if applied.records > 0 {
-                break;
-            }
+        while !records.is_empty() {
+            let applied = self.shard.apply(records, outcomes);
+            records = &records[applied.records..];
             if applied.stop == Stop::Full {
+                // With places left it is the distinct attributes that have no number left.
+                if self.places > self.shard.len() {
+                    return Err(self.no_room());
+                }
                 self.grow()?;
             }
-        }
-        if self.places > self.shard.len() + self.spare {
-            self.settle();
+            if self.places > self.shard.len() + self.spare {
+                self.settle();
+            }
         }
         Ok(())
     }
@@ -161,11 +163,14 @@ impl BoundedShard {
     fn grow(&mut self) -> Result<(), NoRoom> {
         self.spare = self.room.take();
         if self.spare == 0 {
-            let Room { limit, .. } = *self.room;
-            return Err(NoRoom { limit, here: self.places, to_go_on: self.room.to_go_on() });
+            return Err(self.no_room());
         }
         self.set_places(self.places + self.spare);
         Ok(())
+    }
+
+    fn no_room(&self) -> NoRoom {
+        NoRoom { limit: self.room.limit, here: self.places, to_go_on: self.room.to_go_on() }
     }
 
     fn set_places(&mut self, places: usize) {
@@ -214,7 +219,7 @@ mod tests {
     fn opened() -> ExceptionEvent {
         let mut shard = shard(&Room::new(None));
         fill(&mut shard, 1);
-        shard.apply(&arrived(1, 3), &mut Vec::new()).unwrap();
+        shard.apply(&[arrived(1, 3)], &mut Vec::new()).unwrap();
         shard.take_outbox().remove(0)
     }
 
@@ -233,7 +238,7 @@ mod tests {
 
     /// Applies so many new packages, or as many as there is room for; how many.
     fn fill(shard: &mut BoundedShard, count: usize) -> usize {
-        let fits = |number: &usize| shard.apply(&arrived(*number, 0), &mut Vec::new()).is_ok();
+        let fits = |number: &usize| shard.apply(&[arrived(*number, 0)], &mut Vec::new()).is_ok();
         (0..count).take_while(fits).count()
     }
 
@@ -244,7 +249,7 @@ mod tests {
         assert_eq!(fill(&mut one, 60), 60);
         assert_eq!(fill(&mut other, 60), 40);
         assert_eq!((one.len(), other.len(), room.free()), (60, 40, 0));
-        let no_room = other.apply(&arrived(40, 0), &mut Vec::new()).unwrap_err();
+        let no_room = other.apply(&[arrived(40, 0)], &mut Vec::new()).unwrap_err();
         assert_eq!(no_room, NoRoom { limit: 100, here: 40, to_go_on: 1 });
         assert_eq!(no_room.before(7).places_needed, Some(1));
         assert_eq!(no_room.restoring("it").places_needed, Some(41));
@@ -256,7 +261,7 @@ mod tests {
         let (mut one, mut other) = (shard(&room), shard(&room));
         fill(&mut one, 70);
         fill(&mut other, 30);
-        one.apply(&arrived(0, 11), &mut Vec::new()).unwrap();
+        one.apply(&[arrived(0, 11)], &mut Vec::new()).unwrap();
         one.settle();
         assert_eq!((one.len(), room.free()), (1, 69));
         drop(other);

@@ -11,7 +11,7 @@ use super::status::{Halt, Status};
 use super::telemetry::{Metrics, ScanCounts};
 use crate::config::OnReject;
 use crate::detector::exception::ExceptionEvent;
-use crate::detector::scan::Record;
+use crate::detector::scan::{Record, Scan};
 use crate::detector::shard::Stats;
 use crate::detector::time::{Frontier, LogTime};
 use crate::protocol::cut::{Backfill, StateSettings};
@@ -21,6 +21,8 @@ use crate::wire::scan::{Origin, ScanDecoder};
 
 /// Jobs that may wait for one worker.
 const QUEUE: usize = 1024;
+/// Records that are decoded, then applied together.
+const AT_ONCE: usize = 256;
 /// Events of a backfill in one transaction.
 const BACKFILL_CHUNK: usize = 10_000;
 
@@ -230,47 +232,64 @@ impl Held {
 
     fn apply(&mut self, decoder: &mut ScanDecoder, tools: &Tools, batch: &Batch) {
         let mut counts = ScanCounts::default();
-        let scans = decoder.batch();
         let latest = tools.clock.now_ms().saturating_add(tools.max_future_skew_ms);
-        let mut outcomes = Vec::with_capacity(1);
-        for raw in batch.iter() {
-            if self.halt.is_some() {
-                break;
+        let mut raws = batch.iter().peekable();
+        while self.halt.is_none() && raws.peek().is_some() {
+            let scans = decoder.batch();
+            let mut group = Group::default();
+            for raw in raws.by_ref().take(AT_ONCE) {
+                let future = raw.timestamp_ms.filter(|time| *time > latest);
+                group.push(
+                    raw,
+                    match future {
+                        Some(time) => Err(refusal(time, latest)),
+                        None => {
+                            let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
+                            scans.decode(raw.value.unwrap_or_default(), origin)
+                        }
+                    },
+                );
             }
-            let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-            let future = raw.timestamp_ms.is_some_and(|time| time > latest);
-            let scan = if future {
-                self.partition.refused.push(raw.offset);
-                Err(refusal(raw.timestamp_ms.unwrap_or_default(), latest))
-            } else {
-                scans.decode(raw.value.unwrap_or_default(), origin)
-            };
-            let record = match scan {
-                Ok(scan) => Record::Scan(scan),
-                Err(rejected) => {
-                    let record = rejected.record();
-                    if !self.reject(tools, raw, rejected) {
-                        break;
-                    }
-                    record
-                }
-            };
-            outcomes.clear();
-            if let Err(no_room) = self.partition.shard.apply(&record, &mut outcomes) {
-                self.halt = Some(no_room.before(raw.offset));
-                break;
-            }
-            if let (Record::Scan(scan), Some(Some(outcome))) = (&record, outcomes.first()) {
-                counts.add(scan.key.carrier(), scan.evidence, *outcome);
-            }
-            self.partition.offset = raw.offset + 1;
+            self.apply_group(tools, group, &mut counts);
         }
         self.partition.shard.settle();
         tools.metrics.add_scans(&counts);
     }
 
-    /// Returns false when the record stops the partition.
-    fn reject(&mut self, tools: &Tools, raw: Raw<'_>, rejected: Rejected) -> bool {
+    /// Applies records up to the first that stops the partition, and tells of those that are no
+    /// scans once everything in front of them is applied.
+    fn apply_group(&mut self, tools: &Tools, group: Group<'_>, counts: &mut ScanCounts) {
+        let Group { records, raws, rejected } = group;
+        let mut outcomes = Vec::with_capacity(records.len());
+        let stop = match tools.on_reject {
+            OnReject::Halt => rejected.first().map(|(at, _)| *at),
+            OnReject::Skip | OnReject::DeadLetter => None,
+        };
+        let wanted = &records[..stop.unwrap_or(records.len())];
+        let applied = self.partition.shard.apply(wanted, &mut outcomes);
+        let reached = outcomes.len();
+        for (record, outcome) in records.iter().zip(&outcomes) {
+            if let (Record::Scan(scan), Some(outcome)) = (record, outcome) {
+                counts.add(scan.key.carrier(), scan.evidence, *outcome);
+            }
+        }
+        for (at, why) in rejected {
+            if at < reached && why.reason == Reason::FutureLogTime {
+                self.partition.refused.push(raws[at].offset);
+            }
+            if at < reached || applied.is_ok() && Some(at) == stop {
+                self.reject(tools, &raws[at], why);
+            }
+        }
+        if let Some(last) = reached.checked_sub(1) {
+            self.partition.offset = raws[last].offset + 1;
+        }
+        if let Err(no_room) = applied {
+            self.halt = Some(no_room.before(raws[reached].offset));
+        }
+    }
+
+    fn reject(&mut self, tools: &Tools, raw: &Raw<'_>, rejected: Rejected) {
         tools.metrics.rejected(rejected.reason);
         match tools.on_reject {
             OnReject::Skip => {}
@@ -279,7 +298,6 @@ impl Held {
                 let message =
                     format!("record at offset {offset}: {rejected} (input.on_reject = \"halt\")");
                 self.halt = Some(message.into());
-                return false;
             }
             OnReject::DeadLetter => self.dead_letters.push(DeadLetter {
                 offset: raw.offset,
@@ -289,7 +307,6 @@ impl Held {
                 rejected,
             }),
         }
-        true
     }
 
     fn pass(&mut self, offset: i64) {
@@ -331,6 +348,29 @@ impl Held {
             stats: partition.shard.stats(),
             halt: self.halt.clone(),
         }
+    }
+}
+
+/// Records that are decoded and not applied yet.
+#[derive(Default)]
+struct Group<'a> {
+    records: Vec<Record<'a>>,
+    raws: Vec<Raw<'a>>,
+    /// Those that are no scans, by their place in the group, and why.
+    rejected: Vec<(usize, Rejected)>,
+}
+
+impl<'a> Group<'a> {
+    fn push(&mut self, raw: Raw<'a>, scan: Result<Scan<'a>, Rejected>) {
+        self.records.push(match scan {
+            Ok(scan) => Record::Scan(scan),
+            Err(why) => {
+                let record = why.record();
+                self.rejected.push((self.raws.len(), why));
+                record
+            }
+        });
+        self.raws.push(raw);
     }
 }
 

@@ -23,7 +23,7 @@ use super::Shard;
 use super::hang::to_wheel;
 
 /// Work that one call may do in looks. A package that comes up costs one, an event [`EVENT`].
-pub(super) const WORK: u32 = 1_024;
+pub(super) const WORK: u32 = 512;
 /// What an event costs: some fifty times a package that only hangs up again.
 const EVENT: u32 = 64;
 /// Packages ahead whose records are fetched while they are given out.
@@ -264,8 +264,7 @@ impl Shard {
             return false;
         }
         let [steps, ends] = self.look.limits;
-        let step_by_now =
-            |(next, _): (NextStep, usize)| to_wheel(next.due) <= second;
+        let step_by_now = |(next, _): (NextStep, usize)| to_wheel(next.due) <= second;
         steps.is_some() && self.next_step(slot, package).is_some_and(step_by_now)
             || ends.is_some() && self.end_of(package) <= second
     }

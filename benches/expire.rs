@@ -1,0 +1,191 @@
+//! What a second costs in which every package comes up.
+//!
+//! ```text
+//! cargo bench --no-default-features --bench expire -- --packages 10000000
+//! ```
+//!
+//! Thread processor time, in calls whose work is bounded: taking the packages down from the wheel
+//! (collect), putting them in order (order, of the same keys), giving each its event or its end
+//! (give), and the longest call. Memory is made ready by a thread of its own.
+
+#![allow(missing_docs)]
+
+#[path = "shard/dice.rs"]
+#[allow(dead_code, reason = "a part of what the other bench uses")]
+mod dice;
+#[path = "shard/machine.rs"]
+#[allow(dead_code, reason = "a part of what the other bench uses")]
+mod machine;
+#[path = "shard/numbers.rs"]
+#[allow(dead_code, reason = "a part of what the other bench uses")]
+mod numbers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use stallwatch::detector::exception::Severity;
+use stallwatch::detector::keyring::{Keyring, PackedKey};
+use stallwatch::detector::order::Order;
+use stallwatch::detector::policy::{Defaults, Policy, PolicySet, Step};
+use stallwatch::detector::scan::{Attributes, Evidence, Milestone, Record, Scan};
+use stallwatch::detector::shard::Shard;
+use stallwatch::detector::table::Slot;
+use stallwatch::detector::time::{Frontier, LogTime};
+use stallwatch::prefault::ReadyBlocks;
+
+use machine::thread_time;
+use numbers::key_of;
+
+const START: i64 = 1_772_409_600;
+const SILENCE: i64 = 48 * 3_600;
+/// Work of one call, as a shard's own default.
+const WORK: u32 = 512;
+
+#[derive(Parser)]
+struct Arguments {
+    /// How many packages come up in the second
+    #[arg(long, default_value_t = 1_000_000)]
+    packages: u32,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Given by cargo bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Nanoseconds a package, and the longest call in microseconds.
+struct Figures {
+    collect_ns: f64,
+    give_ns: f64,
+    order_ns: f64,
+    longest_us: f64,
+    calls: u64,
+}
+
+fn main() -> std::io::Result<()> {
+    let measured = std::env::args().any(|argument| argument == "--bench");
+    let packages = if measured { Arguments::parse().packages } else { 20_000 };
+    let memory = Arc::new(ReadyBlocks::start()?);
+    memory.wait();
+    let figures = expire(packages, &memory);
+    if !measured {
+        println!("test every_package_comes_up_in_order ... ok");
+        println!("test result: ok. 1 passed; 0 failed; 0 ignored");
+    } else if Arguments::parse().json {
+        let Figures { collect_ns, give_ns, order_ns, longest_us, calls } = figures;
+        println!(
+            "{{\"packages\":{packages},\"collect_ns\":{collect_ns:.1},\"order_ns\":{order_ns:.1},\"give_ns\":{give_ns:.1},\"longest_call_us\":{longest_us:.1},\"calls\":{calls}}}"
+        );
+    } else {
+        println!("{packages} packages in one second, {} calls", figures.calls);
+        println!("collect {:>8.1} ns a package", figures.collect_ns);
+        println!("order   {:>8.1} ns a package", figures.order_ns);
+        println!("give    {:>8.1} ns a package, order and event included", figures.give_ns);
+        println!("longest {:>8.1} µs a call", figures.longest_us);
+    }
+    Ok(())
+}
+
+fn expire(packages: u32, memory: &Arc<ReadyBlocks>) -> Figures {
+    let mut shard = Shard::with_memory(policies(), memory.clone());
+    let mut outcomes = Vec::new();
+    for start in (0..packages).step_by(512) {
+        let keys = start..packages.min(start + 512);
+        let records: Vec<_> = keys.map(record).collect();
+        outcomes.clear();
+        while outcomes.len() < records.len() {
+            let _ = shard.apply(&records[outcomes.len()..], &mut outcomes);
+        }
+    }
+    while !shard.advance(Frontier::from_secs(START + SILENCE - 1)) {}
+    let mut figures = up(&mut shard, packages);
+    drop(shard);
+    figures.order_ns = order(packages, memory);
+    figures
+}
+
+/// The second in which all are due.
+fn up(shard: &mut Shard, packages: u32) -> Figures {
+    let (mut collect, mut give, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut calls, mut events, mut last) = (0, 0, None);
+    let mut done = false;
+    while !done {
+        let start = thread_time();
+        done = shard.advance(Frontier::from_secs(START + SILENCE));
+        let spent = thread_time().saturating_sub(start);
+        longest = longest.max(spent);
+        calls += 1;
+        for event in shard.take_outbox() {
+            assert!(last.is_none_or(|last| last < event.key), "out of order");
+            last = Some(event.key);
+            events += 1;
+        }
+        if events == 0 { collect += spent } else { give += spent }
+    }
+    assert_eq!(events, packages, "packages that came up");
+    let each = |time: Duration| time.as_nanos() as f64 / f64::from(packages);
+    Figures {
+        collect_ns: each(collect),
+        give_ns: each(give),
+        order_ns: 0.0,
+        longest_us: longest.as_nanos() as f64 / 1_000.0,
+        calls,
+    }
+}
+
+/// The same keys through the order alone, in calls of the same work.
+fn order(packages: u32, memory: &Arc<ReadyBlocks>) -> f64 {
+    let mut ring = Keyring::default();
+    let keys: Vec<PackedKey> = (0..packages).map(|package| ring.hold(&key_of(package))).collect();
+    ring.rank();
+    let mut order = Order::new(memory.clone());
+    for (slot, &key) in (0..).zip(&keys) {
+        order.push(slot, key, &ring);
+    }
+    let key_of = |slot: Slot| keys[slot as usize];
+    let (mut spent, mut given) = (Duration::ZERO, 0);
+    while !order.is_empty() {
+        let start = thread_time();
+        let mut budget = WORK;
+        while budget > 0 {
+            let Some(slot) = order.next(&ring, &key_of, &mut budget) else { break };
+            std::hint::black_box(slot);
+            budget = budget.saturating_sub(1);
+            given += 1;
+        }
+        spent += thread_time().saturating_sub(start);
+    }
+    assert_eq!(given, packages, "packages in order");
+    spent.as_nanos() as f64 / f64::from(packages)
+}
+
+fn record(package: u32) -> Record<'static> {
+    Record::Scan(Scan {
+        key: key_of(package),
+        milestone: Milestone::Arrived,
+        evidence: Evidence::Physical,
+        event_time: None,
+        log_time: LogTime::from_secs(START),
+        offset: i64::from(package),
+        attributes: Attributes {
+            facility: Some("MEM"),
+            country: Some("US"),
+            ..Attributes::default()
+        },
+    })
+}
+
+fn policies() -> Arc<PolicySet> {
+    let step = Step { after: SILENCE, severity: Severity::Warning, name: "stalled".into() };
+    let everything = Policy {
+        id: "everything".into(),
+        conditions: None,
+        first_scan: vec![step.clone()],
+        no_movement: vec![step],
+    };
+    let set = PolicySet::new(Defaults::default(), BTreeMap::new(), vec![everything]);
+    Arc::new(set.expect("the policies are sound"))
+}

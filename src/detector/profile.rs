@@ -251,62 +251,94 @@ impl Profiles {
     #[inline]
     pub fn update(
         &mut self,
+        carrier: CarrierId,
         traits: Traits,
-        attributes: &Attributes<&str>,
-        taken: Taken,
+        (attributes, taken): (&Attributes<&str>, Taken),
         sighted: SightedPlace,
     ) -> Traits {
-        let only_place = attributes.service.is_none()
-            && attributes.direction.is_none()
-            && attributes.destination_country.is_none()
-            && attributes.shipper.is_none()
-            && attributes.value_tier.is_none();
-        if only_place && attributes.facility.is_none() && attributes.country.is_none() {
-            return traits;
-        }
-        if only_place && taken == Taken::TextsAndPlace && sighted.0 != SightedPlace::UNKNOWN.0 {
-            if sighted.0 == traits.place {
-                return traits;
-            }
-            self.places.hold_again(sighted.0);
-            self.release_place(traits.place);
-            return Traits { place: sighted.0, ..traits };
-        }
-        self.update_texts(traits, attributes, taken)
-    }
-
-    fn update_texts(
-        &mut self,
-        traits: Traits,
-        attributes: &Attributes<&str>,
-        taken: Taken,
-    ) -> Traits {
-        let (profile, place) = taken_texts(attributes, taken);
         let mut after = traits;
-        if profile.iter().any(Option::is_some) {
-            after.profile = self.update_profile(traits.profile, &profile);
+        let profile_stays = taken == Taken::Nothing
+            || attributes.service.is_none()
+                && attributes.direction.is_none()
+                && attributes.destination_country.is_none()
+                && attributes.shipper.is_none()
+                && attributes.value_tier.is_none();
+        let place_stays = taken != Taken::TextsAndPlace
+            || attributes.facility.is_none() && attributes.country.is_none();
+        if !profile_stays {
+            let (texts, _) = taken_texts(attributes, taken);
+            after.profile = self.update_profile(carrier, traits.profile, &texts);
         }
-        if place.iter().any(Option::is_some) {
-            after.place = self.update_place(traits.place, &place);
+        if !place_stays && sighted.0 != traits.place {
+            after.place = if sighted.0 == SightedPlace::UNKNOWN.0 {
+                let (_, texts) = taken_texts(attributes, taken);
+                self.update_place(traits.place, &texts)
+            } else {
+                self.places.hold_again(sighted.0);
+                self.release_place(traits.place);
+                sighted.0
+            };
         }
         after
     }
 
-    fn update_profile(&mut self, held: u32, texts: &[Option<&str>; 5]) -> u32 {
-        let before = self.profiles.get(held);
-        if !self.differs(&before.texts, texts) {
+    /// Feeds that send everything with each scan send the same again and again: what those texts
+    /// came to last is tried first.
+    fn update_profile(
+        &mut self,
+        carrier: CarrierId,
+        held: u32,
+        texts: &[Option<&str>; 5],
+    ) -> u32 {
+        let words = begun_words(carrier, texts);
+        let known = words.as_ref().and_then(|words| self.beginnings.get(words));
+        if known == Some(held) {
             return held;
         }
-        let (carrier, feed_grace) = (before.carrier, before.feed_grace);
-        let before = before.texts;
+        let after = match known.filter(|_| texts.iter().all(Option::is_some)) {
+            Some(known) => {
+                self.profiles.hold_again(known);
+                self.release_profile(held);
+                return known;
+            }
+            None => self.replace_profile(carrier, held, texts),
+        };
+        if let Some(words) = words
+            && self.are(&self.profiles.get(after).texts, texts)
+        {
+            self.beginnings.keep(words, after);
+        }
+        after
+    }
+
+    /// Whether these are the held texts, absent ones included.
+    fn are(&self, held: &[TextId; 5], texts: &[Option<&str>; 5]) -> bool {
+        held.iter().zip(texts).all(|(&id, text)| match text {
+            Some(text) => id != NO_TEXT && **self.texts.get(id) == **text,
+            None => id == NO_TEXT,
+        })
+    }
+
+    fn replace_profile(
+        &mut self,
+        carrier: CarrierId,
+        held: u32,
+        texts: &[Option<&str>; 5],
+    ) -> u32 {
+        let &Profile { texts: before, feed_grace, .. } = self.profiles.get(held);
+        if !self.differs(&before, texts) {
+            return held;
+        }
         let replaced = self.hold_replaced(&before, texts);
         let after = self.hold_profile(carrier, replaced, feed_grace);
         self.release_profile(held);
         after
     }
 
-    #[inline]
     fn update_place(&mut self, held: u32, texts: &[Option<&str>; 2]) -> u32 {
+        if texts.iter().all(Option::is_none) {
+            return held;
+        }
         let before = *self.places.get(held);
         let after = match self.remembered(before, texts) {
             Some(known) if known == held => return held,

@@ -114,8 +114,9 @@ impl Shard {
         taken: Taken,
         place: SightedPlace,
     ) -> bool {
-        let before = self.table.get(slot).traits();
-        let after = self.profiles.update(before, &scan.attributes, taken, place);
+        let record = self.table.get(slot);
+        let (carrier, before) = (self.keyring.carrier_of(record.key()), record.traits());
+        let after = self.profiles.update(carrier, before, (&scan.attributes, taken), place);
         if before == after {
             return false;
         }

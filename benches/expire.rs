@@ -31,7 +31,7 @@ use stallwatch::detector::order::Order;
 use stallwatch::detector::policy::{Defaults, Policy, PolicySet, Step};
 use stallwatch::detector::scan::{Attributes, Evidence, Milestone, Record, Scan};
 use stallwatch::detector::shard::Shard;
-use stallwatch::detector::table::Slot;
+
 use stallwatch::detector::time::{Frontier, LogTime};
 use stallwatch::prefault::ReadyBlocks;
 
@@ -145,7 +145,7 @@ fn order(packages: u32, memory: &Arc<ReadyBlocks>) -> f64 {
     for (slot, &key) in (0..).zip(&keys) {
         order.push(slot, key, &ring);
     }
-    let key_of = |slot: Slot| keys[slot as usize];
+    let key_of = |slot: u32| keys[slot as usize];
     let (mut spent, mut given) = (Duration::ZERO, 0);
     while !order.is_empty() {
         let start = thread_time();

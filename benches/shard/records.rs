@@ -82,7 +82,7 @@ fn pick(from: &[&'static str], event: &Event, purpose: u64) -> &'static str {
 /// Few shippers send most: a shipper's number is the cube of an even number between 0 and 1.
 fn shipper(package: u32) -> usize {
     let even = below(mix(package.into(), 24), 1 << 20) as u64;
-    ((even * even * even >> 40) * SHIPPERS as u64 >> 20) as usize
+    ((((even * even * even) >> 40) * SHIPPERS as u64) >> 20) as usize
 }
 
 /// Nine of ten stay within the country.

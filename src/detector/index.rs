@@ -297,7 +297,7 @@ impl Old {
     /// Gives up the block that no look-up reaches back to any more.
     fn give_up_behind(&mut self, source: &dyn BlockSource) {
         let behind = self.moved.saturating_sub(self.half.reach + 1);
-        if behind > 0 && behind % Slab::<Bucket>::PER_BLOCK == 0 {
+        if behind > 0 && behind.is_multiple_of(Slab::<Bucket>::PER_BLOCK) {
             self.half.buckets.give_up(behind - 1, source);
         }
     }

@@ -2,6 +2,8 @@
 
 use hashbrown::HashTable;
 
+use super::memory::prefetch;
+
 /// Values by number. A number stays right as long as somebody holds it.
 pub struct Interner<T> {
     index: HashTable<u32>,
@@ -92,6 +94,14 @@ impl<T> Interner<T> {
     #[inline]
     pub fn held(&self, id: u32) -> Option<&T> {
         self.slots.get(id as usize)?.value.as_ref()
+    }
+
+    /// Hints that the value of a number is wanted soon.
+    #[inline]
+    pub fn prefetch(&self, id: u32) {
+        if let Some(slot) = self.slots.get(id as usize) {
+            prefetch(slot);
+        }
     }
 
     /// The numbers of all values that are held.

@@ -20,6 +20,6 @@ mod profile;
 mod record;
 pub mod scan;
 pub mod shard;
-pub mod table;
+mod table;
 pub mod time;
 mod wheel;

@@ -142,6 +142,12 @@ impl Profiles {
         self.profiles.len().max(self.places.len()) + 2 > limit as usize
     }
 
+    /// Hints that the profile of these traits is wanted soon.
+    #[inline]
+    pub fn prefetch(&self, traits: Traits) {
+        self.profiles.prefetch(traits.profile);
+    }
+
     /// Index of the policy that these traits and this milestone have.
     #[inline]
     pub fn policy(
@@ -284,12 +290,7 @@ impl Profiles {
 
     /// Feeds that send everything with each scan send the same again and again: what those texts
     /// came to last is tried first.
-    fn update_profile(
-        &mut self,
-        carrier: CarrierId,
-        held: u32,
-        texts: &[Option<&str>; 5],
-    ) -> u32 {
+    fn update_profile(&mut self, carrier: CarrierId, held: u32, texts: &[Option<&str>; 5]) -> u32 {
         let words = begun_words(carrier, texts);
         let known = words.as_ref().and_then(|words| self.beginnings.get(words));
         if known == Some(held) {
@@ -319,12 +320,7 @@ impl Profiles {
         })
     }
 
-    fn replace_profile(
-        &mut self,
-        carrier: CarrierId,
-        held: u32,
-        texts: &[Option<&str>; 5],
-    ) -> u32 {
+    fn replace_profile(&mut self, carrier: CarrierId, held: u32, texts: &[Option<&str>; 5]) -> u32 {
         let &Profile { texts: before, feed_grace, .. } = self.profiles.get(held);
         if !self.differs(&before, texts) {
             return held;

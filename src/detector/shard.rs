@@ -142,6 +142,8 @@ struct Sighted {
     /// Where the package may stand.
     slot: Option<Slot>,
     place: SightedPlace,
+    /// The scan brings texts that belong to the profile.
+    texts: bool,
 }
 
 /// A group of records in the stages before it is applied.
@@ -153,7 +155,8 @@ struct Sighting {
 }
 
 impl Sighted {
-    const NOTHING: Self = Self { key: None, hash: 0, slot: None, place: SightedPlace::UNKNOWN };
+    const NOTHING: Self =
+        Self { key: None, hash: 0, slot: None, place: SightedPlace::UNKNOWN, texts: false };
 }
 
 impl Shard {
@@ -323,6 +326,7 @@ impl Shard {
         for group in 0..count.div_ceil(GROUP) {
             // While a group is applied, the lines of the two behind it are on their way.
             let present = found;
+            self.fetch_profiles(&present);
             found = sighted;
             self.find_slots(&mut found);
             sighted = self.sight(bound(group + 2)..bound(group + 3), &record);
@@ -399,6 +403,15 @@ impl Shard {
         }
     }
 
+    /// The third stage of a group: the profiles that its scans may change.
+    #[inline]
+    fn fetch_profiles(&self, sighting: &Sighting) {
+        let with_texts = sighting.sighted.iter().filter(|sighted| sighted.texts);
+        for slot in with_texts.filter_map(|sighted| sighted.slot) {
+            self.profiles.prefetch(self.table.get(slot).traits());
+        }
+    }
+
     #[inline]
     fn sight_one(&self, record: &Record<'_>) -> Sighted {
         let Record::Scan(scan) = record else {
@@ -408,7 +421,8 @@ impl Shard {
             return Sighted::NOTHING;
         };
         let place = self.profiles.sight(&scan.attributes);
-        Sighted { key: Some(key), hash: key.hash(), slot: None, place }
+        let texts = scan.attributes.service.is_some() || scan.attributes.shipper.is_some();
+        Sighted { key: Some(key), hash: key.hash(), slot: None, place, texts }
     }
 
     /// The slot of a package that was sighted, as it is now.

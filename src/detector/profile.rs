@@ -62,25 +62,34 @@ impl<const WORDS: usize> Memo<WORDS> {
 
     #[inline]
     fn get(&self, words: &[u64; WORDS]) -> Option<u32> {
-        let (known, number) = self.slots.get(self.slot(words))?;
+        let slot = self.slot(words);
+        let (known, number) = self.slots.get(slot)?;
+        if known == words {
+            return Some(*number as u32);
+        }
+        let (known, number) = self.slots.get(slot ^ 1)?;
         (known == words).then_some(*number as u32)
     }
 
+    /// The one that had the first of the two slots moves on to the second.
     fn keep(&mut self, words: [u64; WORDS], number: u32) {
         if self.slots.is_empty() {
             self.slots = vec![([0; WORDS], 0); self.most];
         }
         let slot = self.slot(&words);
+        self.slots[slot ^ 1] = self.slots[slot];
         self.slots[slot] = (words, number.into());
     }
 
     /// The number is going to be another's.
     fn forget(&mut self, words: &[u64; WORDS]) {
         let slot = self.slot(words);
-        if let Some((known, _)) = self.slots.get_mut(slot)
-            && known == words
-        {
-            *known = [0; WORDS];
+        for slot in [slot, slot ^ 1] {
+            if let Some((known, _)) = self.slots.get_mut(slot)
+                && known == words
+            {
+                *known = [0; WORDS];
+            }
         }
     }
 

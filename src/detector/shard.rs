@@ -147,11 +147,21 @@ struct Sighted {
 }
 
 /// A group of records in the stages before it is applied.
-#[derive(Clone, Copy)]
 struct Sighting {
     sighted: [Sighted; GROUP],
+    /// How many there are.
+    count: usize,
     /// What it was sighted at; right as long as this stays the same.
     version: (u64, u64),
+}
+
+impl Sighting {
+    const NOTHING: Self = Self { sighted: [Sighted::NOTHING; GROUP], count: 0, version: (0, 0) };
+
+    /// Those whose key some package may have.
+    fn keyed(&self) -> impl Iterator<Item = &Sighted> {
+        self.sighted[..self.count].iter().filter(|sighted| sighted.key.is_some())
+    }
 }
 
 impl Sighted {
@@ -320,19 +330,20 @@ impl Shard {
             return Applied { records: 0, stop: Stop::Busy };
         }
         let bound = |group: usize| count.min(group * GROUP);
-        let mut found = self.sight(0..bound(1), &record);
-        self.find_slots(&mut found);
-        let mut sighted = self.sight(bound(1)..bound(2), &record);
+        let mut coming = [const { Sighting::NOTHING }; 3];
+        self.sight(&mut coming[0], 0..bound(1), &record);
+        self.find_slots(&mut coming[0]);
+        self.sight(&mut coming[1], bound(1)..bound(2), &record);
         for group in 0..count.div_ceil(GROUP) {
             // While a group is applied, the lines of the two behind it are on their way.
-            let present = found;
-            self.fetch_profiles(&present);
-            found = sighted;
-            self.find_slots(&mut found);
-            sighted = self.sight(bound(group + 2)..bound(group + 3), &record);
-            for (at, sighted) in (bound(group)..bound(group + 1)).zip(&present.sighted) {
+            self.fetch_profiles(&coming[group % 3]);
+            self.find_slots(&mut coming[(group + 1) % 3]);
+            let last = bound(group + 2)..bound(group + 3);
+            self.sight(&mut coming[(group + 2) % 3], last, &record);
+            let Sighting { sighted, version, .. } = &coming[group % 3];
+            for (at, sighted) in (bound(group)..bound(group + 1)).zip(sighted) {
                 self.outbox.begin(at as u32);
-                match self.apply_one(record(at), sighted, present.version, &mut budget) {
+                match self.apply_one(record(at), sighted, *version, &mut budget) {
                     Ok(outcome) => outcomes.push(outcome),
                     Err(stop) => return Applied { records: at, stop },
                 }
@@ -379,26 +390,30 @@ impl Shard {
     #[inline]
     fn sight<'r, 't: 'r>(
         &self,
+        sighting: &mut Sighting,
         group: Range<usize>,
         record: &impl Fn(usize) -> &'r Record<'t>,
-    ) -> Sighting {
-        let mut sighting = Sighting { sighted: [Sighted::NOTHING; GROUP], version: self.version() };
+    ) {
+        sighting.version = self.version();
+        sighting.count = group.len();
         for (sighted, at) in sighting.sighted.iter_mut().zip(group) {
             *sighted = self.sight_one(record(at));
         }
-        for sighted in sighting.sighted.iter().filter(|sighted| sighted.key.is_some()) {
+        for sighted in sighting.keyed() {
             self.table.prefetch_index(sighted.hash);
         }
-        sighting
     }
 
     /// The second stage of a group: the records that the index names.
     #[inline]
     fn find_slots(&self, sighting: &mut Sighting) {
-        for sighted in sighting.sighted.iter_mut().filter(|sighted| sighted.key.is_some()) {
-            sighted.slot = self.table.candidate(sighted.hash);
+        let count = sighting.count;
+        for sighted in &mut sighting.sighted[..count] {
+            if sighted.key.is_some() {
+                sighted.slot = self.table.candidate(sighted.hash);
+            }
         }
-        for slot in sighting.sighted.iter().filter_map(|sighted| sighted.slot) {
+        for slot in sighting.keyed().filter_map(|sighted| sighted.slot) {
             self.table.prefetch(slot);
         }
     }
@@ -406,7 +421,7 @@ impl Shard {
     /// The third stage of a group: the profiles that its scans may change.
     #[inline]
     fn fetch_profiles(&self, sighting: &Sighting) {
-        let with_texts = sighting.sighted.iter().filter(|sighted| sighted.texts);
+        let with_texts = sighting.keyed().filter(|sighted| sighted.texts);
         for slot in with_texts.filter_map(|sighted| sighted.slot) {
             self.profiles.prefetch(self.table.get(slot).traits());
         }

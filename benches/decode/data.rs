@@ -13,8 +13,8 @@
 //! | direction | `outbound` | 10 |
 //! | destination_country | one of twelve | 4 |
 //! | shipper, value_tier | null | 2 |
-//! | facility | `MEM-07-0123`: one of twelve hubs, a gate and a sorter | 13 |
-//! | country | one of twelve | 4 |
+//! | facility | `MEM-07-0121`: one of twelve hubs, a gate of forty and its sorter | 13 |
+//! | country | the hub's, one of twelve | 4 |
 //! | event_id | a UUID as text | 38 |
 //! | carrier_code | two letters, as `AR` | 4 |
 //! | attributes | none | 1 |
@@ -65,6 +65,7 @@ impl Event {
         let of_package = mix(package, 7);
         let pick = |shift: u32| (dice >> shift) as usize;
         let (carrier, number) = number(package, of_package % 100);
+        let (hub, gate) = (pick(15) % 12, pick(20) % 40);
         Self {
             number,
             carrier,
@@ -75,14 +76,9 @@ impl Event {
                 _ => Evidence::Physical,
             }),
             service: SERVICES[(of_package >> 10) as usize % 4],
-            country: COUNTRIES[pick(10) % 12],
+            country: COUNTRIES[hub],
             destination: COUNTRIES[(of_package >> 20) as usize % 12],
-            facility: format!(
-                "{}-{:02}-{:04}",
-                HUBS[pick(15) % 12],
-                pick(20) % 40,
-                pick(24) % 1000
-            ),
+            facility: format!("{}-{gate:02}-{:04}", HUBS[hub], 100 + 3 * gate),
             event_id: uuid(mix(dice, 1), mix(dice, 2)),
             code: CODES[pick(30) % 6],
         }

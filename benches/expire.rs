@@ -31,7 +31,6 @@ use stallwatch::detector::order::Order;
 use stallwatch::detector::policy::{Defaults, Policy, PolicySet, Step};
 use stallwatch::detector::scan::{Attributes, Evidence, Milestone, Record, Scan};
 use stallwatch::detector::shard::Shard;
-
 use stallwatch::detector::time::{Frontier, LogTime};
 use stallwatch::prefault::ReadyBlocks;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::interner::Interner;
-use super::key::{Carrier, PackageKey, order_code};
+use super::key::{Carrier, PackageKey, is_ordered, order_code};
 
 /// Number of a carrier while some package has it.
 pub type CarrierId = u32;
@@ -191,7 +191,7 @@ impl Keyring {
         let rank = self.ranks[self.carrier_of(key) as usize].min(SPILLED);
         let code = match key.carrier() {
             SPILLED => order_code(self.spilled.get(key.code() as u32).number.as_bytes()),
-            _ if key.code() >> (NUMBER_BITS - 1) == 0 => key.code(),
+            _ if is_ordered(key.code()) => key.code(),
             _ => order_code(self.key(key).number().as_bytes()),
         };
         let order = u128::from(rank) << NUMBER_BITS | code;

@@ -1,4 +1,5 @@
-//! Memory in blocks of 2 MiB, the only place of the detector with unsafe code.
+//! Memory in blocks of 2 MiB. All unsafe blocks of the detector are here; elsewhere types only
+//! promise to be [`Plain`].
 //!
 //! A block is one huge page where the system gives huge pages, so that a random access misses the
 //! TLB no more than it must; where it gives none, everything works on small pages. Blocks never
@@ -262,8 +263,10 @@ pub fn equal_bytes(bytes: &[u8; 12], byte: u8) -> u32 {
     bytes.iter().rev().fold(0, |mask, &other| mask << 1 | u32::from(other == byte))
 }
 
+#[cfg(test)]
 // SAFETY: any bytes are a number; 4 and 8 are powers of two.
 unsafe impl Plain for u32 {}
+#[cfg(test)]
 // SAFETY: as above.
 unsafe impl Plain for u64 {}
 

@@ -33,7 +33,7 @@ pub(crate) fn unpack(code: u128) -> NumberText {
 
 /// Whether the order among codes of this kind is the byte order of their numbers.
 #[inline]
-pub(super) fn is_ordered(code: u128) -> bool {
+pub(crate) fn is_ordered(code: u128) -> bool {
     code < DIGITS
 }
 

@@ -210,8 +210,8 @@ impl Shard {
         *budget = budget.saturating_sub(items.len() as u32);
         self.keyring.rank();
         let here = Hung::at(wheel == Wheel::Ends, position);
-        for &slot in &items {
-            if position.is_second() {
+        if position.is_second() {
+            for &slot in &items {
                 self.table.prefetch_index(self.table.get(slot).key().hash());
             }
         }

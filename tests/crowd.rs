@@ -117,7 +117,8 @@ fn a_million_facility_names_leave_nothing_behind() {
             .map(|(number, name)| scan(key(number), Milestone::Arrived, START + at as i64, name))
             .collect();
         apply(&mut shard, &records);
-        assert!(shard.stats().texts <= 1_000, "{} texts", shard.stats().texts);
+        // Those in use, those of the call before, and the few that are kept for nobody.
+        assert!(shard.stats().texts <= 2_600, "{} texts", shard.stats().texts);
     }
     let view = shard.package(&key(7)).unwrap();
     assert_eq!(view.attributes.facility.as_deref(), Some("FACILITY-999007"));

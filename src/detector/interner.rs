@@ -1,33 +1,79 @@
-//! Each distinct value once, counted by those who refer to it, gone with the last of them.
+//! Each distinct value once, counted by those who refer to it.
+//!
+//! A value that nobody refers to any more stays for a while, for many come back, and is given up by
+//! [`Interner::sweep`] alone. So a number that was found stays right until the next sweep, whoever
+//! releases it, and what was looked up ahead need not be looked up again.
 
-use hashbrown::HashTable;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::memory::prefetch;
+use super::index::{Hashes, Index};
+use super::memory::{BlockSource, SystemBlocks, prefetch};
 
-/// Values by number. A number stays right as long as somebody holds it.
+/// Values without a holder that are kept.
+const IDLE: usize = 256;
+/// Stands in the count of holders of a value that waits among those without one.
+const WAITS: u32 = 1 << 31;
+
+/// Values by number. A number stays right as long as somebody holds it, and until the next sweep.
 pub struct Interner<T> {
-    index: HashTable<u32>,
-    slots: Vec<Slot<T>>,
+    index: Index,
+    values: Chunks<Option<T>>,
+    hashes: Chunks<u64>,
     /// How many hold each number: apart from the values, since it changes far more often.
-    holders: Vec<u32>,
+    holders: Chunks<u32>,
     free: Vec<u32>,
-}
-
-struct Slot<T> {
-    hash: u64,
-    value: Option<T>,
+    /// Numbers that had no holder at some time since they were last looked at, oldest first.
+    waiting: VecDeque<u32>,
+    source: Arc<dyn BlockSource>,
 }
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
-        Self { index: HashTable::new(), slots: Vec::new(), holders: Vec::new(), free: Vec::new() }
+        Self::new(Arc::new(SystemBlocks))
+    }
+}
+
+impl Hashes for Chunks<u64> {
+    fn hash(&self, id: u32) -> u64 {
+        *self.get(id)
+    }
+
+    fn prefetch(&self, id: u32) {
+        prefetch(self.get(id));
     }
 }
 
 impl<T> Interner<T> {
+    /// Nothing; the memory of the index comes from this source.
+    pub fn new(source: Arc<dyn BlockSource>) -> Self {
+        Self {
+            index: Index::default(),
+            values: Chunks::default(),
+            hashes: Chunks::default(),
+            holders: Chunks::default(),
+            free: Vec::new(),
+            waiting: VecDeque::new(),
+            source,
+        }
+    }
+
     /// The number of a value that is there.
+    #[inline]
     pub fn find(&self, hash: u64, same: impl Fn(&T) -> bool) -> Option<u32> {
-        self.index.find(hash, |&id| self.value(id).is_some_and(&same)).copied()
+        self.index.find(hash, |id| self.values.get(id).as_ref().is_some_and(&same))
+    }
+
+    /// The number of a value that may be the one of this hash, told without looking at any.
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |_| true)
+    }
+
+    /// Hints that a hash is going to be looked up.
+    #[inline]
+    pub fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
     }
 
     /// Holds a value that is there, or keeps a new one; true where it is new.
@@ -41,86 +87,151 @@ impl<T> Interner<T> {
             self.hold_again(id);
             return (id, false);
         }
-        let slot = Slot { hash, value: Some(make()) };
         let id = match self.free.pop() {
             Some(id) => {
-                self.slots[id as usize] = slot;
-                self.holders[id as usize] = 1;
+                *self.values.get_mut(id) = Some(make());
+                *self.hashes.get_mut(id) = hash;
+                *self.holders.get_mut(id) = 1;
                 id
             }
             None => {
-                self.slots.push(slot);
-                self.holders.push(1);
-                (self.slots.len() - 1) as u32
+                self.values.push(Some(make()));
+                self.hashes.push(hash);
+                self.holders.push(1)
             }
         };
-        let slots = &self.slots;
-        self.index.insert_unique(hash, id, |&id| slots[id as usize].hash);
+        self.index.insert(hash, id, &self.hashes, &*self.source);
         (id, true)
     }
 
-    /// One more holder of a number that is held already.
+    /// One more holder of a number that is there already.
     #[inline]
     pub fn hold_again(&mut self, id: u32) {
-        self.holders[id as usize] += 1;
+        *self.holders.get_mut(id) += 1;
     }
 
-    /// One holder less; the value itself when that was the last.
+    /// One holder less.
     #[inline]
-    pub fn release(&mut self, id: u32) -> Option<T> {
-        let holders = &mut self.holders[id as usize];
+    pub fn release(&mut self, id: u32) {
+        let holders = self.holders.get_mut(id);
         *holders -= 1;
-        if *holders > 0 { None } else { self.give_up(id) }
-    }
-
-    fn give_up(&mut self, id: u32) -> Option<T> {
-        let slot = &mut self.slots[id as usize];
-        let value = slot.value.take();
-        let hash = slot.hash;
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
-            entry.remove();
+        if *holders == 0 {
+            *holders = WAITS;
+            self.waiting.push_back(id);
         }
-        self.free.push(id);
-        value
     }
 
-    /// The value of a number that is held.
+    /// Gives up a value that nobody holds, if more than a few are kept for nobody. To be called
+    /// until it gives none.
+    #[inline]
+    pub fn sweep(&mut self) -> Option<(u32, T)> {
+        if self.waiting.len() <= IDLE { None } else { self.sweep_to(IDLE) }
+    }
+
+    fn sweep_to(&mut self, kept: usize) -> Option<(u32, T)> {
+        while self.waiting.len() > kept {
+            let id = self.waiting.pop_front()?;
+            let holders = self.holders.get_mut(id);
+            *holders &= !WAITS;
+            if *holders == 0 {
+                return self.values.get_mut(id).take().map(|value| {
+                    self.index.remove(*self.hashes.get(id), id);
+                    self.free.push(id);
+                    (id, value)
+                });
+            }
+        }
+        None
+    }
+
+    /// The value of a number that is there.
     #[inline]
     pub fn get(&self, id: u32) -> &T {
-        self.value(id).expect("a number is looked up only while it is held")
+        self.values.get(id).as_ref().expect("a number is looked up only while it is there")
     }
 
-    /// The value of a number, if it is held.
+    /// The value of a number, if it is there.
     #[inline]
     pub fn held(&self, id: u32) -> Option<&T> {
-        self.slots.get(id as usize)?.value.as_ref()
+        self.values.at(id)?.as_ref()
     }
 
     /// Hints that the value of a number is wanted soon.
     #[inline]
     pub fn prefetch(&self, id: u32) {
-        if let Some(slot) = self.slots.get(id as usize) {
-            prefetch(slot);
+        if let Some(value) = self.values.at(id) {
+            prefetch(value);
         }
     }
 
-    /// The numbers of all values that are held.
+    /// The numbers of all values that are there.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
-        self.index.iter().copied()
+        (0..self.values.len).filter(|&id| self.values.get(id).is_some())
     }
 
     /// All numbers are below this.
     pub fn slots(&self) -> usize {
-        self.slots.len()
+        self.values.len as usize
     }
 
-    /// How many distinct values are held.
+    /// How many distinct values are there.
+    #[inline]
     pub fn len(&self) -> usize {
         self.index.len()
     }
+}
 
-    fn value(&self, id: u32) -> Option<&T> {
-        self.slots[id as usize].value.as_ref()
+/// Values by number that never move: what grows is given chunk by chunk.
+struct Chunks<T> {
+    chunks: Vec<Vec<T>>,
+    len: u32,
+}
+
+impl<T> Default for Chunks<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), len: 0 }
+    }
+}
+
+/// Values of a chunk, as a power of two.
+const CHUNK: u32 = 10;
+
+impl<T> Chunks<T> {
+    /// Adds a value; its number.
+    fn push(&mut self, value: T) -> u32 {
+        if self.len.is_multiple_of(1 << CHUNK) {
+            // Small sets stay small: the first chunk grows as it is filled.
+            let room = if self.len == 0 { 0 } else { 1 << CHUNK };
+            self.chunks.push(Vec::with_capacity(room));
+        }
+        if let Some(last) = self.chunks.last_mut() {
+            last.push(value);
+        }
+        self.len += 1;
+        self.len - 1
+    }
+
+    #[inline]
+    fn at(&self, id: u32) -> Option<&T> {
+        self.chunks.get((id >> CHUNK) as usize)?.get(id as usize % (1 << CHUNK))
+    }
+
+    #[inline]
+    fn get(&self, id: u32) -> &T {
+        &self.chunks[(id >> CHUNK) as usize][id as usize % (1 << CHUNK)]
+    }
+
+    #[inline]
+    fn get_mut(&mut self, id: u32) -> &mut T {
+        &mut self.chunks[(id >> CHUNK) as usize][id as usize % (1 << CHUNK)]
+    }
+}
+
+#[cfg(test)]
+impl<T> Interner<T> {
+    /// Gives up everything that nobody holds.
+    pub fn sweep_all(&mut self) -> Option<(u32, T)> {
+        self.sweep_to(0)
     }
 }
 
@@ -128,21 +239,52 @@ impl<T> Interner<T> {
 mod tests {
     use super::*;
 
+    fn hold(interner: &mut Interner<String>, text: &str) -> (u32, bool) {
+        interner.hold(text.len() as u64, |other| other == text, || text.to_owned())
+    }
+
     #[test]
-    fn a_value_goes_with_its_last_holder_and_its_number_is_used_again() {
+    fn a_value_without_a_holder_goes_with_the_sweep_and_its_number_is_used_again() {
         let mut interner = Interner::default();
-        let hold = |interner: &mut Interner<String>, text: &str| {
-            interner.hold(text.len() as u64, |other| other == text, || text.to_owned())
-        };
         let (a, new) = hold(&mut interner, "a");
         assert!(new);
         assert_eq!(hold(&mut interner, "a"), (a, false));
         let (b, _) = hold(&mut interner, "b");
         assert_ne!(a, b);
-        assert_eq!(interner.release(a), None);
-        assert_eq!(interner.release(a), Some("a".to_owned()));
+        interner.release(a);
+        assert_eq!(interner.sweep_all(), None);
+        interner.release(a);
+        assert_eq!(interner.get(a), "a", "it stays until the sweep");
+        assert_eq!(interner.sweep_all(), Some((a, "a".to_owned())));
         assert_eq!(interner.len(), 1);
         assert_eq!(hold(&mut interner, "c"), (a, true));
         assert_eq!(interner.get(b), "b");
+    }
+
+    #[test]
+    fn a_value_that_is_held_again_is_not_swept() {
+        let mut interner = Interner::default();
+        let (a, _) = hold(&mut interner, "a");
+        for _ in 0..3 {
+            interner.release(a);
+            assert_eq!(hold(&mut interner, "a"), (a, false));
+        }
+        assert_eq!(interner.sweep_all(), None);
+        assert_eq!(interner.waiting.len(), 0);
+        interner.release(a);
+        assert_eq!(interner.sweep_all(), Some((a, "a".to_owned())));
+    }
+
+    #[test]
+    fn few_values_are_kept_for_nobody() {
+        let mut interner = Interner::default();
+        for number in 0..3_000 {
+            let (id, new) = hold(&mut interner, &"x".repeat(number));
+            assert!(new);
+            interner.release(id);
+        }
+        while interner.sweep().is_some() {}
+        assert_eq!(interner.len(), IDLE);
+        assert_eq!(hold(&mut interner, &"x".repeat(2_999)), (2_999, false));
     }
 }

@@ -80,8 +80,9 @@ struct Spilled {
 pub struct Keyring {
     carriers: Interner<Known>,
     memo: Box<[Cell<CarrierId>]>,
+    /// Each holds its carrier.
     spilled: Interner<Spilled>,
-    /// How often a carrier has come, or a carrier or spilled key has gone.
+    /// How often a carrier has come or gone.
     version: u64,
     /// Place of each carrier in the order of their names.
     ranks: Vec<u32>,
@@ -112,12 +113,6 @@ impl Keyring {
         }
     }
 
-    /// As long as this stays the same, so do the packed forms of keys.
-    #[inline]
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
     /// Packs the key of a package that is new.
     pub fn hold(&mut self, key: &PackageKey) -> PackedKey {
         let carrier = self.hold_carrier(key.carrier_name());
@@ -125,12 +120,15 @@ impl Keyring {
             Some(code) if carrier < SPILLED => PackedKey::new(carrier, code),
             _ => {
                 let number = key.number();
-                let spilled = self.spilled.hold(
+                let (spilled, new) = self.spilled.hold(
                     spill_hash(carrier, &number),
                     |other| other.carrier == carrier && *other.number == *number,
                     || Spilled { carrier, number: Box::from(&*number) },
                 );
-                PackedKey::new(SPILLED, u128::from(spilled.0))
+                if new {
+                    self.carriers.hold_again(carrier);
+                }
+                PackedKey::new(SPILLED, u128::from(spilled))
             }
         }
     }
@@ -138,10 +136,20 @@ impl Keyring {
     /// Gives up the key of a package that is gone.
     pub fn release(&mut self, key: PackedKey) {
         let carrier = self.carrier_of(key);
-        if key.carrier() == SPILLED && self.spilled.release(key.code() as u32).is_some() {
-            self.version += 1;
+        if key.carrier() == SPILLED {
+            self.spilled.release(key.code() as u32);
         }
-        if self.carriers.release(carrier).is_some() {
+        self.carriers.release(carrier);
+    }
+
+    /// Gives up carriers and spilled keys that no package has had for a while. Packed forms that
+    /// were found before are void.
+    #[inline]
+    pub fn sweep(&mut self) {
+        while let Some((_, spilled)) = self.spilled.sweep() {
+            self.carriers.release(spilled.carrier);
+        }
+        while self.carriers.sweep().is_some() {
             self.version += 1;
         }
     }
@@ -269,6 +277,10 @@ mod tests {
         for packed in packed {
             ring.release(packed);
         }
+        while let Some((_, spilled)) = ring.spilled.sweep_all() {
+            ring.carriers.release(spilled.carrier);
+        }
+        while ring.carriers.sweep_all().is_some() {}
         assert!(keys.iter().all(|key| ring.find(key).is_none()));
         assert_eq!((ring.carriers.len(), ring.spilled.len()), (0, 0));
     }

@@ -39,7 +39,7 @@ use super::open::{OpenException, OpenTable};
 use super::outbox::{Outbox, Subject};
 use super::package::{Package, Phase};
 use super::policy::PolicySet;
-use super::profile::{Profiles, SightedPlace};
+use super::profile::{self, ProfileKey, Profiles};
 use super::scan::{Attributes, Outcome, Record};
 use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
@@ -134,16 +134,15 @@ pub struct Inconsistent {
     pub why: String,
 }
 
-/// What the stages before know of a record's package. Records in between may have changed it.
+/// What the stages before know of a record's package. Records in between may have moved it.
 #[derive(Clone, Copy)]
 struct Sighted {
+    /// `None` where no package can have it.
     key: Option<PackedKey>,
     hash: u64,
     /// Where the package may stand.
     slot: Option<Slot>,
-    place: SightedPlace,
-    /// The scan brings texts that belong to the profile.
-    texts: bool,
+    traits: profile::Sighted,
 }
 
 /// A group of records in the stages before it is applied.
@@ -151,12 +150,19 @@ struct Sighting {
     sighted: [Sighted; GROUP],
     /// How many there are.
     count: usize,
-    /// What it was sighted at; right as long as this stays the same.
-    version: (u64, u64),
+    /// Profiles that packages of this group may begin with: its record, and what to look for.
+    profiles: [(usize, Option<ProfileKey>); GROUP],
+    /// How many of these there are.
+    with_profiles: usize,
 }
 
 impl Sighting {
-    const NOTHING: Self = Self { sighted: [Sighted::NOTHING; GROUP], count: 0, version: (0, 0) };
+    const NOTHING: Self = Self {
+        sighted: [Sighted::NOTHING; GROUP],
+        count: 0,
+        profiles: [(0, None); GROUP],
+        with_profiles: 0,
+    };
 
     /// Those whose key some package may have.
     fn keyed(&self) -> impl Iterator<Item = &Sighted> {
@@ -166,7 +172,7 @@ impl Sighting {
 
 impl Sighted {
     const NOTHING: Self =
-        Self { key: None, hash: 0, slot: None, place: SightedPlace::UNKNOWN, texts: false };
+        Self { key: None, hash: 0, slot: None, traits: profile::Sighted::UNKNOWN };
 }
 
 impl Shard {
@@ -194,7 +200,7 @@ impl Shard {
             policies,
             keyring: Keyring::default(),
             table: Table::new(source.clone()),
-            profiles: Profiles::default(),
+            profiles: Profiles::new(&source),
             open: OpenTable::default(),
             look: Look::new(source),
             outbox: Outbox::default(),
@@ -239,6 +245,7 @@ impl Shard {
     /// has been already. Returns true when all that is due has happened: call again until then.
     pub fn advance(&mut self, to: Frontier) -> bool {
         let mut budget = self.work_per_call;
+        self.sweep();
         if !self.look_on(&mut budget) {
             return false;
         }
@@ -254,6 +261,7 @@ impl Shard {
     /// again until then.
     pub fn finish(&mut self, until: Option<Frontier>) -> bool {
         let mut budget = self.work_per_call;
+        self.sweep();
         if !self.look_on(&mut budget) {
             return false;
         }
@@ -325,6 +333,7 @@ impl Shard {
         outcomes: &mut Vec<Option<Outcome>>,
     ) -> Applied {
         let mut budget = self.work_per_call;
+        self.sweep();
         self.outbox.begin(0);
         if !self.look_on(&mut budget) {
             return Applied { records: 0, stop: Stop::Busy };
@@ -336,14 +345,14 @@ impl Shard {
         self.sight(&mut coming[1], bound(1)..bound(2), &record);
         for group in 0..count.div_ceil(GROUP) {
             // While a group is applied, the lines of the two behind it are on their way.
-            self.fetch_profiles(&coming[group % 3]);
+            self.find_profiles(&mut coming[group % 3]);
             self.find_slots(&mut coming[(group + 1) % 3]);
             let last = bound(group + 2)..bound(group + 3);
             self.sight(&mut coming[(group + 2) % 3], last, &record);
-            let Sighting { sighted, version, .. } = &coming[group % 3];
+            let sighted = &coming[group % 3].sighted;
             for (at, sighted) in (bound(group)..bound(group + 1)).zip(sighted) {
                 self.outbox.begin(at as u32);
-                match self.apply_one(record(at), sighted, *version, &mut budget) {
+                match self.apply_one(record(at), sighted, &mut budget) {
                     Ok(outcome) => outcomes.push(outcome),
                     Err(stop) => return Applied { records: at, stop },
                 }
@@ -358,7 +367,6 @@ impl Shard {
         &mut self,
         record: &Record<'_>,
         sighted: &Sighted,
-        version: (u64, u64),
         budget: &mut u32,
     ) -> Result<Option<Outcome>, Stop> {
         let log_time = match record {
@@ -371,17 +379,18 @@ impl Shard {
         let Record::Scan(scan) = record else {
             return Ok(None);
         };
-        let (found, place) = match sighted.key {
-            Some(key) if self.version() == version => (self.found(key, sighted), sighted.place),
-            _ => (self.find(&scan.key), SightedPlace::UNKNOWN),
+        let found = match sighted.key {
+            Some(key) => self.found(key, sighted),
+            None => self.find(&scan.key),
         };
-        self.scan(scan, found, place).map(Some).ok_or(Stop::Full)
+        self.scan(scan, found, &sighted.traits).map(Some).ok_or(Stop::Full)
     }
 
-    /// What was sighted is right as long as this stays the same.
-    #[inline]
-    fn version(&self) -> (u64, u64) {
-        (self.keyring.version(), self.profiles.version())
+    /// Gives up texts, profiles, carriers and what else nobody has referred to for a while. Only
+    /// between two calls, so that what a call has looked up ahead stays right until its end.
+    fn sweep(&mut self) {
+        self.profiles.sweep();
+        self.keyring.sweep();
     }
 
     /// The first stage of a group: keys, and the lines of the index that they lead to. Each stage
@@ -394,10 +403,19 @@ impl Shard {
         group: Range<usize>,
         record: &impl Fn(usize) -> &'r Record<'t>,
     ) {
-        sighting.version = self.version();
         sighting.count = group.len();
-        for (sighted, at) in sighting.sighted.iter_mut().zip(group) {
-            *sighted = self.sight_one(record(at));
+        sighting.with_profiles = 0;
+        for (number, at) in group.enumerate() {
+            let sighted = self.sight_one(record(at));
+            if sighted.traits.brings_profile()
+                && let (Record::Scan(scan), Some(key)) = (record(at), sighted.key)
+            {
+                let carrier = self.keyring.carrier_of(key);
+                let profile = self.profiles.sight_profile(carrier, &scan.attributes);
+                sighting.profiles[sighting.with_profiles] = (number, profile);
+                sighting.with_profiles += 1;
+            }
+            sighting.sighted[number] = sighted;
         }
         for sighted in sighting.keyed() {
             self.table.prefetch_index(sighted.hash);
@@ -416,14 +434,24 @@ impl Shard {
         for slot in sighting.keyed().filter_map(|sighted| sighted.slot) {
             self.table.prefetch(slot);
         }
+        for (_, profile) in &sighting.profiles[..sighting.with_profiles] {
+            if let Some(profile) = profile {
+                self.profiles.fetch_profile(profile);
+            }
+        }
     }
 
-    /// The third stage of a group: the profiles that its scans may change.
+    /// The third stage of a group: the profiles that its scans bring.
     #[inline]
-    fn fetch_profiles(&self, sighting: &Sighting) {
-        let with_texts = sighting.keyed().filter(|sighted| sighted.texts);
-        for slot in with_texts.filter_map(|sighted| sighted.slot) {
-            self.profiles.prefetch(self.table.get(slot).traits());
+    fn find_profiles(&self, sighting: &mut Sighting) {
+        for (number, profile) in &sighting.profiles[..sighting.with_profiles] {
+            let sighted = &mut sighting.sighted[*number];
+            if let Some(profile) = profile {
+                self.profiles.find_profile(profile, &mut sighted.traits);
+            }
+            if let Some(slot) = sighted.slot {
+                self.profiles.prefetch(self.table.get(slot).traits(), &sighted.traits);
+            }
         }
     }
 
@@ -432,12 +460,11 @@ impl Shard {
         let Record::Scan(scan) = record else {
             return Sighted::NOTHING;
         };
-        let Some(key) = self.keyring.find(&scan.key) else {
-            return Sighted::NOTHING;
-        };
-        let place = self.profiles.sight(&scan.attributes);
-        let texts = scan.attributes.service.is_some() || scan.attributes.shipper.is_some();
-        Sighted { key: Some(key), hash: key.hash(), slot: None, place, texts }
+        let traits = self.profiles.sight(&scan.attributes);
+        match self.keyring.find(&scan.key) {
+            Some(key) => Sighted { key: Some(key), hash: key.hash(), slot: None, traits },
+            None => Sighted { traits, ..Sighted::NOTHING },
+        }
     }
 
     /// The slot of a package that was sighted, as it is now.

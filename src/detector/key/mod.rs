@@ -12,7 +12,6 @@ mod text;
 
 pub use carrier::{Carrier, MAX_CARRIER};
 pub(super) use pack::{is_ordered, order_code};
-pub(super) use swar::word;
 pub use text::NumberText;
 
 /// Longest tracking number in normal form, in bytes.

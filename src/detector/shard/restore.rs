@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::exception::{Change, ExceptionEvent};
 use super::super::open::{OpenException, kind_of};
 use super::super::package::{Package, Phase, Taken};
+use super::super::profile::Sighted;
 use super::super::scan::Attributes;
 use super::super::time::{Deadline, Frontier, LogTime};
 use super::super::wheel::Hung;
@@ -139,7 +140,8 @@ impl Shard {
             set_at: event.anchor_set_at,
         };
         let attributes = borrowed(&event.attributes);
-        let slot = self.keep(&event.key, &package, &attributes, Taken::TextsAndPlace);
+        let slot =
+            self.keep(&event.key, &package, (&attributes, Taken::TextsAndPlace), &Sighted::UNKNOWN);
         self.hang(slot);
         slot
     }

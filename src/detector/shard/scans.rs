@@ -2,7 +2,7 @@
 
 use super::super::key::PackageKey;
 use super::super::package::{Package, Phase, Taken, Transition, observe};
-use super::super::profile::SightedPlace;
+use super::super::profile::Sighted;
 use super::super::record::{self, TRAITS};
 use super::super::scan::{Attributes, Outcome, Scan};
 use super::super::table::{MAX_SLOTS, Slot};
@@ -16,7 +16,7 @@ impl Shard {
         &mut self,
         scan: &Scan<'_>,
         slot: Option<Slot>,
-        place: SightedPlace,
+        sighted: &Sighted,
     ) -> Option<Outcome> {
         let log_clock = self.log_clock.unwrap_or(scan.log_time);
         let retention = self.policies.defaults().settled_retention;
@@ -29,7 +29,7 @@ impl Shard {
         match (transition, slot) {
             (Transition::Unchanged(_), None) => {}
             (Transition::Unchanged(_), Some(slot)) => {
-                if self.take_attributes(slot, scan, taken, place) {
+                if self.take_attributes(slot, scan, taken, sighted) {
                     self.hang(slot);
                 }
             }
@@ -37,11 +37,11 @@ impl Shard {
                 if self.table.len() >= self.max_packages.min(MAX_SLOTS) {
                     return None;
                 }
-                let slot = self.keep(&scan.key, &package, &scan.attributes, taken);
+                let slot = self.keep(&scan.key, &package, (&scan.attributes, taken), sighted);
                 self.hang_package(slot, &package);
             }
             (Transition::Born(package), Some(slot)) => {
-                self.begin_again(slot, scan, taken);
+                self.begin_again(slot, scan, taken, sighted);
                 self.overwrite(slot, before.map(|before| before.phase), &package);
                 self.hang_package(slot, &package);
             }
@@ -50,7 +50,7 @@ impl Shard {
                     self.close(slot, scan);
                 }
                 self.overwrite(slot, before.map(|before| before.phase), &package);
-                self.take_attributes(slot, scan, taken, place);
+                self.take_attributes(slot, scan, taken, sighted);
                 self.hang_package(slot, &package);
             }
             (Transition::Changed { .. }, None) => {
@@ -64,24 +64,24 @@ impl Shard {
         &mut self,
         key: &PackageKey,
         package: &Package,
-        attributes: &Attributes<&str>,
-        taken: Taken,
+        attributes: (&Attributes<&str>, Taken),
+        sighted: &Sighted,
     ) -> Slot {
         let packed = self.keyring.hold(key);
         let carrier = self.keyring.carrier_of(packed);
         let feed_grace = self.policies.feed_grace(key.carrier());
-        let traits = self.profiles.begin(carrier, attributes, taken, feed_grace);
+        let traits = self.profiles.begin(carrier, attributes, sighted, feed_grace);
         self.phases[package.phase as usize] += 1;
         self.table.insert(packed.hash(), record::Record::of(packed, traits), package)
     }
 
     /// The number of a settled package begins a new life, with nothing of the old one.
-    fn begin_again(&mut self, slot: Slot, scan: &Scan<'_>, taken: Taken) {
+    fn begin_again(&mut self, slot: Slot, scan: &Scan<'_>, taken: Taken, sighted: &Sighted) {
         let record = self.table.get(slot);
         let (key, before) = (record.key(), record.traits());
         let carrier = self.keyring.carrier_of(key);
         let feed_grace = self.profiles.feed_grace(before);
-        let traits = self.profiles.begin(carrier, &scan.attributes, taken, feed_grace);
+        let traits = self.profiles.begin(carrier, (&scan.attributes, taken), sighted, feed_grace);
         self.table.get_mut(slot).set_traits(traits);
         self.profiles.release(before);
     }
@@ -112,11 +112,11 @@ impl Shard {
         slot: Slot,
         scan: &Scan<'_>,
         taken: Taken,
-        place: SightedPlace,
+        sighted: &Sighted,
     ) -> bool {
         let record = self.table.get(slot);
         let (carrier, before) = (self.keyring.carrier_of(record.key()), record.traits());
-        let after = self.profiles.update(carrier, before, (&scan.attributes, taken), place);
+        let after = self.profiles.update(carrier, before, (&scan.attributes, taken), sighted);
         if before == after {
             return false;
         }

@@ -20,7 +20,7 @@ pub(super) struct Blocks {
 enum Found {
     Datums,
     /// What stands in a block's place.
-    Broken(Place, Checked<'static>),
+    Broken(Place, Rejected),
 }
 
 /// How far a block has been read.
@@ -56,8 +56,8 @@ impl Blocks {
         if self.position.left == 0 {
             match self.advance()? {
                 Some(Found::Datums) => {}
-                Some(Found::Broken(place, checked)) => {
-                    receiver.take(place, checked);
+                Some(Found::Broken(place, rejected)) => {
+                    receiver.take(place, Checked::unreadable(rejected));
                     return Ok(());
                 }
                 None => return Ok(()),
@@ -114,8 +114,7 @@ impl Blocks {
 
     fn broken_block(&self, message: &str) -> Found {
         let place = Place::Block(self.container.block_number());
-        let rejected = Rejected::new(Reason::BrokenBlock, message);
-        Found::Broken(place, Checked::unreadable(rejected))
+        Found::Broken(place, Rejected::new(Reason::BrokenBlock, message))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Decoding and applying together: one shard, scans of packages chosen at random.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::Shard;
@@ -9,6 +9,7 @@ use stallwatch::wire::policy_file;
 use stallwatch::wire::scan::{AvroScans, Framing, Origin, SCAN_SCHEMA};
 
 use crate::data::{Event, LOG_TIME, Payloads, mix};
+use crate::processor_time;
 
 const POLICIES: &str = r#"
 version = 1
@@ -72,11 +73,11 @@ impl Run {
                 payloads.push(|out| Event::of(package(number), at).write(out));
             }
             let payloads: Vec<&[u8]> = payloads.iter().collect();
-            let start = Instant::now();
+            let start = processor_time();
             for batch in payloads.chunks(self.batch) {
                 self.one(batch);
             }
-            time += start.elapsed();
+            time += processor_time() - start;
             done = end;
         }
         time

@@ -5,13 +5,32 @@
 use stallwatch::detector::key::PackageKey;
 use stallwatch::detector::scan::{Attributes, Evidence, Milestone, Scan};
 use stallwatch::detector::time::{EventTime, LogTime, in_range};
-use stallwatch::wire::scan::Origin;
+use stallwatch::wire::scan::{Fields, Origin};
 
 /// The scan of one datum. `ASCII`: texts of ASCII are not checked as UTF-8 once more.
 #[inline]
 pub fn decode<const ASCII: bool>(datum: &[u8], origin: Origin) -> Option<Scan<'_>> {
+    let fields = fields::<ASCII>(datum)?;
+    let log_time = match origin.log_time {
+        Some(millis) => seconds(millis)?,
+        None => fields.event_time?,
+    };
+    Some(Scan {
+        key: PackageKey::new(fields.carrier, fields.tracking_number).ok()?,
+        milestone: fields.milestone,
+        evidence: fields.evidence,
+        event_time: fields.event_time.map(EventTime::from_secs),
+        log_time: LogTime::from_secs(log_time),
+        offset: origin.offset,
+        attributes: fields.attributes,
+    })
+}
+
+/// The fields of one datum, without the normal form of its key.
+#[inline]
+pub fn fields<const ASCII: bool>(datum: &[u8]) -> Option<Fields<'_>> {
     let mut walk = Walk::<ASCII> { rest: datum };
-    let number = walk.short_text()?;
+    let tracking_number = walk.short_text()?;
     let carrier = walk.short_text()?;
     let milestone = *Milestone::ALL.get(walk.long()? as usize)?;
     let event_time = match walk.byte()? {
@@ -32,22 +51,8 @@ pub fn decode<const ASCII: bool>(datum: &[u8], origin: Origin) -> Option<Scan<'_
     walk.nullable_text()?;
     walk.nullable_text()?;
     walk.map()?;
-    if !walk.rest.is_empty() {
-        return None;
-    }
-    let log_time = match origin.log_time {
-        Some(millis) => seconds(millis)?,
-        None => event_time?,
-    };
-    Some(Scan {
-        key: PackageKey::new(carrier, number).ok()?,
-        milestone,
-        evidence,
-        event_time: event_time.map(EventTime::from_secs),
-        log_time: LogTime::from_secs(log_time),
-        offset: origin.offset,
-        attributes,
-    })
+    let fields = Fields { tracking_number, carrier, milestone, evidence, event_time, attributes };
+    walk.rest.is_empty().then_some(fields)
 }
 
 fn seconds(millis: i64) -> Option<i64> {

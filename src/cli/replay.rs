@@ -166,7 +166,8 @@ struct Source {
 }
 
 impl Source {
-    const BUFFER: usize = 256 << 10;
+    /// No larger than what a container reads at once, which then goes past this buffer.
+    const BUFFER: usize = 64 << 10;
 
     fn open(path: &PathBuf) -> Result<Self, Failure> {
         if path.as_os_str() == "-" {

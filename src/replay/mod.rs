@@ -167,15 +167,29 @@ impl<'r> Run<'r> {
             self.apply_picks(index, &records);
         }
         let mut told = std::mem::take(&mut self.told);
-        told.sort_by_key(|(at, ..)| *at);
-        let mut told = told.into_iter().peekable();
+        self.tell_in_order(&told, rejected)?;
+        told.clear();
+        self.told = told;
+        Ok(())
+    }
+
+    /// Tells what a batch brought. Events stay where they are: they are large.
+    fn tell_in_order(
+        &mut self,
+        told: &[(u32, usize, ExceptionEvent)],
+        rejected: Vec<(usize, Place, Rejected)>,
+    ) -> Result<(), ReplayError> {
+        let mut order: Vec<usize> = (0..told.len()).collect();
+        // What one record brings stands in its order already.
+        order.sort_unstable_by_key(|&event| (told[event].0, event));
+        let mut events = order.into_iter().map(|event| &told[event]).peekable();
         for (at, place, why) in rejected {
-            while let Some((_, index, event)) = told.next_if(|(of, ..)| (*of as usize) < at) {
-                self.tell(index, &event)?;
+            while let Some((_, index, event)) = events.next_if(|(of, ..)| (*of as usize) < at) {
+                self.tell(*index, event)?;
             }
             self.reject(place, why)?;
         }
-        told.try_for_each(|(_, index, event)| self.tell(index, &event))
+        events.try_for_each(|(_, index, event)| self.tell(*index, event))
     }
 
     /// Applies the records of a batch that were picked for a shard; keeps what they bring.

@@ -2,8 +2,10 @@
 
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use serde_json::{Map, Value, json};
 
@@ -46,7 +48,9 @@ pub struct Summary {
     pub log_times: Option<(LogTime, LogTime)>,
     /// The longest silences, the longest first.
     pub longest: Vec<Silence>,
-    still_open: BTreeSet<(Option<i32>, PackageKey)>,
+    /// Closed silences shorter than this, in seconds, are none of the longest.
+    long: Option<i64>,
+    still_open: HashSet<(Option<i32>, PackageKey), FixedState>,
 }
 
 /// One silence that an exception told of.
@@ -113,16 +117,17 @@ impl Summary {
     pub(super) fn count_event(&mut self, event: &ExceptionEvent, partition: Option<i32>) {
         *self.by_kind.entry((event.kind, event.change)).or_default() += 1;
         let carrier = event.key.carrier();
-        if !self.by_carrier.contains_key(carrier) {
-            self.by_carrier.insert(carrier.to_owned(), BTreeMap::new());
-        }
-        if let Some(changes) = self.by_carrier.get_mut(carrier) {
-            *changes.entry(event.change).or_default() += 1;
-        }
+        let counts = match self.by_carrier.get_mut(carrier) {
+            Some(counts) => counts,
+            None => self.by_carrier.entry(carrier.to_owned()).or_default(),
+        };
+        *counts.entry(event.change).or_default() += 1;
         let open = (partition, event.key.clone());
         if event.change.closes() {
             self.still_open.remove(&open);
-            self.longest.push(Silence::closed(event));
+            if self.long.is_none_or(|long| event.silent_for_s >= long) {
+                self.longest.push(Silence::closed(event));
+            }
             if self.longest.len() >= 100 * LONGEST {
                 self.keep_longest();
             }
@@ -144,7 +149,9 @@ impl Summary {
                 *self.open.entry((kind, severity)).or_default() += count as u64;
             }
         }
-        for (partition, key) in std::mem::take(&mut self.still_open) {
+        let mut still_open: Vec<_> = std::mem::take(&mut self.still_open).into_iter().collect();
+        still_open.sort_unstable();
+        for (partition, key) in still_open {
             let shard = shard_of.get(&partition);
             self.longest.extend(shard.and_then(|shard| Silence::open(key, shard)));
         }
@@ -159,6 +166,11 @@ impl Summary {
                 .then_with(|| (a.anchor, a.kind).cmp(&(b.anchor, b.kind)))
         });
         self.longest.truncate(LONGEST);
+        if let [.., last] = &self.longest[..]
+            && self.longest.len() == LONGEST
+        {
+            self.long = Some(last.seconds);
+        }
     }
 
     /// For a script: one JSON object.

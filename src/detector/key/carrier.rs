@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::KeyError;
+use super::inset::Inset;
 use super::swar::{at_marks, first_marks, within, word};
 
 /// Longest carrier name in normal form, in bytes.
@@ -11,6 +12,7 @@ pub const MAX_CARRIER: usize = 32;
 
 /// A carrier in normal form: 1 to 32 of `[a-z0-9._-]`, without an allocation. Ordered as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(align(8))]
 pub struct Carrier {
     /// Zeros after the name: they tell its length, and the arrays compare as the names do.
     bytes: [u8; MAX_CARRIER],
@@ -38,23 +40,18 @@ impl Carrier {
     /// In lower case; `None` for what is empty, too long, or has a character that cannot be.
     #[inline]
     fn lower(text: &[u8]) -> Option<Self> {
-        if !(1..=MAX_CARRIER).contains(&text.len()) {
-            return None;
-        }
-        let part = |at| {
-            let (lower, allowed) = lower_word(word(text, at));
-            (lower, allowed ^ first_marks(text.len().saturating_sub(at)))
-        };
-        let rest = |at| if text.len() > 8 { part(at) } else { (0, 0) };
-        let parts = [part(0), rest(8), rest(16), rest(24)];
-        // Put together from whole words at fixed places: a short store that a wide load follows
-        // would stall.
+        words(text).map(Self::from_words)
+    }
+
+    /// From what [`words`] gave. Whole words at fixed places: a short store that a wide load follows
+    /// would stall.
+    #[inline(always)]
+    pub(super) fn from_words(words: [u64; 4]) -> Self {
         let mut bytes = [0; MAX_CARRIER];
-        for (to, (lower, _)) in bytes.chunks_exact_mut(8).zip(parts) {
-            to.copy_from_slice(&lower.to_le_bytes());
+        for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
         }
-        let faults = parts.iter().fold(0, |faults, (_, fault)| faults | fault);
-        (faults == 0).then_some(Self { bytes })
+        Self { bytes }
     }
 
     #[inline]
@@ -75,6 +72,44 @@ impl Carrier {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.len()]).expect("a carrier in normal form is ASCII")
     }
+}
+
+/// The words of a name that is in normal form but for its case; `None` for any other.
+#[inline(always)]
+pub(super) fn words(text: &[u8]) -> Option<[u64; 4]> {
+    if text.len() <= 8 { short(word(text, 0), text.len()) } else { long(text) }
+}
+
+/// The same of a name within its record.
+#[inline(always)]
+pub(super) fn words_within(text: Inset<'_>) -> Option<[u64; 4]> {
+    match text.short() {
+        Some(word) => short(word, text.len()),
+        None => long(text.text()),
+    }
+}
+
+/// The words of a name of up to eight bytes, zeros behind them.
+#[inline(always)]
+fn short(text: u64, length: usize) -> Option<[u64; 4]> {
+    let (lower, allowed) = lower_word(text);
+    (length > 0 && allowed == first_marks(length)).then_some([lower, 0, 0, 0])
+}
+
+/// The words of a longer name.
+#[inline(never)]
+fn long(text: &[u8]) -> Option<[u64; 4]> {
+    if text.len() > MAX_CARRIER {
+        return None;
+    }
+    let mut words = [0; 4];
+    let mut faults = 0;
+    for (index, lower) in words.iter_mut().enumerate().take(text.len().div_ceil(8)) {
+        let allowed;
+        (*lower, allowed) = lower_word(word(text, 8 * index));
+        faults |= allowed ^ first_marks(text.len().saturating_sub(8 * index));
+    }
+    (faults == 0).then_some(words)
 }
 
 /// Eight bytes in lower case, and marks where they may stand in a carrier's name.

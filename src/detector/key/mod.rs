@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::num::NonZeroU64;
 
 mod carrier;
+mod inset;
 mod pack;
 mod swar;
 #[cfg(test)]
@@ -11,6 +13,7 @@ mod tests;
 mod text;
 
 pub use carrier::{Carrier, MAX_CARRIER};
+pub use inset::Inset;
 pub(super) use pack::{is_ordered, order_code};
 pub use text::NumberText;
 
@@ -29,12 +32,17 @@ pub struct PackageKey {
 /// Every number has one form only, so that equal numbers are equal values.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Number {
-    /// What [`pack::pack`] makes of it, lowest bits first: pieces that leave a byte for the kind,
-    /// so that a number takes 16 bytes.
-    Packed(u64, u32, u16, u8),
+    /// What [`pack::pack`] makes of it, in two words: written and read whole.
+    Packed {
+        low: u64,
+        /// With [`PRESENT`] set, so that a number takes 16 bytes: codes end below it.
+        high: NonZeroU64,
+    },
     /// What has no code.
     Long(Box<NumberText>),
 }
+
+const PRESENT: NonZeroU64 = NonZeroU64::new(1 << 63).unwrap();
 
 /// Why a carrier or a tracking number has no normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,10 +66,39 @@ pub enum KeyError {
 
 impl PackageKey {
     /// The normal form of a carrier and a tracking number as a feed sends them.
+    #[inline]
     pub fn new(carrier: &str, number: &str) -> Result<Self, KeyError> {
+        match Self::quick(carrier::words(carrier.as_bytes()), number.as_bytes()) {
+            Some(key) => Ok(key),
+            None => Self::cleaned(carrier, number),
+        }
+    }
+
+    /// The key of a carrier that is in normal form but for its case, and of a number that has a
+    /// code as it stands: what nearly all feeds send. `None`: [`PackageKey::new`] knows more.
+    #[inline(always)]
+    pub fn of(carrier: Inset<'_>, number: &[u8]) -> Option<Self> {
+        Self::quick(carrier::words_within(carrier), number)
+    }
+
+    /// All in registers, and written once: pieces in memory that are read as a whole would stall.
+    #[inline(always)]
+    fn quick(carrier: Option<[u64; 4]>, number: &[u8]) -> Option<Self> {
+        let carrier = carrier?;
+        let routed = number.starts_with(b"420") && carrier == USPS;
+        let bare = if routed { &number[usps_routing_prefix(number)..] } else { number };
+        // What has a code has no character that the normal form changes.
+        let code = pack::pack(bare)?;
+        Some(Self { carrier: Carrier::from_words(carrier), number: Number::packed(code) })
+    }
+
+    #[inline(never)]
+    fn cleaned(carrier: &str, number: &str) -> Result<Self, KeyError> {
         let carrier = Carrier::new(carrier)?;
-        let number = Number::new(&carrier, number)?;
-        Ok(Self { carrier, number })
+        let number = normal_number(number)?;
+        let routed = carrier.as_str() == "usps" && number.starts_with("420");
+        let routing = if routed { usps_routing_prefix(number.as_bytes()) } else { 0 };
+        Ok(Self::from_normal(carrier, &number[routing..]))
     }
 
     /// From texts that are in normal form already.
@@ -76,6 +113,7 @@ impl PackageKey {
 
     /// The tracking number as an integer below 2^116, if it is of a kind that has one: up to 22
     /// letters and digits, or up to 34 digits.
+    #[inline]
     pub fn code(&self) -> Option<u128> {
         self.number.code()
     }
@@ -126,23 +164,6 @@ impl Ord for PackageKey {
 }
 
 impl Number {
-    /// The normal form of a number as a feed sends it.
-    #[inline]
-    fn new(carrier: &Carrier, text: &str) -> Result<Self, KeyError> {
-        // What has a code has no character that the normal form changes.
-        match pack::pack(bare(carrier, text.as_bytes())) {
-            Some(code) => Ok(Self::packed(code)),
-            None => Self::cleaned(carrier, text),
-        }
-    }
-
-    #[inline(never)]
-    fn cleaned(carrier: &Carrier, text: &str) -> Result<Self, KeyError> {
-        let number = normal_number(text)?;
-        let routing = number.len() - bare(carrier, number.as_bytes()).len();
-        Ok(Self::from_normal(&number[routing..]))
-    }
-
     fn from_normal(number: &str) -> Self {
         match pack::pack(number.as_bytes()) {
             Some(code) => Self::packed(code),
@@ -150,22 +171,22 @@ impl Number {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn packed(code: u128) -> Self {
-        Self::Packed(code as u64, (code >> 64) as u32, (code >> 96) as u16, (code >> 112) as u8)
+        Self::Packed { low: code as u64, high: PRESENT | (code >> 64) as u64 }
     }
 
     #[inline]
     fn code(&self) -> Option<u128> {
         match *self {
-            Self::Packed(a, b, c, d) => Some(joined(a, b, c, d)),
+            Self::Packed { low, high } => Some(joined(low, high)),
             Self::Long(_) => None,
         }
     }
 
     fn text(&self) -> NumberText {
         match *self {
-            Self::Packed(a, b, c, d) => pack::unpack(joined(a, b, c, d)),
+            Self::Packed { low, high } => pack::unpack(joined(low, high)),
             Self::Long(ref text) => **text,
         }
     }
@@ -179,11 +200,10 @@ impl Number {
     }
 }
 
-/// The pieces of a code, lowest first, as one again.
+/// The words of a code as one again.
 #[inline]
-fn joined(a: u64, b: u32, c: u16, d: u8) -> u128 {
-    let upper = u64::from(b) | u64::from(c) << 32 | u64::from(d) << 48;
-    u128::from(a) | u128::from(upper) << 64
+fn joined(low: u64, high: NonZeroU64) -> u128 {
+    u128::from(low) | u128::from(high.get() ^ PRESENT.get()) << 64
 }
 
 fn normal_number(text: &str) -> Result<NumberText, KeyError> {
@@ -197,12 +217,8 @@ fn normal_number(text: &str) -> Result<NumberText, KeyError> {
     if number.is_empty() { Err(KeyError::NoNumber) } else { Ok(number) }
 }
 
-/// A number without the routing that only USPS puts in front.
-#[inline]
-fn bare<'a>(carrier: &Carrier, number: &'a [u8]) -> &'a [u8] {
-    let routed = number.starts_with(b"420") && carrier.as_str() == "usps";
-    if routed { &number[usps_routing_prefix(number)..] } else { number }
-}
+/// The only carrier that puts routing in front of its numbers.
+const USPS: [u64; 4] = [u32::from_le_bytes(*b"usps") as u64, 0, 0, 0];
 
 /// How many characters of routing (`420` and a ZIP code) stand in front of a USPS number
 /// that begins with `420`.

@@ -5,7 +5,9 @@
 //! byte order of the numbers. 23 to 34 digits are their value plus the count of all shorter ones of
 //! that kind, with bit 115 set. Whatever else there is has no code.
 
-use super::swar::{self, at_marks, eight_times, first_marks, join, within, word};
+use super::swar::{
+    self, at_marks, eight_times, join, letters_and_digits, three_words, within, word,
+};
 use super::text::NumberText;
 
 /// Longest number of letters and digits that has a code, in characters.
@@ -16,7 +18,7 @@ const LONGEST_DIGITS: usize = 34;
 const DIGITS: u128 = 1 << 115;
 
 /// The code of a number; `None` for what is no non-empty text of the two kinds.
-#[inline]
+#[inline(always)]
 pub(crate) fn pack(number: &[u8]) -> Option<u128> {
     match number.len() {
         1..=LONGEST_TEXT => pack_text(number),
@@ -62,24 +64,47 @@ pub(crate) fn order_code(number: &[u8]) -> u128 {
     code
 }
 
-#[inline]
+#[inline(always)]
 fn pack_text(number: &[u8]) -> Option<u128> {
+    let words = three_words(number).unwrap_or_else(|| [word(number, 0), 0, 0]);
+    pack_words(words, number.len())
+}
+
+/// The code of so many letters and digits, zeros behind them.
+#[inline(always)]
+fn pack_words(words: [u64; 3], length: usize) -> Option<u128> {
+    let present = PRESENT.get(length)?;
     let mut values = [0; 3];
     let mut faults = 0;
-    for (index, value) in values.iter_mut().enumerate() {
-        let word = word(number, 8 * index);
-        let digits = within(word, b'0', b'9');
-        let letters = within(word, b'A', b'Z');
-        faults |= (digits | letters) ^ first_marks(number.len().saturating_sub(8 * index));
-        *value = word - at_marks(digits, b'0' - 1) - at_marks(letters, b'A' - 11);
+    for ((value, word), present) in values.iter_mut().zip(words).zip(present) {
+        let (letters, both) = letters_and_digits(word);
+        faults |= (both ^ present) | word;
+        // Seven less for letters, whose marks are 0x80. Where there are faults, nonsense.
+        let gap = (letters >> 4) - (letters >> 7);
+        *value = word.wrapping_sub((present >> 7) * u64::from(b'0' - 1)).wrapping_sub(gap);
+    }
+    if faults & swar::ALL != 0 {
+        return None;
     }
     let [first, second, third] = values;
-    (faults == 0).then(|| {
-        let sixteen =
-            u128::from(join::<37>(first)) * 37u128.pow(8) + u128::from(join::<37>(second));
-        sixteen * 37u128.pow(6) + u128::from(join::<37>(third << 16))
-    })
+    let sixteen = u128::from(join::<37>(first)) * 37u128.pow(8) + u128::from(join::<37>(second));
+    Some(sixteen * 37u128.pow(6) + u128::from(join::<37>(third << 16)))
 }
+
+/// Marks in the first bytes of three words, by how many there are.
+const PRESENT: [[u64; 3]; LONGEST_TEXT + 1] = {
+    let mut table = [[0; 3]; LONGEST_TEXT + 1];
+    let mut length = 0;
+    while length <= LONGEST_TEXT {
+        let mut at = 0;
+        while at < length {
+            table[length][at / 8] |= 0x80 << (8 * (at % 8));
+            at += 1;
+        }
+        length += 1;
+    }
+    table
+};
 
 #[inline]
 fn unpack_text(code: u128) -> NumberText {
@@ -104,7 +129,7 @@ fn characters(digits: u64) -> (u64, usize) {
     (word, 8 - present.leading_zeros() as usize / 8)
 }
 
-#[inline]
+#[inline(never)]
 fn pack_digits(number: &[u8]) -> Option<u128> {
     let (head, eights) = number.as_rchunks::<8>();
     let head_word = (word(number, 0) << 8 << (8 * (7 - head.len()))) | ZEROS >> (8 * head.len());

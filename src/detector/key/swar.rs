@@ -24,6 +24,19 @@ pub fn word(bytes: &[u8], at: usize) -> u64 {
     }
 }
 
+/// 8 to 24 bytes as three words, zeros behind them. Nothing in it branches on how many there are,
+/// for numbers of all lengths come in any order. `None`: fewer or more bytes.
+#[inline]
+pub fn three_words(bytes: &[u8]) -> Option<[u64; 3]> {
+    let last_at = bytes.len().checked_sub(8).filter(|at| *at <= 16)?;
+    let middle_at = last_at.min(8);
+    let first = u64::from_le_bytes(*bytes.first_chunk()?);
+    let middle = u64::from_le_bytes(*bytes.get(middle_at..)?.first_chunk()?);
+    let last = u64::from_le_bytes(*bytes.last_chunk()?);
+    let behind = |word: u64, bits: usize| word.checked_shr(bits as u32).unwrap_or(0);
+    Some([first, behind(middle, 8 * (8 - middle_at)), behind(last, 8 * (16 - last_at))])
+}
+
 /// Up to seven bytes: pieces of them, which overlap where they are fewer.
 #[inline]
 fn short_word(bytes: &[u8]) -> u64 {
@@ -44,7 +57,13 @@ fn short_word(bytes: &[u8]) -> u64 {
 /// Marks in the first `count` bytes, eight at most.
 #[inline]
 pub fn first_marks(count: usize) -> u64 {
-    if count >= 8 { ALL } else { ALL & !(u64::MAX << (8 * count)) }
+    ALL & first_bytes(count)
+}
+
+/// Ones in the first `count` bytes, eight at most.
+#[inline]
+pub fn first_bytes(count: usize) -> u64 {
+    !u64::MAX.checked_shl(8 * count as u32).unwrap_or(0)
 }
 
 /// Marks the bytes from `low` to `high` inclusive, where `high` is below 0x7f; a byte of 0x80 or
@@ -55,6 +74,18 @@ pub fn within(word: u64, low: u8, high: u8) -> u64 {
     let from = ascii + eight_times(0x80 - low);
     let above = ascii + eight_times(0x7f - high);
     from & !above & !word & ALL
+}
+
+/// Marks the upper case letters, and those together with the digits, where all bytes are ASCII. Bits
+/// besides the marks are clear in the first word, and anything in the second.
+#[inline]
+pub fn letters_and_digits(word: u64) -> (u64, u64) {
+    let ascii = word & !ALL;
+    let from = |low: u8| ascii + eight_times(0x80 - low);
+    // Each of these marks the bytes of the one before it but for a range.
+    let [digits, above_digits] = [from(b'0'), from(b'9' + 1)];
+    let letters = from(b'A') ^ from(b'Z' + 1);
+    (letters & ALL, digits ^ above_digits ^ letters)
 }
 
 /// `value` in every marked byte.
@@ -109,6 +140,16 @@ mod tests {
                 let read = word(&bytes[..len], at);
                 assert_eq!(read.to_le_bytes(), padded[at..at + 8], "{at} of {len}");
             }
+        }
+    }
+
+    #[test]
+    fn three_words_are_the_bytes_and_zeros_past_the_end() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for len in 0..=40 {
+            let words = three_words(&bytes[..len]);
+            let expected = [0, 8, 16].map(|at| word(&bytes[..len], at));
+            assert_eq!(words, (8..=24).contains(&len).then_some(expected), "{len}");
         }
     }
 

@@ -227,11 +227,28 @@ proptest! {
     #[test]
     fn a_key_is_the_normal_form_whatever_the_feed_sends(carrier in sent_carrier(), number in sent_number()) {
         let key = PackageKey::new(&carrier, &number);
+        for behind in ["", "behind", "\0\0\0\0\0\0\0\0\0"] {
+            let within = format!("{carrier}{behind}");
+            let inset = Inset::new(within.as_bytes(), carrier.len());
+            let quick = PackageKey::of(inset, number.as_bytes());
+            prop_assert!(quick.is_none() || quick == key.clone().ok());
+        }
         let read = key.clone().map(|key| (key.carrier().to_owned(), key.number().to_string()));
         prop_assert_eq!(&read, &naive(&carrier, &number));
         if let (Ok(key), Ok((carrier, number))) = (key, read) {
             prop_assert_eq!(key.code(), pack(number.as_bytes()));
             prop_assert_eq!(PackageKey::from_normal(Carrier::new(&carrier).unwrap(), &number), key);
+        }
+    }
+}
+
+#[test]
+fn what_feeds_send_needs_no_second_look() {
+    for carrier in ["ups", "DHL", "fedex-ab", "royal-mail", "a-carrier.of_twentyfour"] {
+        for number in ["1Z999AA10123456784", "777777777777", "RR123456785DE", &"9".repeat(34)] {
+            let quick =
+                PackageKey::of(Inset::new(carrier.as_bytes(), carrier.len()), number.as_bytes());
+            assert_eq!(quick, PackageKey::new(carrier, number).ok());
         }
     }
 }

@@ -3,7 +3,10 @@
 //! Whatever is not as it should be is `None` here, without a reason: who asks reads once more with
 //! the [`Cursor`], which knows why.
 
+use ascii::AsciiStr;
+
 use super::cursor::{Cursor, unzigzag};
+use crate::detector::key::Inset;
 
 /// How many bytes are checked for UTF-8 at once. Lengths, branches and symbols of up to 63 are
 /// ASCII, so the texts of a datum seldom need more than one check between two numbers.
@@ -105,10 +108,62 @@ impl<'a> Reader<'a> {
         Some(length)
     }
 
+    /// The last bytes that were read, and those behind them.
+    #[inline]
+    pub(crate) fn last(&self, length: usize) -> Inset<'a> {
+        Inset::new(&self.bytes[self.at - length..], length)
+    }
+
     /// The bytes from a position up to the present one.
     #[inline]
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         &self.bytes[start..self.at]
+    }
+
+    /// The same where they are ASCII.
+    #[inline]
+    pub(crate) fn ascii_since(&self, start: usize) -> Option<&'a AsciiStr> {
+        // Whole words are checked faster than what is left of one, so the bytes behind are too,
+        // where they are ASCII as well.
+        let whole = (self.at - start).next_multiple_of(8);
+        if let Some(bytes) = self.bytes.get(start..start + whole)
+            && whole < 64
+            && let Ok(text) = AsciiStr::from_ascii(bytes)
+        {
+            return Some(text);
+        }
+        AsciiStr::from_ascii(self.since(start)).ok()
+    }
+
+    /// So many `string`s, or nulls in the first branch of a union with them, read over.
+    #[inline(always)]
+    pub(crate) fn skip_texts<const NULLABLE: bool>(&mut self, count: usize) -> Option<()> {
+        let start = self.at;
+        for _ in 0..count {
+            if NULLABLE {
+                match self.byte()? {
+                    0 => continue,
+                    2 => {}
+                    _ => return None,
+                }
+            }
+            self.skip_text(usize::MAX)?;
+        }
+        if is_ascii(self.since(start)) {
+            return Some(());
+        }
+        self.at = start;
+        self.skip_texts_one_by_one::<NULLABLE>(count)
+    }
+
+    #[cold]
+    fn skip_texts_one_by_one<const NULLABLE: bool>(&mut self, count: usize) -> Option<()> {
+        for _ in 0..count {
+            if !NULLABLE || self.byte()? == 2 {
+                self.text()?;
+            }
+        }
+        Some(())
     }
 
     /// A `string`.
@@ -171,6 +226,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Eight bytes at a time, the last ones perhaps twice.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    let words = words.iter().chain([last]).map(|word| u64::from_le_bytes(*word));
+    words.fold(0, |all, word| all | word) & UPPER == 0
+}
+
 /// The lower seven bits of each of eight bytes behind one another.
 #[inline]
 fn gather(word: u64) -> u64 {
@@ -228,6 +294,58 @@ mod tests {
         assert_eq!(reader.text(), None);
         let mut reader = Reader::new(&[2, 0xc3, 0xa4]);
         assert_eq!(reader.text(), None);
+    }
+
+    #[test]
+    fn texts_that_take_no_part_are_checked_all_the_same() {
+        let of = |texts: &[&str], nullable: bool| {
+            let mut bytes = Vec::new();
+            for text in texts {
+                if nullable {
+                    bytes.push(2);
+                }
+                write::text(&mut bytes, text);
+            }
+            bytes
+        };
+        for texts in [&["a", "", "b"][..], &["Köln", "x"], &["x", &"y".repeat(64)]] {
+            let (plain, nullable) = (of(texts, false), of(texts, true));
+            for behind in [&[][..], &[0xff; 9]] {
+                let bytes = [&plain[..], behind].concat();
+                let mut reader = Reader::new(&bytes);
+                assert_eq!(reader.skip_texts::<false>(texts.len()), Some(()));
+                assert_eq!(reader.position(), plain.len());
+                let bytes = [&nullable[..], &[0], behind].concat();
+                let mut reader = Reader::new(&bytes);
+                assert_eq!(reader.skip_texts::<true>(texts.len() + 1), Some(()));
+                assert_eq!(reader.position(), nullable.len() + 1);
+            }
+            for end in 0..plain.len() {
+                assert_eq!(Reader::new(&plain[..end]).skip_texts::<false>(texts.len()), None);
+            }
+        }
+        assert_eq!(Reader::new(&[2, b'a', 4, 0xc3, 0xc3]).skip_texts::<false>(2), None);
+        assert_eq!(Reader::new(&[2, 2, b'a', 4, 0]).skip_texts::<true>(2), None);
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_not_taken_for_it_and_what_stands_behind_does_not_count() {
+        for length in 0..80 {
+            for behind in [&[][..], b"behind it", &[0xff; 9]] {
+                let bytes = [&vec![b'x'; length][..], behind].concat();
+                let mut reader = Reader::new(&bytes);
+                reader.skip(length).unwrap();
+                let text = reader.ascii_since(0).expect("ASCII");
+                assert_eq!(text.as_bytes()[..length], bytes[..length]);
+                for at in 0..length {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = 0x80;
+                    let mut reader = Reader::new(&bytes);
+                    reader.skip(length).unwrap();
+                    assert!(reader.ascii_since(0).is_none());
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use apache_avro::Schema;
 use apache_avro::schema::{RecordSchema, SchemaKind};
 
+pub use super::plan::Fields;
 use super::plan::{Plan, Planned};
 use super::raw::{Checked, Field, RawScan, Wanted};
 use super::{MAX_RECORD, Origin, too_large};
@@ -115,19 +116,26 @@ impl AvroScans {
     }
 
     /// The scan of one record.
+    #[inline]
     pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
-        let mut planned = Planned::new();
         if payload.len() <= MAX_RECORD
             && let Ok(datum) = self.unframe(payload)
-            && self.plan.read(&self.shapes, datum, &mut planned).is_some()
-            && planned.length == datum.len()
-            && let Some(head) = planned.head(origin)
+            && let Some((length, checked)) = self.quick_datum(datum, origin)
+            && length == datum.len()
         {
-            let scan = Ok(planned.scan(head, origin));
-            debug_assert_eq!(self.decode_slowly(payload, origin), scan);
-            return scan;
+            debug_assert_eq!(self.decode_slowly(payload, origin), checked.scan);
+            return checked.scan;
         }
         self.decode_slowly(payload, origin)
+    }
+
+    /// The fields of one record without the normal form of its key, which is most of what
+    /// [`AvroScans::decode`] adds. `None`: the record may be no scan.
+    pub fn fields<'a>(&'a self, payload: &'a [u8]) -> Option<Fields<'a>> {
+        let datum = self.unframe(payload).ok()?;
+        let mut planned = Planned::new();
+        self.plan.read(&self.shapes, datum, &mut planned)?;
+        if planned.length == datum.len() { planned.fields() } else { None }
     }
 
     /// The same for a record that may be no scan: says why.
@@ -158,33 +166,28 @@ impl AvroScans {
         }
     }
 
-    /// The scan of the datum at the cursor, of a container's record of this number.
+    /// The scan of the datum that these bytes begin with, and how many are its own. `None`: nothing
+    /// that is quickly read as a scan.
     #[inline(always)]
-    pub(crate) fn decode_datum<'a>(
+    pub(crate) fn quick_datum<'a>(
         &'a self,
-        cursor: &mut Cursor<'a>,
-        number: i64,
-    ) -> Result<Checked<'a>, BrokenField<'a>> {
-        let origin = Origin { log_time: None, offset: number };
-        let rest = cursor.rest();
+        bytes: &'a [u8],
+        origin: Origin,
+    ) -> Option<(usize, Checked<'a>)> {
         let mut planned = Planned::new();
-        if self.plan.read(&self.shapes, rest, &mut planned).is_some()
-            && planned.length <= MAX_RECORD
-            && let Some(head) = planned.head(origin)
-        {
-            *cursor = Cursor::new(&rest[planned.length..]);
-            return Ok(Checked {
-                partition: planned.partition,
-                stands_in: head.stands_in,
-                scan: Ok(planned.scan(head, origin)),
-            });
+        self.plan.read(&self.shapes, bytes, &mut planned)?;
+        if planned.length > MAX_RECORD {
+            return None;
         }
-        self.decode_datum_slowly(cursor, origin)
+        let head = planned.head(origin)?;
+        let (partition, stands_in) = (planned.partition, head.stands_in);
+        let scan = Ok(planned.scan(head, origin));
+        Some((planned.length, Checked { partition, stands_in, scan }))
     }
 
     /// The same for a datum that may be broken: says where.
     #[cold]
-    fn decode_datum_slowly<'a>(
+    pub(crate) fn decode_datum<'a>(
         &'a self,
         cursor: &mut Cursor<'a>,
         origin: Origin,
@@ -213,6 +216,7 @@ impl AvroScans {
         Ok(raw)
     }
 
+    #[inline]
     fn unframe<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8], Rejected> {
         let Framing::Marked { schema_id } = self.framing else { return Ok(payload) };
         match payload {

@@ -12,7 +12,7 @@ mod plan;
 pub(crate) mod raw;
 mod texts;
 
-pub use avro::{AvroScans, Framing, SCAN_SCHEMA, SchemaError};
+pub use avro::{AvroScans, Fields, Framing, SCAN_SCHEMA, SchemaError};
 pub use json::JsonScans;
 
 use super::reject::{Reason, Rejected};

@@ -2,18 +2,25 @@
 
 use std::io::BufRead;
 
-use super::{FileError, Place};
+use super::{FileError, Place, Receiver};
 use crate::wire::avro::container::{Container, Next};
 use crate::wire::avro::cursor::Cursor;
 use crate::wire::reject::{Reason, Rejected};
-use crate::wire::scan::AvroScans;
 use crate::wire::scan::raw::Checked;
+use crate::wire::scan::{AvroScans, Origin};
 
 /// The datums of a container's blocks, in order.
 pub(super) struct Blocks {
     container: Container,
     scans: AvroScans,
     position: Position,
+}
+
+/// What comes next in a file.
+enum Found {
+    Datums,
+    /// What stands in a block's place.
+    Broken(Place, Rejected),
 }
 
 /// How far a block has been read.
@@ -39,51 +46,59 @@ impl Blocks {
     }
 
     /// Up to so many datums of one block, the first as the record of this number, or what stands in
-    /// a block's place; none at the end. Ends early when `each` says `false`.
-    pub(super) fn batch<'s>(
+    /// a block's place; none at the end. Ends early when the receiver wants no more.
+    pub(super) fn batch<'s, R: Receiver<'s>>(
         &'s mut self,
         number: i64,
         most: usize,
-        mut each: impl FnMut(Place, Checked<'s>) -> bool,
+        receiver: &mut R,
     ) -> Result<(), FileError> {
-        if self.position.left == 0 && !self.advance(&mut each)? {
-            return Ok(());
+        if self.position.left == 0 {
+            match self.advance()? {
+                Some(Found::Datums) => {}
+                Some(Found::Broken(place, rejected)) => {
+                    receiver.take(place, Checked::unreadable(rejected));
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
         }
         let Self { container, scans, position } = self;
+        let (block, data) = (container.block_number(), container.data());
         for number in (number..).take(most) {
-            let (place, checked) = position.datum(container, scans, number);
-            if !each(place, checked) || position.left == 0 {
+            let origin = Origin { log_time: None, offset: number };
+            position.read += 1;
+            position.left -= 1;
+            let place = Place::Record { block, record: position.read };
+            let goes_on = match scans.quick_datum(&data[position.at..], origin) {
+                Some((length, checked)) => {
+                    position.at += length;
+                    receiver.take(place, checked)
+                }
+                None => receiver.take(place, position.slow_datum(data, scans, origin)),
+            };
+            if !goes_on || position.left == 0 {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Goes on to the next block that has datums; `false` where there is none, or where something
-    /// else stands in front of it, which `each` has been told then.
+    /// Goes on to the next block that has datums, or to what stands in front of it.
     #[inline(never)]
-    fn advance<'s>(
-        &mut self,
-        each: &mut dyn FnMut(Place, Checked<'s>) -> bool,
-    ) -> Result<bool, FileError> {
+    fn advance(&mut self) -> Result<Option<Found>, FileError> {
         while self.position.left == 0 {
             if let Some(message) = self.left_over() {
-                let (place, checked) = self.broken_block(&message);
-                each(place, checked);
-                return Ok(false);
+                return Ok(Some(self.broken_block(&message)));
             }
             self.position = Position::default();
             match self.container.next_block()? {
-                Next::End => return Ok(false),
-                Next::Broken(message) => {
-                    let (place, checked) = self.broken_block(&message);
-                    each(place, checked);
-                    return Ok(false);
-                }
+                Next::End => return Ok(None),
+                Next::Broken(message) => return Ok(Some(self.broken_block(&message))),
                 Next::Block { declared } => self.position.left = declared,
             }
         }
-        Ok(true)
+        Ok(Some(Found::Datums))
     }
 
     /// Bytes of a block behind its last datum: something in it was not what it seemed.
@@ -97,35 +112,30 @@ impl Blocks {
         })
     }
 
-    fn broken_block(&mut self, message: &str) -> (Place, Checked<'static>) {
+    fn broken_block(&self, message: &str) -> Found {
         let place = Place::Block(self.container.block_number());
-        let rejected = Rejected::new(Reason::BrokenBlock, message);
-        (place, Checked::unreadable(rejected))
+        Found::Broken(place, Rejected::new(Reason::BrokenBlock, message))
     }
 }
 
 impl Position {
-    /// The next datum of the block, as the record of this number.
-    #[inline(always)]
-    fn datum<'s>(
+    /// The next datum of the block, which may be broken.
+    #[cold]
+    fn slow_datum<'s>(
         &mut self,
-        container: &'s Container,
+        data: &'s [u8],
         scans: &'s AvroScans,
-        number: i64,
-    ) -> (Place, Checked<'s>) {
-        self.read += 1;
-        self.left -= 1;
-        let place = Place::Record { block: container.block_number(), record: self.read };
-        let data = container.data();
+        origin: Origin,
+    ) -> Checked<'s> {
         let mut cursor = Cursor::new(&data[self.at..]);
-        match scans.decode_datum(&mut cursor, number) {
+        match scans.decode_datum(&mut cursor, origin) {
             Ok(checked) => {
                 self.at = data.len() - cursor.rest().len();
-                (place, checked)
+                checked
             }
             Err(broken) => {
                 self.at = data.len();
-                (place, Checked::unreadable(self.give_up(broken.rejected())))
+                Checked::unreadable(self.give_up(broken.rejected()))
             }
         }
     }

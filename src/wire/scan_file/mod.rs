@@ -108,9 +108,16 @@ pub struct Batch<'a> {
     pub rejected: Vec<(usize, Place, Rejected)>,
 }
 
-impl<'a> Batch<'a> {
+/// Takes the records of a file one by one. A record has some two hundred bytes: inlined, it is
+/// written where it belongs and not moved.
+trait Receiver<'a> {
+    /// Takes the next one; whether it wants more.
+    fn take(&mut self, place: Place, checked: Checked<'a>) -> bool;
+}
+
+impl<'a> Receiver<'a> for Batch<'a> {
     #[inline(always)]
-    fn push(&mut self, place: Place, checked: Checked<'a>) {
+    fn take(&mut self, place: Place, checked: Checked<'a>) -> bool {
         self.partitions.push(checked.partition);
         match checked.scan {
             Ok(scan) => self.records.push(Record::Scan(scan)),
@@ -120,6 +127,38 @@ impl<'a> Batch<'a> {
                 self.rejected.push((index, place, rejected));
             }
         }
+        true
+    }
+}
+
+impl<'a> Receiver<'a> for Option<Entry<'a>> {
+    fn take(&mut self, place: Place, checked: Checked<'a>) -> bool {
+        let Checked { partition, scan, .. } = checked;
+        *self = Some(Entry { place, number: 0, partition, scan });
+        true
+    }
+}
+
+/// Counts records, and hands them on until one is out of order.
+struct Checking<'f, R> {
+    order: &'f mut Option<Order>,
+    number: &'f mut i64,
+    failed: &'f mut Option<FileError>,
+    receiver: &'f mut R,
+}
+
+impl<'a, R: Receiver<'a>> Receiver<'a> for Checking<'_, R> {
+    #[inline(always)]
+    fn take(&mut self, place: Place, checked: Checked<'a>) -> bool {
+        if checked.stands_in
+            && let Some(order) = self.order
+            && let Err(error) = order.check(place, checked.partition, checked.log_time())
+        {
+            *self.failed = Some(error);
+            return false;
+        }
+        *self.number += 1;
+        self.receiver.take(place, checked)
     }
 }
 
@@ -168,11 +207,8 @@ impl ScanFile {
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, FileError> {
         let number = self.number;
         let mut next = None;
-        self.read(1, |place, checked| {
-            let Checked { partition, scan, .. } = checked;
-            next = Some(Entry { place, number, partition, scan });
-        })?;
-        Ok(next)
+        self.read(1, &mut next)?;
+        Ok(next.map(|entry| Entry { number, ..entry }))
     }
 
     /// The next records, at least one and at most so many; `None` at the end. Those in front of an
@@ -183,38 +219,28 @@ impl ScanFile {
             partitions: Vec::with_capacity(most),
             rejected: Vec::new(),
         };
-        self.read(most, |place, checked| batch.push(place, checked))?;
+        self.read(most, &mut batch)?;
         Ok((!batch.records.is_empty()).then_some(batch))
     }
 
-    fn read<'s>(
+    fn read<'s, R: Receiver<'s>>(
         &'s mut self,
         most: usize,
-        mut each: impl FnMut(Place, Checked<'s>),
+        receiver: &mut R,
     ) -> Result<(), FileError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         let Self { format, order, number, failed } = self;
         let first = *number;
-        let mut each = |place, checked: Checked<'s>| {
-            if let Some(order) = order
-                && let Err(error) = order.check(place, &checked)
-            {
-                *failed = Some(error);
-                return false;
-            }
-            *number += 1;
-            each(place, checked);
-            true
-        };
+        let mut checking = Checking { order, number, failed, receiver };
         match format {
             Format::Lines(lines) => {
                 if let Some((place, checked)) = lines.next(first)? {
-                    each(place, checked);
+                    checking.take(place, checked);
                 }
             }
-            Format::Blocks(blocks) => blocks.batch(first, most, each)?,
+            Format::Blocks(blocks) => blocks.batch(first, most, &mut checking)?,
         }
         if *number == first { failed.take().map_or(Ok(()), Err) } else { Ok(()) }
     }

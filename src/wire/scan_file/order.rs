@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::{FileError, Place};
 use crate::detector::time::LogTime;
-use crate::wire::scan::raw::Checked;
 
 /// The latest stand-in so far, by partition, and where it stands.
 #[derive(Default)]
@@ -13,10 +12,17 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// An event time that stands for a missing log time must not go back.
-    pub(super) fn check(&mut self, place: Place, checked: &Checked<'_>) -> Result<(), FileError> {
-        let Some(time) = checked.log_time().filter(|_| checked.stands_in) else { return Ok(()) };
-        match self.latest.get_mut(&checked.partition) {
+    /// An event time that stands for a missing log time must not go back. `time` is none where the
+    /// record has neither.
+    #[inline(never)]
+    pub(super) fn check(
+        &mut self,
+        place: Place,
+        partition: Option<i32>,
+        time: Option<LogTime>,
+    ) -> Result<(), FileError> {
+        let Some(time) = time else { return Ok(()) };
+        match self.latest.get_mut(&partition) {
             Some((latest, after)) if time < *latest => {
                 Err(FileError::Unsorted { place, after: *after })
             }
@@ -25,7 +31,7 @@ impl Order {
                 Ok(())
             }
             None => {
-                self.latest.insert(checked.partition, (time, place));
+                self.latest.insert(partition, (time, place));
                 Ok(())
             }
         }

@@ -11,6 +11,7 @@ use super::raw::Field;
 use crate::detector::scan::{Evidence, Milestone};
 use crate::wire::avro::shape::{Shape, Shapes, Unit};
 
+pub use run::Fields;
 pub(super) use run::Planned;
 
 /// How deep the fields of records within the record become steps of their own.
@@ -29,10 +30,14 @@ enum Step {
     Plain(Value),
     /// A value or null, and the byte that says null: the number of its branch, zigzag.
     Nullable { null: u8, value: Value },
-    /// Texts, by their places.
+    /// Texts that take part, by their places.
     Texts(Box<[usize]>),
-    /// Texts or nulls, the null being the first branch.
+    /// Texts that take part or nulls, the null being the first branch.
     NullableTexts(Box<[usize]>),
+    /// So many texts that take no part.
+    SkippedTexts(usize),
+    /// So many texts that take no part or nulls, the null being the first branch.
+    SkippedNullableTexts(usize),
 }
 
 /// What to do with one value.
@@ -40,6 +45,10 @@ enum Step {
 enum Value {
     /// A text that takes part, and its place in [`Planned`]'s texts.
     Text(usize),
+    /// The tracking number, where it is a text.
+    Number,
+    /// The carrier, where it is a text.
+    Carrier,
     /// The milestones of an enum's symbols.
     Milestone(Box<[Milestone]>),
     /// The evidence of an enum's symbols.
@@ -72,9 +81,7 @@ enum Skip {
 /// Where the texts of times stand in [`Planned`]'s texts: behind those that take part.
 const EVENT_TIME: usize = super::raw::TEXTS;
 const LOG_TIME: usize = EVENT_TIME + 1;
-/// A text that takes no part.
-const NOWHERE: usize = LOG_TIME + 1;
-const PLACES: usize = NOWHERE + 1;
+const PLACES: usize = LOG_TIME + 1;
 
 /// How many texts are read at once.
 const RUN: usize = 12;
@@ -122,46 +129,35 @@ impl Plan {
                 Some(Step::Plain(Value::Skip(Skip::Fixed(bytes)))),
                 Step::Plain(Value::Skip(Skip::Fixed(more))),
             ) if bytes.checked_add(more).is_some() => *bytes += more,
-            (Some(Step::Texts(places)), Step::Plain(value))
-                if value.place().is_some() && places.len() < RUN =>
-            {
-                lengthen(places, value.place());
-            }
-            (Some(Step::NullableTexts(places)), Step::Nullable { null: 0, value })
-                if value.place().is_some() && places.len() < RUN =>
-            {
-                lengthen(places, value.place());
-            }
+            (Some(Step::Texts(places)), Step::Plain(Value::Text(place)))
+            | (
+                Some(Step::NullableTexts(places)),
+                Step::Nullable { null: 0, value: Value::Text(place) },
+            ) if places.len() < RUN => lengthen(places, place),
+            (Some(Step::SkippedTexts(count)), Step::Plain(Value::Skip(Skip::Text)))
+            | (
+                Some(Step::SkippedNullableTexts(count)),
+                Step::Nullable { null: 0, value: Value::Skip(Skip::Text) },
+            ) => *count += 1,
             (_, step) => self.steps.push(match step {
-                Step::Plain(value) => match value.place() {
-                    Some(place) => Step::Texts([place].into()),
-                    None => Step::Plain(value),
-                },
-                Step::Nullable { null: 0, value } => match value.place() {
-                    Some(place) => Step::NullableTexts([place].into()),
-                    None => Step::Nullable { null: 0, value },
-                },
+                Step::Plain(Value::Text(place)) => Step::Texts([place].into()),
+                Step::Plain(Value::Skip(Skip::Text)) => Step::SkippedTexts(1),
+                Step::Nullable { null: 0, value: Value::Text(place) } => {
+                    Step::NullableTexts([place].into())
+                }
+                Step::Nullable { null: 0, value: Value::Skip(Skip::Text) } => {
+                    Step::SkippedNullableTexts(1)
+                }
                 step => step,
             }),
         }
     }
 }
 
-fn lengthen(places: &mut Box<[usize]>, place: Option<usize>) {
+fn lengthen(places: &mut Box<[usize]>, place: usize) {
     let mut more = std::mem::take(places).into_vec();
-    more.extend(place);
+    more.push(place);
     *places = more.into();
-}
-
-impl Value {
-    /// The place of a text, also of one that takes no part.
-    fn place(&self) -> Option<usize> {
-        match self {
-            Self::Text(place) => Some(*place),
-            Self::Skip(Skip::Text) => Some(NOWHERE),
-            _ => None,
-        }
-    }
 }
 
 /// What to do with a value that is there.
@@ -187,6 +183,8 @@ fn value_of(field: Option<Field>, shape: &Shape, shapes: &Shapes, depth: usize) 
         {
             Value::Skip(Skip::TextMap)
         }
+        (Field::TrackingNumber, Shape::Text) => Value::Number,
+        (Field::Carrier, Shape::Text) => Value::Carrier,
         (field, Shape::Text) if (field as usize) < EVENT_TIME => Value::Text(field as usize),
         _ => other(Some(field), shape, depth),
     }

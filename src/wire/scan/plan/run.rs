@@ -1,7 +1,9 @@
 //! A plan at work on one datum.
 
+use ascii::AsciiStr;
+
 use super::{EVENT_TIME, LOG_TIME, PLACES, Plan, RUN, Skip, Step, Value};
-use crate::detector::key::PackageKey;
+use crate::detector::key::{Inset, PackageKey};
 use crate::detector::scan::{Attributes, Evidence, Milestone, Scan};
 use crate::detector::time::{EventTime, LogTime, in_range};
 use crate::wire::avro::reader::Reader;
@@ -13,6 +15,10 @@ use crate::wire::time_text::parse_seconds;
 /// What a plan found in a datum: every text in its place, times in seconds and in range.
 #[derive(Debug)]
 pub(in crate::wire::scan) struct Planned<'a> {
+    /// The number and the carrier as bytes, which are no texts for sure: their normal form is
+    /// checked anyhow.
+    number: &'a [u8],
+    carrier: Inset<'a>,
     /// Empty texts stand for absent ones.
     texts: [&'a str; PLACES],
     milestone: Option<Milestone>,
@@ -35,9 +41,22 @@ pub(in crate::wire::scan) struct Head {
     pub(in crate::wire::scan) stands_in: bool,
 }
 
+/// A scan's fields as they stand in its record; absent texts are empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Fields<'a> {
+    pub tracking_number: &'a str,
+    pub carrier: &'a str,
+    pub milestone: Milestone,
+    pub evidence: Evidence,
+    /// In whole seconds since 1970.
+    pub event_time: Option<i64>,
+    pub attributes: Attributes<&'a str>,
+}
+
 impl Plan {
     /// Reads the datum that these bytes begin with. `None`: nothing that makes a good scan.
-    #[inline]
+    #[inline(always)]
     pub(in crate::wire::scan) fn read<'a>(
         &'a self,
         shapes: &'a Shapes,
@@ -49,6 +68,8 @@ impl Plan {
             match step {
                 Step::Texts(places) => planned.texts::<false>(places, &mut reader)?,
                 Step::NullableTexts(places) => planned.texts::<true>(places, &mut reader)?,
+                Step::SkippedTexts(count) => reader.skip_texts::<false>(*count)?,
+                Step::SkippedNullableTexts(count) => reader.skip_texts::<true>(*count)?,
                 Step::Plain(value) => planned.take(value, shapes, &mut reader)?,
                 Step::Nullable { null, value } => {
                     let branch = reader.byte()?;
@@ -76,6 +97,8 @@ impl<'a> Planned<'a> {
     #[inline]
     pub(in crate::wire::scan) fn new() -> Self {
         Self {
+            number: &[],
+            carrier: Inset::default(),
             texts: [""; PLACES],
             milestone: None,
             evidence: None,
@@ -88,7 +111,7 @@ impl<'a> Planned<'a> {
     }
 
     /// Texts that stand behind one another. First their lengths are read and then all are checked
-    /// for UTF-8 at once: the bytes between them are ASCII as long as no length exceeds 63.
+    /// for ASCII at once: so are the bytes between them as long as no length exceeds 63.
     #[inline(always)]
     fn texts<const NULLABLE: bool>(
         &mut self,
@@ -113,12 +136,12 @@ impl<'a> Planned<'a> {
         if u32::try_from(bytes.len()).is_err() {
             return None;
         }
-        let Ok(all) = std::str::from_utf8(bytes) else {
+        let Some(all) = reader.ascii_since(start) else {
             return self.texts_one_by_one(places, &spans, bytes);
         };
         for ((end, length), place) in spans.iter().zip(places) {
             if *length > 0 {
-                self.texts[*place] = all.get((end - length) as usize..*end as usize)?;
+                self.texts[*place] = all[(end - length) as usize..*end as usize].as_str();
             }
         }
         Some(())
@@ -150,6 +173,14 @@ impl<'a> Planned<'a> {
         match value {
             Value::Text(place) => {
                 self.texts[*place] = reader.text().filter(|text| text.len() <= most(*place))?;
+            }
+            Value::Number => {
+                let length = reader.skip_text(MAX_TEXT)?;
+                self.number = reader.last(length).text();
+            }
+            Value::Carrier => {
+                let length = reader.skip_text(MAX_TEXT)?;
+                self.carrier = reader.last(length);
             }
             Value::Milestone(symbols) => self.milestone = Some(*symbol(reader, symbols)?),
             Value::Evidence(symbols) => self.evidence = Some(*symbol(reader, symbols)?),
@@ -191,9 +222,12 @@ impl<'a> Planned<'a> {
             (Field::Attributes, Found::Map { texts: true }) => {}
             (Field::EventId | Field::CarrierCode, Found::Text(_)) => {}
             (Field::Attributes | Field::Partition | Field::Offset, _) => return None,
-            (_, Found::Text(text)) if text.len() <= most(place) => {
-                self.texts[place] = text;
+            (_, Found::Text(text)) if text.len() > most(place) => return None,
+            (Field::TrackingNumber, Found::Text(text)) => self.number = text.as_bytes(),
+            (Field::Carrier, Found::Text(text)) => {
+                self.carrier = Inset::new(text.as_bytes(), text.len());
             }
+            (_, Found::Text(text)) => self.texts[place] = text,
             _ => return None,
         }
         Some(())
@@ -201,51 +235,104 @@ impl<'a> Planned<'a> {
 
     /// What of the scan may turn out to be wrong. What the origin says of the log time goes before
     /// the record's own field; where there is neither, the event time stands for it.
-    #[inline]
+    #[inline(always)]
     pub(in crate::wire::scan) fn head(&self, origin: Origin) -> Option<Head> {
-        let event_time = match self.texts[EVENT_TIME] {
-            "" => self.event_time,
-            text => Some(parsed(text)?),
-        };
+        let event_time = self.event_time()?;
         let log_time = match (origin.log_time, self.texts[LOG_TIME]) {
             (Some(millis), _) => Some(seconds(millis, Unit::Millis)?),
             (None, "") => self.log_time,
             (None, text) => Some(parsed(text)?),
         };
-        let carrier = self.texts[Field::Carrier as usize];
-        let number = self.texts[Field::TrackingNumber as usize];
         Some(Head {
-            key: PackageKey::new(carrier, number).ok()?,
+            key: match PackageKey::of(self.carrier, self.number) {
+                Some(key) => key,
+                None => self.odd_key()?,
+            },
             event_time: event_time.map(EventTime::from_secs),
             log_time: LogTime::from_secs(log_time.or(event_time)?),
             stands_in: log_time.is_none(),
         })
     }
 
+    /// The key of texts that are not in normal form already.
+    #[cold]
+    fn odd_key(&self) -> Option<PackageKey> {
+        PackageKey::new(text(self.carrier.text())?, text(self.number)?).ok()
+    }
+
     /// The scan.
     #[inline(always)]
     pub(in crate::wire::scan) fn scan(&self, head: Head, origin: Origin) -> Scan<'a> {
-        let attribute =
-            |field: Field| Some(self.texts[field as usize]).filter(|text| !text.is_empty());
-        let milestone = attribute(Field::Milestone).map(Milestone::from_text);
-        let evidence = attribute(Field::Evidence).map(Evidence::from_text);
         Scan {
             key: head.key,
-            milestone: milestone.or(self.milestone).unwrap_or(Milestone::Info),
-            evidence: evidence.or(self.evidence).unwrap_or(Evidence::Physical),
+            milestone: self.milestone(),
+            evidence: self.evidence(),
             event_time: head.event_time,
             log_time: head.log_time,
             offset: self.offset.unwrap_or(origin.offset),
-            attributes: Attributes {
-                service: attribute(Field::Service),
-                direction: attribute(Field::Direction),
-                destination_country: attribute(Field::DestinationCountry),
-                shipper: attribute(Field::Shipper),
-                value_tier: attribute(Field::ValueTier),
-                facility: attribute(Field::Facility),
-                country: attribute(Field::Country),
-            },
+            attributes: self.attributes(),
         }
+    }
+
+    /// What is known without the normal form of the key.
+    #[inline(always)]
+    pub(in crate::wire::scan) fn fields(&self) -> Option<Fields<'a>> {
+        Some(Fields {
+            tracking_number: text(self.number)?,
+            carrier: text(self.carrier.text())?,
+            milestone: self.milestone(),
+            evidence: self.evidence(),
+            event_time: self.event_time()?,
+            attributes: self.attributes(),
+        })
+    }
+
+    /// The event time, if there is one; `None` if it is none.
+    #[inline(always)]
+    fn event_time(&self) -> Option<Option<i64>> {
+        match self.texts[EVENT_TIME] {
+            "" => Some(self.event_time),
+            text => parsed(text).map(Some),
+        }
+    }
+
+    #[inline(always)]
+    fn milestone(&self) -> Milestone {
+        let named = self.text(Field::Milestone).map(Milestone::from_text);
+        named.or(self.milestone).unwrap_or(Milestone::Info)
+    }
+
+    #[inline(always)]
+    fn evidence(&self) -> Evidence {
+        let named = self.text(Field::Evidence).map(Evidence::from_text);
+        named.or(self.evidence).unwrap_or(Evidence::Physical)
+    }
+
+    #[inline(always)]
+    fn attributes(&self) -> Attributes<&'a str> {
+        Attributes {
+            service: self.text(Field::Service),
+            direction: self.text(Field::Direction),
+            destination_country: self.text(Field::DestinationCountry),
+            shipper: self.text(Field::Shipper),
+            value_tier: self.text(Field::ValueTier),
+            facility: self.text(Field::Facility),
+            country: self.text(Field::Country),
+        }
+    }
+
+    #[inline(always)]
+    fn text(&self, field: Field) -> Option<&'a str> {
+        Some(self.texts[field as usize]).filter(|text| !text.is_empty())
+    }
+}
+
+/// Bytes as text; nearly all are ASCII.
+#[inline]
+fn text(bytes: &[u8]) -> Option<&str> {
+    match AsciiStr::from_ascii(bytes) {
+        Ok(text) => Some(text.as_str()),
+        Err(_) => std::str::from_utf8(bytes).ok(),
     }
 }
 

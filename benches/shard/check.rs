@@ -6,7 +6,7 @@ use crate::contest::Plan;
 use crate::numbers;
 use crate::peers::PEERS;
 
-const PLAN: Plan = Plan { packages: 20_000, events: 200_000, seed: 1 };
+const PLAN: Plan = Plan { packages: 20_000, events: 200_000, seed: 1, bare: false };
 
 type Check = fn() -> Result<(), String>;
 

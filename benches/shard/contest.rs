@@ -29,6 +29,8 @@ pub struct Plan {
     pub events: usize,
     /// Of the log.
     pub seed: u64,
+    /// Scans have no attributes, as the peers see them.
+    pub bare: bool,
 }
 
 /// Something that finds silences in the log.

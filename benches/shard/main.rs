@@ -53,6 +53,9 @@ struct Arguments {
     /// Designs to measure against: all, none, or names with commas between
     #[arg(long, value_delimiter = ',', default_value = "all")]
     peers: Vec<String>,
+    /// Scans without attributes: what the peers see as well
+    #[arg(long)]
+    bare: bool,
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -86,7 +89,12 @@ fn main() -> ExitCode {
 impl Arguments {
     fn plan(&self) -> Plan {
         let events = self.events.unwrap_or(self.packages.clamp(2_000_000, 10_000_000));
-        Plan { packages: self.packages as usize, events: events as usize, seed: self.seed }
+        Plan {
+            packages: self.packages as usize,
+            events: events as usize,
+            seed: self.seed,
+            bare: self.bare,
+        }
     }
 
     fn peers(&self) -> io::Result<Vec<&'static Peer>> {
@@ -131,6 +139,7 @@ fn child<T: DeserializeOwned>(name: &str, plan: &Plan) -> io::Result<T> {
         .args(["--packages", &plan.packages.to_string()])
         .args(["--events", &plan.events.to_string()])
         .args(["--seed", &plan.seed.to_string()])
+        .args(plan.bare.then_some("--bare"))
         .env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -144,7 +153,7 @@ fn child<T: DeserializeOwned>(name: &str, plan: &Plan) -> io::Result<T> {
 fn be_child(name: &str, plan: &Plan) -> io::Result<()> {
     match name {
         "stallwatch" => {
-            let texts = Texts::new();
+            let texts = Texts::new(plan.bare);
             let memory = Arc::new(ReadyBlocks::start()?);
             memory.wait();
             print(&measure(plan, SEGMENTS, true, || Ours::new(&texts, &memory))?)

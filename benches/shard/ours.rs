@@ -120,7 +120,7 @@ impl TwoShards {
 
 /// Measures two shards on two threads, each with a log of its own.
 pub fn two_shards(plan: &Plan) -> io::Result<TwoShards> {
-    let texts = Texts::new();
+    let texts = Texts::new(plan.bare);
     let memory = Arc::new(ReadyBlocks::start()?);
     memory.wait();
     let step = Barrier::new(2);

@@ -26,14 +26,17 @@ const SHIPPERS: usize = 200;
 
 /// The texts that records borrow.
 pub struct Texts {
+    /// Scans have no attributes.
+    bare: bool,
     facilities: Vec<String>,
     shippers: Vec<String>,
 }
 
 impl Texts {
-    /// All of them.
-    pub fn new() -> Self {
+    /// All of them; for scans without attributes none is asked for.
+    pub fn new(bare: bool) -> Self {
         Self {
+            bare,
             facilities: (0..PLACES).map(|place| format!("HUB-{place:03}")).collect(),
             shippers: (0..SHIPPERS).map(|shipper| format!("shipper-{shipper:03}")).collect(),
         }
@@ -56,6 +59,9 @@ impl Texts {
     }
 
     fn attributes(&self, event: &Event) -> Attributes<&str> {
+        if self.bare {
+            return Attributes::default();
+        }
         let place = usize::from(event.place);
         let attributes = Attributes {
             facility: Some(self.facilities[place].as_str()),

@@ -13,6 +13,12 @@ use super::table::Slot;
 
 /// Pieces up to this length are sorted in one go.
 const PIECE: usize = 4_096;
+/// Pieces up to this length are sorted by comparing.
+const FEW: usize = 32;
+/// Bits that name a place within a piece.
+const PLACE: u32 = PIECE.ilog2();
+/// Places ahead of the next one of a digit that are fetched when one is filled.
+const AHEAD: usize = 4;
 /// Bits that a piece is spread by.
 const DIGIT: u32 = 11;
 const DIGITS: usize = 1 << DIGIT;
@@ -31,9 +37,14 @@ pub struct Entry {
 unsafe impl Plain for Entry {}
 
 impl Entry {
+    #[inline]
+    fn order(&self) -> u128 {
+        u128::from(self.order[0]) << 64 | u128::from(self.order[1])
+    }
+
+    #[inline]
     fn digit(&self, shift: u32) -> usize {
-        let order = u128::from(self.order[0]) << 64 | u128::from(self.order[1]);
-        (order >> shift) as usize % DIGITS
+        (self.order() >> shift) as usize % DIGITS
     }
 }
 
@@ -84,8 +95,12 @@ pub struct Order {
     /// Pieces that are still to be sorted, the first on top.
     pieces: Vec<Piece>,
     spread: Option<Spread>,
+    /// Bits in which the orders of all entries differ from the first.
+    differing: u128,
+    first: u128,
     /// The piece that is being given out, sorted.
     sorted: Vec<Entry>,
+    sorter: Sorter,
     given: usize,
     begun: bool,
     source: Arc<dyn BlockSource>,
@@ -99,7 +114,10 @@ impl Order {
             len: 0,
             pieces: Vec::new(),
             spread: None,
+            differing: 0,
+            first: 0,
             sorted: Vec::new(),
+            sorter: Sorter::default(),
             given: 0,
             begun: false,
             source,
@@ -110,6 +128,10 @@ impl Order {
     #[inline]
     pub fn push(&mut self, slot: Slot, key: PackedKey, ring: &Keyring) {
         let entry = Entry { order: ring.order(key), slot, unused: 0 };
+        if self.len == 0 {
+            (self.first, self.differing) = (entry.order(), 0);
+        }
+        self.differing |= self.first ^ entry.order();
         if self.len < PIECE {
             self.sorted.push(entry);
         } else {
@@ -169,13 +191,15 @@ impl Order {
     fn begin(&mut self, ring: &Keyring, key_of: &impl Fn(Slot) -> PackedKey) {
         self.begun = true;
         if self.len <= PIECE {
-            sort(&mut self.sorted, ring, key_of);
+            self.sorter.sort(&mut self.sorted, ring, key_of);
             return;
         }
         for (number, entry) in std::mem::take(&mut self.sorted).into_iter().enumerate() {
             self.keep(number, entry);
         }
-        self.pieces.push(Piece { start: 0, end: self.len, alike: false });
+        let mut spread = Spread::of(Piece { start: 0, end: self.len, alike: false });
+        spread.measured(self.differing);
+        self.spread = Some(spread);
     }
 
     fn end(&mut self) {
@@ -216,7 +240,7 @@ impl Order {
             let entry = *self.at(number);
             self.sorted.push(entry);
         }
-        sort(&mut self.sorted, ring, key_of);
+        self.sorter.sort(&mut self.sorted, ring, key_of);
         *budget = budget.saturating_sub(piece.len() as u32);
     }
 
@@ -226,8 +250,8 @@ impl Order {
             *budget -= 1;
             match spread.stage {
                 Stage::Measure => {
-                    let first = self.at(spread.piece.start).order;
-                    let order = self.at(spread.piece.start + spread.seen).order;
+                    let first = self.at(spread.piece.start).order();
+                    let order = self.at(spread.piece.start + spread.seen).order();
                     spread.measure(first, order);
                 }
                 Stage::Count => {
@@ -244,6 +268,7 @@ impl Order {
                     let digit = entry.digit(spread.shift);
                     let to = spread.next[digit];
                     spread.next[digit] += 1;
+                    self.entries.prefetch(to + AHEAD);
                     if to != from {
                         *self.at(from) = *self.at(to);
                         *self.at(to) = entry;
@@ -286,16 +311,21 @@ impl Spread {
     }
 
     /// Finds the highest bits in which the entries differ.
-    fn measure(&mut self, first: [u64; 2], order: [u64; 2]) {
-        let [high, low] = [first[0] ^ order[0], first[1] ^ order[1]];
-        self.differing |= u128::from(high) << 64 | u128::from(low);
+    fn measure(&mut self, first: u128, order: u128) {
+        self.differing |= first ^ order;
         self.seen += 1;
         if self.seen == self.piece.len() {
-            self.seen = 0;
-            let bits = u128::BITS - self.differing.leading_zeros();
-            self.shift = bits.saturating_sub(DIGIT);
-            self.stage = if self.differing == 0 { Stage::Done } else { Stage::Count };
+            self.measured(self.differing);
         }
+    }
+
+    /// These are the bits in which the entries differ.
+    fn measured(&mut self, differing: u128) {
+        self.differing = differing;
+        self.seen = 0;
+        let bits = u128::BITS - differing.leading_zeros();
+        self.shift = bits.saturating_sub(DIGIT);
+        self.stage = if differing == 0 { Stage::Done } else { Stage::Count };
     }
 
     fn count(&mut self, digit: usize) {
@@ -324,7 +354,48 @@ impl Spread {
     }
 }
 
-fn sort(entries: &mut [Entry], ring: &Keyring, key_of: &impl Fn(Slot) -> PackedKey) {
+/// Sorts pieces: by one word each, the highest bits in which they differ and their place, and by
+/// comparing only those whose words are alike.
+#[derive(Default)]
+struct Sorter {
+    words: Vec<u64>,
+    entries: Vec<Entry>,
+}
+
+impl Sorter {
+    fn sort(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        ring: &Keyring,
+        key_of: &impl Fn(Slot) -> PackedKey,
+    ) {
+        let first = entries.first().map_or(0, Entry::order);
+        let differing = entries.iter().fold(0, |bits, entry| bits | (first ^ entry.order()));
+        if !(FEW + 1..=PIECE).contains(&entries.len()) || differing == 0 {
+            return sort_by_comparing(entries, ring, key_of);
+        }
+        let shift = (u128::BITS - differing.leading_zeros()).saturating_sub(u64::BITS - PLACE);
+        let word =
+            |(place, entry): (u64, &Entry)| ((entry.order() >> shift) as u64) << PLACE | place;
+        self.words.clear();
+        self.words.extend((0..).zip(entries.iter()).map(word));
+        self.words.sort_unstable();
+        self.entries.clear();
+        let place = |word: &u64| *word as usize % PIECE;
+        self.entries.extend(self.words.iter().map(|word| entries[place(word)]));
+        let mut start = 0;
+        for run in self.words.chunk_by(|a, b| a >> PLACE == b >> PLACE) {
+            let end = start + run.len();
+            if run.len() > 1 {
+                sort_by_comparing(&mut self.entries[start..end], ring, key_of);
+            }
+            start = end;
+        }
+        std::mem::swap(entries, &mut self.entries);
+    }
+}
+
+fn sort_by_comparing(entries: &mut [Entry], ring: &Keyring, key_of: &impl Fn(Slot) -> PackedKey) {
     entries.sort_unstable_by(|a, b| {
         a.order.cmp(&b.order).then_with(|| match a.slot == b.slot {
             true => std::cmp::Ordering::Equal,

@@ -239,14 +239,15 @@ impl Profiles {
         }
     }
 
-    /// Traits of a package that begins with this carrier and these attributes.
+    /// Traits of a package that begins with this carrier and these attributes. `feed_grace` gives
+    /// the seconds that the carrier's feed may lag, where that is to be known.
     #[inline]
     pub fn begin(
         &mut self,
         carrier: CarrierId,
         (attributes, taken): (&Attributes<&str>, Taken),
         sighted: &Sighted,
-        feed_grace: i64,
+        feed_grace: impl FnOnce() -> i64,
     ) -> Traits {
         let whole = taken == Taken::TextsAndPlace;
         let profile = if whole && sighted.profile != UNKNOWN {
@@ -305,7 +306,7 @@ impl Profiles {
             return held;
         }
         let texts = self.hold_replaced(&key.texts, &texts);
-        let after = self.hold_profile(ProfileKey { carrier, texts }, feed_grace);
+        let after = self.hold_profile(ProfileKey { carrier, texts }, || feed_grace);
         self.profiles.release(held);
         after
     }
@@ -391,9 +392,9 @@ impl Profiles {
     }
 
     /// Takes over the holds on the texts.
-    fn hold_profile(&mut self, key: ProfileKey, feed_grace: i64) -> u32 {
+    fn hold_profile(&mut self, key: ProfileKey, feed_grace: impl FnOnce() -> i64) -> u32 {
         let policies = || std::array::from_fn(|_| Cell::new(UNRESOLVED));
-        let make = || Profile { key, feed_grace, policies: policies() };
+        let make = || Profile { key, feed_grace: feed_grace(), policies: policies() };
         let (id, new) = self.profiles.hold(key.hash(), |other| other.key == key, make);
         if !new {
             self.texts.release(&key.texts);

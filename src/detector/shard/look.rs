@@ -167,8 +167,9 @@ impl Shard {
                 Sought::Second => {
                     self.take_overdue();
                     self.see_ahead();
+                    self.fetch_first();
                 }
-                Sought::Span => {}
+                Sought::Span => self.fetch_first(),
                 Sought::Nothing => self.look.limits = [None; 2],
             }
         }
@@ -181,6 +182,15 @@ impl Shard {
             let next = wheel.now().saturating_add(1);
             wheel.prefetch_second(next.saturating_add(1));
             wheel.newest(next).iter().for_each(|&slot| self.table.prefetch(slot));
+        }
+    }
+
+    /// Fetches what is taken down first at the positions that were found.
+    fn fetch_first(&self) {
+        for (wheel, taking) in self.look.wheels.iter().zip(self.look.taking) {
+            if let Some(position) = taking {
+                wheel.coming(position).iter().for_each(|&slot| self.table.prefetch(slot));
+            }
         }
     }
 
@@ -203,14 +213,14 @@ impl Shard {
         if items.is_empty() {
             self.look.taking[wheel as usize] = None;
         }
-        for &slot in &items {
+        // The records of these were fetched when the chunk before was taken, but for the first.
+        for &slot in self.look.wheels[wheel as usize].coming(position) {
             self.table.prefetch(slot);
         }
-        self.look.wheel(wheel).prefetch(position);
         *budget = budget.saturating_sub(items.len() as u32);
         self.keyring.rank();
         let here = Hung::at(wheel == Wheel::Ends, position);
-        if position.is_second() {
+        if position.is_second() && wheel == Wheel::Ends {
             for &slot in &items {
                 self.table.prefetch_index(self.table.get(slot).key().hash());
             }

@@ -69,7 +69,7 @@ impl Shard {
     ) -> Slot {
         let packed = self.keyring.hold(key);
         let carrier = self.keyring.carrier_of(packed);
-        let feed_grace = self.policies.feed_grace(key.carrier());
+        let feed_grace = || self.policies.feed_grace(key.carrier());
         let traits = self.profiles.begin(carrier, attributes, sighted, feed_grace);
         self.phases[package.phase as usize] += 1;
         self.table.insert(packed.hash(), record::Record::of(packed, traits), package)
@@ -81,6 +81,7 @@ impl Shard {
         let (key, before) = (record.key(), record.traits());
         let carrier = self.keyring.carrier_of(key);
         let feed_grace = self.profiles.feed_grace(before);
+        let feed_grace = || feed_grace;
         let traits = self.profiles.begin(carrier, (&scan.attributes, taken), sighted, feed_grace);
         self.table.get_mut(slot).set_traits(traits);
         self.profiles.release(before);

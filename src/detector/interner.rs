@@ -150,12 +150,6 @@ impl<T> Interner<T> {
         self.values.get(id).as_ref().expect("a number is looked up only while it is there")
     }
 
-    /// The value of a number, if it is there.
-    #[inline]
-    pub fn held(&self, id: u32) -> Option<&T> {
-        self.values.at(id)?.as_ref()
-    }
-
     /// Hints that the value of a number is wanted soon.
     #[inline]
     pub fn prefetch(&self, id: u32) {

@@ -4,7 +4,6 @@
 //! first 4,095 that are known at once. Their texts stand in a side store, and the packed key holds
 //! their number there, so that everybody else sees one kind of key.
 
-use std::cell::Cell;
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -79,7 +78,8 @@ struct Spilled {
 /// The carriers and spilled keys of the packages of a shard.
 pub struct Keyring {
     carriers: Interner<Known>,
-    memo: Box<[Cell<CarrierId>]>,
+    /// Carriers by their first characters, so that most are found without a look at the interner.
+    memo: Box<[Option<(Carrier, CarrierId)>]>,
     /// Each holds its carrier.
     spilled: Interner<Spilled>,
     /// How often a carrier has come or gone.
@@ -93,7 +93,7 @@ impl Default for Keyring {
     fn default() -> Self {
         Self {
             carriers: Interner::default(),
-            memo: vec![Cell::new(0); MEMO].into(),
+            memo: vec![None; MEMO].into(),
             spilled: Interner::default(),
             version: 0,
             ranks: Vec::new(),
@@ -149,8 +149,9 @@ impl Keyring {
         while let Some((_, spilled)) = self.spilled.sweep() {
             self.carriers.release(spilled.carrier);
         }
-        while self.carriers.sweep().is_some() {
+        while let Some((_, known)) = self.carriers.sweep() {
             self.version += 1;
+            self.memo[memo_of(&known.name)] = None;
         }
     }
 
@@ -213,25 +214,25 @@ impl Keyring {
 
     #[inline]
     fn find_carrier(&self, name: &Carrier) -> Option<CarrierId> {
-        let memo = &self.memo[memo_of(name)];
-        if let Some(known) = self.carriers.held(memo.get())
-            && known.name == *name
-        {
-            return Some(memo.get());
+        match &self.memo[memo_of(name)] {
+            Some((known, id)) if known == name => Some(*id),
+            _ => self.carriers.find(HASH.hash_one(name), |known| known.name == *name),
         }
-        let found = self.carriers.find(HASH.hash_one(name), |known| known.name == *name)?;
-        memo.set(found);
-        Some(found)
     }
 
     fn hold_carrier(&mut self, name: &Carrier) -> CarrierId {
-        if let Some(carrier) = self.find_carrier(name) {
-            self.carriers.hold_again(carrier);
-            return carrier;
+        let memo = memo_of(name);
+        if let Some((known, id)) = self.memo[memo]
+            && known == *name
+        {
+            self.carriers.hold_again(id);
+            return id;
         }
-        self.version += 1;
         let make = || Known { name: *name, text: Arc::from(&**name) };
-        self.carriers.hold(HASH.hash_one(name), |known| known.name == *name, make).0
+        let (id, new) = self.carriers.hold(HASH.hash_one(name), |known| known.name == *name, make);
+        self.version += u64::from(new);
+        self.memo[memo] = Some((*name, id));
+        id
     }
 
     fn find_spilled(&self, carrier: CarrierId, number: &str) -> Option<PackedKey> {
@@ -280,7 +281,9 @@ mod tests {
         while let Some((_, spilled)) = ring.spilled.sweep_all() {
             ring.carriers.release(spilled.carrier);
         }
-        while ring.carriers.sweep_all().is_some() {}
+        while let Some((_, known)) = ring.carriers.sweep_all() {
+            ring.memo[memo_of(&known.name)] = None;
+        }
         assert!(keys.iter().all(|key| ring.find(key).is_none()));
         assert_eq!((ring.carriers.len(), ring.spilled.len()), (0, 0));
     }

@@ -56,6 +56,9 @@ pub const BYTES_PER_PACKAGE: u64 = 60;
 /// Records whose memory is fetched together.
 const GROUP: usize = 16;
 
+/// Groups that are on their way at once: one that is applied, three behind it.
+const STAGES: usize = 4;
+
 /// The detector of one partition.
 pub struct Shard {
     policies: Arc<PolicySet>,
@@ -339,17 +342,15 @@ impl Shard {
             return Applied { records: 0, stop: Stop::Busy };
         }
         let bound = |group: usize| count.min(group * GROUP);
-        let mut coming = [const { Sighting::NOTHING }; 3];
+        let mut coming = [const { Sighting::NOTHING }; STAGES];
         self.sight(&mut coming[0], 0..bound(1), &record);
-        self.find_slots(&mut coming[0]);
         self.sight(&mut coming[1], bound(1)..bound(2), &record);
+        self.find_slots(&mut coming[0]);
+        self.sight(&mut coming[2], bound(2)..bound(3), &record);
         for group in 0..count.div_ceil(GROUP) {
-            // While a group is applied, the lines of the two behind it are on their way.
-            self.find_profiles(&mut coming[group % 3]);
-            self.find_slots(&mut coming[(group + 1) % 3]);
-            let last = bound(group + 2)..bound(group + 3);
-            self.sight(&mut coming[(group + 2) % 3], last, &record);
-            let sighted = &coming[group % 3].sighted;
+            self.find_profiles(&mut coming[group % STAGES]);
+            self.find_slots(&mut coming[(group + 1) % STAGES]);
+            let sighted = &coming[group % STAGES].sighted;
             for (at, sighted) in (bound(group)..bound(group + 1)).zip(sighted) {
                 self.outbox.begin(at as u32);
                 match self.apply_one(record(at), sighted, &mut budget) {
@@ -357,6 +358,9 @@ impl Shard {
                     Err(stop) => return Applied { records: at, stop },
                 }
             }
+            // Apart from the fetching of records, so that neither has to wait for the other.
+            let last = bound(group + 3)..bound(group + 4);
+            self.sight(&mut coming[(group + 3) % STAGES], last, &record);
         }
         Applied { records: count, stop: Stop::End }
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::memory::{BlockSource, Plain, Slab, prefetch};
 
 /// Items of a chunk.
-pub const CHUNK: usize = 62;
+pub const CHUNK: usize = 63;
 
 const LEVELS: usize = 3;
 const SHIFT: [u32; LEVELS] = [0, 12, 22];
@@ -92,13 +92,20 @@ impl Position {
     }
 }
 
-/// Items that hang at one position, newest chunk first. Numbers are those of the chunk + 1.
+/// Items that hang at one position, and the number of the chunk behind it + 1; 0: it is the last.
 #[derive(Clone, Copy)]
 #[repr(C, align(256))]
 struct Chunk {
     next: u32,
-    len: u32,
     items: [u32; CHUNK],
+}
+
+/// The newest chunk of a position: its number + 1, and how many items it has; the chunks behind it
+/// are full. 0: nothing hangs there.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    chunk: u32,
+    len: u32,
 }
 
 // SAFETY: zero bytes are an empty chunk; the size is 256, the alignment 256.
@@ -109,8 +116,7 @@ pub struct TimerWheel {
     now: u32,
     /// No item hangs at a position that starts before this.
     earliest: u32,
-    /// Number of the newest chunk of each position, + 1; 0: nothing hangs there.
-    heads: Box<[u32]>,
+    heads: Box<[Head]>,
     occupied: Box<[u64]>,
     chunks: Slab<Chunk>,
     used: u32,
@@ -124,7 +130,7 @@ impl TimerWheel {
         Self {
             now: 0,
             earliest: u32::MAX,
-            heads: vec![0; POSITIONS].into(),
+            heads: vec![Head::default(); POSITIONS].into(),
             occupied: vec![0; POSITIONS / 64].into(),
             chunks: Slab::default(),
             used: 0,
@@ -141,7 +147,7 @@ impl TimerWheel {
 
     /// Takes everything down and begins anew at a second.
     pub fn restart(&mut self, now: u32) {
-        self.heads.fill(0);
+        self.heads.fill(Head::default());
         self.occupied.fill(0);
         self.chunks.clear(&*self.source);
         (self.used, self.free, self.now, self.earliest) = (0, 0, now, u32::MAX);
@@ -151,13 +157,18 @@ impl TimerWheel {
     #[inline]
     pub fn hang(&mut self, at: u32, item: u32) -> Position {
         debug_assert!(at >= self.now);
-        let differing = at ^ self.now;
-        let level =
-            usize::from(differing >> SHIFT[1] != 0) + usize::from(differing >> SHIFT[2] != 0);
-        let position = Position::new(level, place(at, level));
+        let position = self.position(at);
         self.earliest = self.earliest.min(self.start(position));
         self.push(position, item);
         position
+    }
+
+    #[inline]
+    fn position(&self, at: u32) -> Position {
+        let differing = at ^ self.now;
+        let level =
+            usize::from(differing >> SHIFT[1] != 0) + usize::from(differing >> SHIFT[2] != 0);
+        Position::new(level, place(at, level))
     }
 
     /// The first second of a position that items hang at.
@@ -185,15 +196,17 @@ impl TimerWheel {
 
     /// Takes up to [`CHUNK`] items down from a position; none are left when it gives none.
     pub fn take(&mut self, position: Position, into: &mut Vec<u32>) {
-        let Some(number) = self.heads[position.0 as usize].checked_sub(1) else {
+        let head = self.heads[position.0 as usize];
+        let Some(number) = head.chunk.checked_sub(1) else {
             return;
         };
         let free = self.free;
         let chunk = self.chunk(number);
-        into.extend_from_slice(&chunk.items[..chunk.len as usize]);
+        into.extend_from_slice(&chunk.items[..head.len as usize]);
         let next = std::mem::replace(&mut chunk.next, free);
         self.free = number + 1;
-        self.heads[position.0 as usize] = next;
+        self.heads[position.0 as usize] =
+            if next == 0 { Head::default() } else { Head { chunk: next, len: CHUNK as u32 } };
         if next == 0 {
             self.occupied[position.0 as usize / 64] &= !(1 << (position.0 % 64));
         }
@@ -202,16 +215,16 @@ impl TimerWheel {
     /// Hints that a position is going to be taken down.
     #[inline]
     pub fn prefetch(&self, position: Position) {
-        self.prefetch_chunk(self.heads[position.0 as usize]);
+        self.prefetch_chunk(self.heads[position.0 as usize].chunk);
     }
 
     #[inline]
-    fn prefetch_chunk(&self, head: u32) {
-        if let Some(number) = head.checked_sub(1)
+    fn prefetch_chunk(&self, number: u32) {
+        if let Some(number) = number.checked_sub(1)
             && let Some(chunk) = self.chunks.get(number as usize)
         {
             // A chunk is four cache lines.
-            [0, 14, 30, 46].iter().for_each(|&item| prefetch(&chunk.items[item]));
+            [0, 15, 31, 47].iter().for_each(|&item| prefetch(&chunk.items[item]));
         }
     }
 
@@ -219,12 +232,11 @@ impl TimerWheel {
     #[inline]
     pub fn coming(&self, position: Position) -> &[u32] {
         let head = self.heads[position.0 as usize];
-        let Some(chunk) = head.checked_sub(1).and_then(|number| self.chunks.get(number as usize))
-        else {
+        let Some(chunk) = self.newest_chunk(head) else {
             return &[];
         };
         self.prefetch_chunk(chunk.next);
-        &chunk.items[..chunk.len as usize]
+        &chunk.items[..head.len as usize]
     }
 
     /// [`Self::prefetch`] of a second that may hang there by itself.
@@ -237,25 +249,34 @@ impl TimerWheel {
     #[inline]
     pub fn newest(&self, second: u32) -> &[u32] {
         let head = self.heads[Position::new(0, place(second, 0)).0 as usize];
-        match head.checked_sub(1).and_then(|number| self.chunks.get(number as usize)) {
-            Some(chunk) => &chunk.items[..chunk.len as usize],
-            None => &[],
+        self.newest_chunk(head).map_or(&[], |chunk| &chunk.items[..head.len as usize])
+    }
+
+    #[inline]
+    fn newest_chunk(&self, head: Head) -> Option<&Chunk> {
+        self.chunks.get(head.chunk.checked_sub(1)? as usize)
+    }
+
+    /// Hints that an item is going to be hung up at a second, which must not lie before the present
+    /// one.
+    #[inline]
+    pub fn prefetch_hang(&self, at: u32) {
+        let head = self.heads[self.position(at).0 as usize];
+        if let Some(chunk) = self.newest_chunk(head) {
+            prefetch(&chunk.items[(head.len as usize).min(CHUNK - 1)]);
         }
     }
 
     #[inline]
     fn push(&mut self, position: Position, item: u32) {
-        let head = self.heads[position.0 as usize];
-        if head != 0 {
-            let chunk = self.chunk(head - 1);
-            let len = chunk.len as usize;
-            if len < CHUNK {
-                chunk.items[len] = item;
-                chunk.len += 1;
-                return;
-            }
+        let head = &mut self.heads[position.0 as usize];
+        let Head { chunk, len } = *head;
+        if chunk != 0 && (len as usize) < CHUNK {
+            head.len += 1;
+            self.chunk(chunk - 1).items[len as usize] = item;
+        } else {
+            self.push_chunk(position, item);
         }
-        self.push_chunk(position, item);
     }
 
     fn push_chunk(&mut self, position: Position, item: u32) {
@@ -270,10 +291,11 @@ impl TimerWheel {
                 self.used - 1
             }
         };
-        let next = std::mem::replace(&mut self.heads[position.0 as usize], number + 1);
+        let head = Head { chunk: number + 1, len: 1 };
+        let next = std::mem::replace(&mut self.heads[position.0 as usize], head).chunk;
         self.occupied[position.0 as usize / 64] |= 1 << (position.0 % 64);
         let chunk = self.chunk(number);
-        (chunk.next, chunk.len, chunk.items[0]) = (next, 1, item);
+        (chunk.next, chunk.items[0]) = (next, item);
     }
 
     #[inline]

@@ -225,6 +225,11 @@ impl Shard {
                 self.table.prefetch_index(self.table.get(slot).key().hash());
             }
         }
+        if !position.is_second() {
+            for &slot in &items {
+                self.fetch_place_to_hang(slot);
+            }
+        }
         for slot in items.drain(..) {
             let record = self.table.get(slot);
             if record.is_live() && record.hung() == here {
@@ -233,6 +238,16 @@ impl Shard {
             }
         }
         self.look.items = items;
+    }
+
+    /// Fetches where a package is likely to hang up again.
+    #[inline]
+    fn fetch_place_to_hang(&self, slot: Slot) {
+        let (wheel, at) = self.soonest(&self.table.package(slot));
+        let wheel = &self.look.wheels[wheel as usize];
+        if at >= wheel.now() {
+            wheel.prefetch_hang(at);
+        }
     }
 
     /// What is due at this second is put in order, all else hangs up again.

@@ -119,6 +119,19 @@ impl<T> Interner<T> {
         self.index.len()
     }
 
+    /// Every value that is held, by number.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, id)| Some((id, slot.value.as_ref()?)))
+    }
+
+    /// Keeps a value that is not there yet for so many holders, at least one. Numbers count up from
+    /// zero as long as none was released.
+    pub fn load(&mut self, hash: u64, value: T, holders: u32) -> u32 {
+        let (id, _) = self.hold(hash, |_| false, || value);
+        self.holders[id as usize] = holders;
+        id
+    }
+
     fn value(&self, id: u32) -> Option<&T> {
         self.slots[id as usize].value.as_ref()
     }

@@ -18,9 +18,10 @@ use super::key::{Carrier, PackageKey, is_ordered, order_code};
 pub type CarrierId = u32;
 
 const HASH: FixedState = FixedState::with_seed(0x6b65);
-const NUMBER_BITS: u32 = 116;
+/// Bits of a packed key that the tracking number has.
+pub const NUMBER_BITS: u32 = 116;
 /// What stands in place of the carrier's number in a key that spilled.
-const SPILLED: u32 = (1 << (128 - NUMBER_BITS)) - 1;
+pub const SPILLED: u32 = (1 << (128 - NUMBER_BITS)) - 1;
 /// Carriers that are remembered by their first characters.
 const MEMO: usize = 256;
 
@@ -54,6 +55,13 @@ impl PackedKey {
         let folded = product as u64 ^ (product >> 64) as u64;
         let again = u128::from(folded) * 0xa076_1d64_78bd_642f;
         again as u64 ^ (again >> 64) as u64
+    }
+
+    /// Number of the carrier, or [`SPILLED`]; and the code of the tracking number, or the number of
+    /// the key among those that spilled.
+    #[inline]
+    pub fn parts(self) -> (u32, u128) {
+        (self.carrier(), self.code())
     }
 
     fn carrier(self) -> u32 {
@@ -201,6 +209,28 @@ impl Keyring {
     /// Carriers as text, then numbers as bytes.
     pub fn compare(&self, a: PackedKey, b: PackedKey) -> Ordering {
         self.key(a).cmp(&self.key(b))
+    }
+
+    /// The carriers that packages have, by number.
+    pub fn carriers(&self) -> impl Iterator<Item = (CarrierId, &Carrier)> {
+        self.carriers.entries().map(|(id, known)| (id, &known.name))
+    }
+
+    /// The keys that spilled, by their number: carrier and tracking number.
+    pub fn spilled(&self) -> impl Iterator<Item = (u32, CarrierId, &str)> {
+        self.spilled.entries().map(|(id, key)| (id, key.carrier, &*key.number))
+    }
+
+    /// Keeps a carrier that is not known yet for so many packages.
+    pub fn load_carrier(&mut self, name: Carrier, packages: u32) -> CarrierId {
+        let known = Known { name, text: Arc::from(&*name) };
+        self.carriers.load(HASH.hash_one(name), known, packages)
+    }
+
+    /// Keeps a key that spills, and that no package has yet.
+    pub fn load_spilled(&mut self, carrier: CarrierId, number: &str) -> u32 {
+        let key = Spilled { carrier, number: Box::from(number) };
+        self.spilled.load(spill_hash(carrier, number), key, 1)
     }
 
     #[inline]

@@ -20,6 +20,7 @@ mod profile;
 mod record;
 pub mod scan;
 pub mod shard;
+pub mod snapshot;
 mod table;
 pub mod time;
 mod wheel;

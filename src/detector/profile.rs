@@ -19,8 +19,9 @@ use super::policy::PolicySet;
 use super::scan::{Attributes, Milestone, present};
 
 /// Number of a text; `NO_TEXT` where there is none.
-type TextId = u32;
-const NO_TEXT: TextId = u32::MAX;
+pub type TextId = u32;
+/// Stands where there is no text.
+pub const NO_TEXT: TextId = u32::MAX;
 const MILESTONES: usize = Milestone::ALL.len();
 const UNRESOLVED: u16 = u16::MAX;
 const HASH: FixedState = FixedState::with_seed(0x5ca2);
@@ -397,6 +398,45 @@ impl Profiles {
     /// Number of distinct texts held.
     pub fn distinct_texts(&self) -> usize {
         self.texts.len()
+    }
+
+    /// The texts that are held, by number.
+    pub fn texts(&self) -> impl Iterator<Item = (TextId, &str)> {
+        self.texts.entries().map(|(id, text)| (id, &**text))
+    }
+
+    /// The profiles that are held, by number: carrier; service, direction, destination country,
+    /// shipper and value tier.
+    pub fn profiles(&self) -> impl Iterator<Item = (u32, CarrierId, [TextId; 5])> {
+        self.profiles.entries().map(|(id, profile)| (id, profile.carrier, profile.texts))
+    }
+
+    /// The places that are held, by number: facility and country.
+    pub fn places(&self) -> impl Iterator<Item = (u32, [TextId; 2])> {
+        self.places.entries().map(|(id, texts)| (id, *texts))
+    }
+
+    /// Keeps a text that is not known yet for so many profiles and places.
+    pub fn load_text(&mut self, text: &str, holders: u32) -> TextId {
+        self.texts.load(HASH.hash_one(text), text.into(), holders)
+    }
+
+    /// Keeps a profile that is not known yet for so many packages; its texts were loaded for it.
+    pub fn load_profile(
+        &mut self,
+        carrier: CarrierId,
+        texts: [TextId; 5],
+        feed_grace: i64,
+        packages: u32,
+    ) -> u32 {
+        let policies = std::array::from_fn(|_| Cell::new(UNRESOLVED));
+        let profile = Profile { carrier, texts, policies, feed_grace };
+        self.profiles.load(HASH.hash_one((carrier, texts)), profile, packages)
+    }
+
+    /// Keeps a place that is not known yet for so many packages; its texts were loaded for it.
+    pub fn load_place(&mut self, texts: [TextId; 2], packages: u32) -> u32 {
+        self.places.load(HASH.hash_one(texts), texts, packages)
     }
 
     fn resolve(

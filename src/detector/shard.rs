@@ -49,6 +49,9 @@ mod hang;
 mod look;
 mod restore;
 mod scans;
+mod snapshot;
+
+pub use snapshot::Busy;
 
 /// Bytes of memory to reckon with for each package, everything included.
 pub const BYTES_PER_PACKAGE: u64 = 60;

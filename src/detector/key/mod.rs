@@ -11,7 +11,7 @@ mod tests;
 mod text;
 
 pub use carrier::{Carrier, MAX_CARRIER};
-pub(super) use pack::{is_ordered, order_code};
+pub(super) use pack::{is_code, is_ordered, order_code};
 pub(super) use swar::word;
 pub use text::NumberText;
 

@@ -37,6 +37,28 @@ pub(crate) fn is_ordered(code: u128) -> bool {
     code < DIGITS
 }
 
+/// Whether [`pack`] gives this code for any number.
+#[inline]
+pub(crate) fn is_code(code: u128) -> bool {
+    if !is_ordered(code) {
+        let of_longest = SHORTER[LONGEST_DIGITS - SHORTEST_DIGITS] + 10u128.pow(LONGEST_DIGITS as u32);
+        return code & !DIGITS < of_longest;
+    }
+    if code == 0 || code >= 37u128.pow(LONGEST_TEXT as u32) {
+        return false;
+    }
+    let (first, rest) = divide::<51, { 37u128.pow(14) }>(code);
+    let (second, third) = divide::<9, { 37u128.pow(6) }>(rest);
+    let mut before = 8;
+    [(first, 0), (second, 0), (third as u64, 16)].into_iter().all(|(part, shift)| {
+        let digits = swar::split::<37>(part) >> shift;
+        let count = 8 - digits.leading_zeros() as usize / 8;
+        let goes_on = count == 0 || before == 8;
+        before = count;
+        goes_on && within(digits, 1, 36) == first_marks(count)
+    })
+}
+
 /// A code for ordering, of any number: those of smaller numbers are no larger, and those of up to 22
 /// letters and digits are their codes. What follows the first 22 characters, or a character that is
 /// neither letter nor digit, does not count.

@@ -37,6 +37,26 @@ pub(crate) fn is_ordered(code: u128) -> bool {
     code < DIGITS
 }
 
+/// Characters in the first part of what [`halves`] gives.
+pub const FIRST_HALF: usize = 12;
+
+/// Of a number of up to 22 letters and digits, the first twelve characters and the last ten: each a
+/// number to base 37. `None` for a code of another kind.
+#[inline]
+pub fn halves(code: u128) -> Option<(u64, u64)> {
+    if !is_ordered(code) || code >= 37u128.pow(LONGEST_TEXT as u32) {
+        return None;
+    }
+    let (first, last) = divide::<51, { 37u128.pow((LONGEST_TEXT - FIRST_HALF) as u32) }>(code);
+    Some((first, last as u64))
+}
+
+/// The code of what [`halves`] gave.
+#[inline]
+pub fn from_halves(first: u64, last: u64) -> u128 {
+    u128::from(first) * 37u128.pow((LONGEST_TEXT - FIRST_HALF) as u32) + u128::from(last)
+}
+
 /// Whether [`pack`] gives this code for any number.
 #[inline]
 pub(crate) fn is_code(code: u128) -> bool {

@@ -54,6 +54,13 @@ impl Row {
         u128::from(self.key[1]) << 64 | u128::from(self.key[0])
     }
 
+    /// The key of a carrier's number below [`MOST_SHORT_CARRIERS`] and the code of a tracking number;
+    /// of other numbers it is none of any row.
+    #[inline]
+    pub fn short_key(carrier: u32, code: u128) -> u128 {
+        short_key(carrier.min(SPILLED), code)
+    }
+
     /// The two parts of [`Row::key`].
     #[inline]
     pub fn key_parts(&self) -> (u32, u128) {

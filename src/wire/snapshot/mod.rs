@@ -183,3 +183,6 @@ fn new_unpacker() -> Result<BlockUnpacker, SnapshotError> {
     let why = "zstd gives no context to unpack with";
     BlockUnpacker::new().map_err(|_| SnapshotError::Malformed { at: 0, why })
 }
+
+#[cfg(test)]
+mod tests;

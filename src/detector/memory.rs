@@ -239,6 +239,11 @@ impl<T: Plain> Slab<T> {
         }
     }
 
+    /// For how many values there are blocks, from the first on without a gap.
+    pub fn provided(&self) -> usize {
+        self.blocks.iter().take_while(|block| block.is_some()).count() * Self::PER_BLOCK
+    }
+
     /// The first `count` values, as far as their blocks are there, in pieces of a block.
     pub fn pieces(&self, count: usize) -> impl Iterator<Item = &[T]> {
         let starts = (0..count).step_by(Self::PER_BLOCK);

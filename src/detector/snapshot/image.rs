@@ -94,6 +94,11 @@ impl Image {
         self.packages
     }
 
+    /// How many slots there is memory for.
+    pub fn slots(&self) -> usize {
+        self.records.provided()
+    }
+
     /// Whether it holds no package.
     pub fn is_empty(&self) -> bool {
         self.packages == 0

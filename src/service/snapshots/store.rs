@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -157,11 +157,17 @@ pub struct SnapshotStore {
 
 impl SnapshotStore {
     /// Opens the store; `None` where none is configured. A folder is made if it is not there. A
-    /// bucket is not asked for anything yet.
+    /// bucket is not asked for anything yet; how to reach it say those of the `variables` that begin
+    /// with `AWS_`, normally of the environment.
     ///
     /// # Errors
     /// When the folder cannot be made, or what the environment says of the bucket has no meaning.
-    pub fn open(state: &State, group: &str, limits: Limits) -> Result<Option<Self>, StoreError> {
+    pub fn open(
+        state: &State,
+        group: &str,
+        limits: Limits,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Option<Self>, StoreError> {
         let Some(url) = &state.url else {
             return Ok(None);
         };
@@ -175,7 +181,7 @@ impl SnapshotStore {
                 (Arc::new(store) as Arc<dyn ObjectStore>, Path::default())
             }
             SnapshotUrl::Bucket { bucket, prefix } => {
-                let store = bucket_of(bucket, &limits).map_err(|error| unusable(all_of(&error)))?;
+                let store = bucket_of(bucket, &limits, variables).map_err(|error| unusable(all_of(&error)))?;
                 let prefix = Path::parse(prefix).map_err(|error| unusable(error.to_string()))?;
                 (store, prefix)
             }
@@ -308,7 +314,11 @@ impl Drop for SnapshotStore {
     }
 }
 
-fn bucket_of(bucket: &str, limits: &Limits) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn bucket_of(
+    bucket: &str,
+    limits: &Limits,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> object_store::Result<Arc<dyn ObjectStore>> {
     let options = ClientOptions::new()
         .with_timeout(limits.request)
         .with_connect_timeout(limits.request);
@@ -317,15 +327,23 @@ fn bucket_of(bucket: &str, limits: &Limits) -> object_store::Result<Arc<dyn Obje
         retry_timeout: limits.whole,
         ..RetryConfig::default()
     };
-    // An endpoint that the environment names without TLS is meant.
-    let plain = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("http://"));
-    let store = AmazonS3Builder::from_env()
+    let mut builder = AmazonS3Builder::new()
         .with_client_options(options)
         .with_bucket_name(bucket)
-        .with_retry(retry)
-        .with_allow_http(plain)
-        .build()?;
-    Ok(Arc::new(store))
+        .with_retry(retry);
+    for (name, value) in variables {
+        // Those that only other clients know are none of ours.
+        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
+            && name.starts_with("AWS_")
+        {
+            // An endpoint that is named without TLS is meant.
+            if key == AmazonS3ConfigKey::Endpoint && value.starts_with("http://") {
+                builder = builder.with_allow_http(true);
+            }
+            builder = builder.with_config(key, value);
+        }
+    }
+    Ok(Arc::new(builder.build()?))
 }
 
 async fn put(store: &dyn ObjectStore, path: &Path, content: Vec<u8>) -> object_store::Result<()> {

@@ -265,8 +265,7 @@ fn apply(shard: &mut Shard, events: &[Event], texts: &Texts, offset: &mut i64) {
 }
 
 fn policies() -> Arc<PolicySet> {
-    let step =
-        || Step { after: 48 * 3_600, severity: Severity::Warning, name: "stalled".into() };
+    let step = || Step { after: 48 * 3_600, severity: Severity::Warning, name: "stalled".into() };
     let everything = Policy {
         id: "everything".into(),
         conditions: None,
@@ -305,7 +304,8 @@ fn table(figures: &Figures, paused: Option<&(Time, Vec<Time>)>) -> String {
         figures.bytes as f64 / packages as f64,
         figures.bytes
     );
-    text += &format!("write: {}, of which in order: {}\n", rate(figures.encode), rate(figures.sort));
+    text +=
+        &format!("write: {}, of which in order: {}\n", rate(figures.encode), rate(figures.sort));
     text += &format!("read and rebuild: {}\n", rate(figures.decode));
     text + &format!("go live: {}", rate(figures.live))
 }

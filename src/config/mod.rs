@@ -280,7 +280,8 @@ impl SnapshotUrl {
 
     fn bucket(rest: &str) -> Option<Self> {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+        let legal =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
         let good = (3..=63).contains(&bucket.len()) && bucket.bytes().all(legal);
         let prefix = prefix.trim_matches('/').to_owned();
         good.then(|| Self::Bucket { bucket: bucket.to_owned(), prefix })

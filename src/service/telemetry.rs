@@ -131,10 +131,8 @@ impl Metrics {
                 "recovery_duration_seconds",
                 "How long the last restore of a partition took.",
             )?,
-            snapshot_failures: new.counter(
-                "snapshot_failures_total",
-                "Snapshots that could not be saved.",
-            )?,
+            snapshot_failures: new
+                .counter("snapshot_failures_total", "Snapshots that could not be saved.")?,
             snapshot_success: new.float_gauge(
                 "snapshot_last_success_timestamp_seconds",
                 "When a snapshot was saved last.",

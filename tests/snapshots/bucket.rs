@@ -23,7 +23,10 @@ impl Server {
     fn start() -> Self {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let interpreter = project.join(".cache/venv/bin/python");
-        assert!(interpreter.exists(), "no Python environment in .cache/venv: run ./test setup first");
+        assert!(
+            interpreter.exists(),
+            "no Python environment in .cache/venv: run ./test setup first"
+        );
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);

@@ -11,8 +11,8 @@ mod tests;
 mod text;
 
 pub use carrier::{Carrier, MAX_CARRIER};
-pub(super) use pack::{is_code, is_ordered, order_code};
 pub use pack::{FIRST_HALF, from_halves, halves};
+pub(super) use pack::{is_code, is_ordered, order_code};
 pub(super) use swar::word;
 pub use text::NumberText;
 

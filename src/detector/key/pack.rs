@@ -61,7 +61,8 @@ pub fn from_halves(first: u64, last: u64) -> u128 {
 #[inline]
 pub(crate) fn is_code(code: u128) -> bool {
     if !is_ordered(code) {
-        let of_longest = SHORTER[LONGEST_DIGITS - SHORTEST_DIGITS] + 10u128.pow(LONGEST_DIGITS as u32);
+        let of_longest =
+            SHORTER[LONGEST_DIGITS - SHORTEST_DIGITS] + 10u128.pow(LONGEST_DIGITS as u32);
         return code & !DIGITS < of_longest;
     }
     if code == 0 || code >= 37u128.pow(LONGEST_TEXT as u32) {

@@ -39,7 +39,8 @@ pub struct Sorter {
     /// Where each bucket starts, and the end of the last.
     starts: Vec<usize>,
     bucket_of: Vec<u16>,
-    splitters: Vec<u128>,
+    /// Upper and lower half of each.
+    splitters: Vec<[u64; 2]>,
     /// The bucket to be put in order next.
     next: usize,
     /// Places within the bucket before, in order, from `at` on still to be given out.
@@ -237,8 +238,9 @@ impl Sorter {
         sample.sort_unstable();
         self.splitters.clear();
         let splitters = (1..buckets).map(|bucket| sample.get(bucket * sample.len() / buckets));
-        self.splitters.extend(splitters.map(|key| key.copied().unwrap_or(u128::MAX)));
-        self.splitters.push(u128::MAX);
+        let splitters = splitters.map(|key| key.copied().unwrap_or(u128::MAX));
+        let splitters = splitters.chain([u128::MAX]);
+        self.splitters.extend(splitters.map(|key| [(key >> 64) as u64, key as u64]));
     }
 
     /// Finds the bucket of each package, and where the buckets start.
@@ -267,14 +269,19 @@ impl Sorter {
         }
     }
 
-    /// How many splitters are no larger than each key.
+    /// How many splitters are no larger than each key. Without a branch that depends on a key: half
+    /// of them would be guessed wrong.
     #[inline]
     fn buckets_of(&self, keys: &[u128; LANES]) -> [usize; LANES] {
+        let splitters = &self.splitters[..];
         let mut buckets = [0; LANES];
-        let mut half = self.splitters.len() / 2;
+        let mut half = splitters.len() / 2;
         while half > 0 {
             for (bucket, key) in buckets.iter_mut().zip(keys) {
-                *bucket += usize::from(self.splitters[*bucket + half - 1] <= *key) * half;
+                let [high, low] = splitters[*bucket + half - 1];
+                let key = [(key >> 64) as u64, *key as u64];
+                let reached = (high < key[0]) | ((high == key[0]) & (low <= key[1]));
+                *bucket += half & usize::from(reached).wrapping_neg();
             }
             half /= 2;
         }
@@ -285,13 +292,16 @@ impl Sorter {
         let packages = self.starts.last().copied().unwrap_or_default();
         self.rows.resize(packages, Row::default());
         let mut heads = self.starts.clone();
-        for ((slot, record), &bucket) in
-            (0..).zip(image.records.pieces(image.slots).flatten()).zip(&self.bucket_of)
-        {
-            if record.is_live() {
-                let head = &mut heads[usize::from(bucket)];
-                self.rows[*head] = numbers.row(slot, record);
-                *head += 1;
+        let mut slot = 0;
+        for records in image.records.pieces(image.slots) {
+            let buckets = &self.bucket_of[slot as usize..];
+            for (record, &bucket) in records.iter().zip(buckets) {
+                if record.is_live() {
+                    let head = &mut heads[usize::from(bucket)];
+                    self.rows[*head] = numbers.row(slot, record);
+                    *head += 1;
+                }
+                slot += 1;
             }
         }
     }

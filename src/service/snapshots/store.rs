@@ -40,11 +40,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            request: Duration::from_secs(30),
-            whole: Duration::from_secs(300),
-            retries: 3,
-        }
+        Self { request: Duration::from_secs(30), whole: Duration::from_secs(300), retries: 3 }
     }
 }
 
@@ -181,7 +177,8 @@ impl SnapshotStore {
                 (Arc::new(store) as Arc<dyn ObjectStore>, Path::default())
             }
             SnapshotUrl::Bucket { bucket, prefix } => {
-                let store = bucket_of(bucket, &limits, variables).map_err(|error| unusable(all_of(&error)))?;
+                let store = bucket_of(bucket, &limits, variables)
+                    .map_err(|error| unusable(all_of(&error)))?;
                 let prefix = Path::parse(prefix).map_err(|error| unusable(error.to_string()))?;
                 (store, prefix)
             }
@@ -280,8 +277,7 @@ impl SnapshotStore {
 
     /// What is of no use stays for somebody to look at, but is not looked at again.
     fn set_aside(&self, path: &Path) {
-        let moved =
-            self.within("setting a snapshot aside", self.store.rename(path, &aside(path)));
+        let moved = self.within("setting a snapshot aside", self.store.rename(path, &aside(path)));
         if let Err(error) = moved {
             tracing::warn!("{path} is remembered as of no use: {error}");
             self.unusable.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
@@ -319,9 +315,8 @@ fn bucket_of(
     limits: &Limits,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let options = ClientOptions::new()
-        .with_timeout(limits.request)
-        .with_connect_timeout(limits.request);
+    let options =
+        ClientOptions::new().with_timeout(limits.request).with_connect_timeout(limits.request);
     let retry = RetryConfig {
         max_retries: limits.retries,
         retry_timeout: limits.whole,

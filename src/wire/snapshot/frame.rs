@@ -79,8 +79,7 @@ pub(super) enum Kind {
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
         use Kind::*;
-        let all =
-            [Header, Carriers, Texts, Profiles, Places, LongNumbers, LongLags, Packages, End];
+        let all = [Header, Carriers, Texts, Profiles, Places, LongNumbers, LongLags, Packages, End];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }

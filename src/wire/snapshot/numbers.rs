@@ -185,7 +185,8 @@ fn to_dense(form: &[u64; 2]) -> [u16; PAIR] {
 fn to_number(split: &Split, tables: &[[u16; PAIR]], sizes: &[u64; PAIRS]) -> Dense {
     let half = |pairs: std::ops::Range<usize>| {
         let pairs = split[pairs.clone()].iter().zip(&tables[pairs.clone()]).zip(&sizes[pairs]);
-        pairs.fold(0, |all, ((pair, table), size)| all * size + u64::from(table[usize::from(*pair)]))
+        pairs
+            .fold(0, |all, ((pair, table), size)| all * size + u64::from(table[usize::from(*pair)]))
     };
     [half(0..FIRST), half(FIRST..PAIRS)]
 }

@@ -356,10 +356,7 @@ fn frames_out_of_their_order_are_refused() {
             writer.end().unwrap();
             let error = read_back(&out).err();
             assert!(
-                matches!(
-                    error,
-                    Some(SnapshotError::Malformed { .. } | SnapshotError::Unsound(_))
-                ),
+                matches!(error, Some(SnapshotError::Malformed { .. } | SnapshotError::Unsound(_))),
                 "{at}: {error:?}"
             );
         }
@@ -427,14 +424,8 @@ fn more_packages_than_a_block_has_come_back() {
 fn a_shard_with_work_left_gives_no_image() {
     let mut shard = Shard::new(policies());
     let mut clock = START;
-    let spec = |number: String| Spec {
-        carrier: 0,
-        number,
-        milestone: 2,
-        later: 0,
-        age: 0,
-        texts: [0; 7],
-    };
+    let spec =
+        |number: String| Spec { carrier: 0, number, milestone: 2, later: 0, age: 0, texts: [0; 7] };
     for at in 0..100 {
         apply(&mut shard, &[spec(format!("1Z{at}"))], &mut clock);
     }

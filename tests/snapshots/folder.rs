@@ -126,6 +126,19 @@ fn what_belongs_to_another_log_or_other_decisions_is_not_taken() {
 }
 
 #[test]
+fn what_a_killed_process_left_half_written_is_swept_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), 10);
+    let saved = save(&store, 100, 1);
+    let half = folder.path().join(format!("{}#1", saved.display()));
+    std::fs::copy(folder.path().join(&saved), &half).unwrap();
+    assert_eq!(found(&store, 1_000), Some((100, 1)));
+    save(&store, 200, 2);
+    assert!(!half.exists());
+    assert_eq!(files(folder.path()).len(), 2);
+}
+
+#[test]
 fn a_folder_that_cannot_be_is_an_error_that_names_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below = format!("file://{}/below", file.path().display());

@@ -42,6 +42,8 @@ pub struct Loader {
     long_numbers: usize,
     long_lags: usize,
     carriers: Vec<u32>,
+    /// Where the profiles of each carrier start, and the end of the last.
+    profiles_of: Vec<u32>,
     texts: Vec<u32>,
     profiles: Vec<u32>,
     places: Vec<u32>,
@@ -68,6 +70,7 @@ impl Loader {
             long_numbers: 0,
             long_lags: 0,
             carriers: vec![0; contents.carriers.len()],
+            profiles_of: profiles_of(&contents),
             texts,
             profiles: vec![0; contents.profiles.len()],
             places: vec![0; contents.places.len()],
@@ -140,15 +143,15 @@ impl Loader {
         }
         self.last = Some(key);
         let carrier = self.check_key(row)?;
-        let profile = row.profile() as usize;
-        if !self.contents.profiles.get(profile).is_some_and(|known| known.carrier == carrier) {
+        let of_carrier = self.profiles_of[carrier as usize]..self.profiles_of[carrier as usize + 1];
+        if !of_carrier.contains(&row.profile()) {
             return unsound("row", self.rows, "has no profile of its carrier");
         }
         let Some(packages) = self.places.get_mut(row.place() as usize) else {
             return unsound("row", self.rows, "has no place");
         };
         *packages += 1;
-        self.profiles[profile] += 1;
+        self.profiles[row.profile() as usize] += 1;
         self.carriers[carrier as usize] += 1;
         let (phase, milestone) = (usize::from(row.kind() & 3), usize::from(row.kind() >> 2 & 31));
         if !(1..=Phase::ALL.len()).contains(&phase) || milestone >= Milestone::ALL.len() {
@@ -276,6 +279,13 @@ fn ordered<T: Ord>(list: &'static str, values: &[T]) -> Result<(), Unsound> {
         Some(at) => unsound(list, at + 1, "is out of order"),
         None => Ok(()),
     }
+}
+
+/// Where the profiles of each carrier start: they stand in order of carriers.
+fn profiles_of(contents: &Contents) -> Vec<u32> {
+    let carriers = 0..=contents.carriers.len() as u32;
+    let start = |carrier| contents.profiles.partition_point(|profile| profile.carrier < carrier);
+    carriers.map(|carrier| start(carrier) as u32).collect()
 }
 
 /// How many profiles and places have each text.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use crate::detector::policy::PolicySet;
 use crate::detector::shard::Shard;
 use crate::wire::snapshot::{Decisions, Header, SnapshotError, read, read_header};
 
+/// In the names of what has not been renamed yet: object_store puts `#` and a number behind it.
+const STAGED: &str = ".snapshot#";
 /// Bytes of a part of what is sent in parts; at S3 at least 5 MiB.
 const PART: usize = 8 << 20;
 /// Parts that are under way at once.
@@ -145,6 +148,8 @@ pub struct SnapshotStore {
     runtime: Option<Runtime>,
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// The folder, where it is one.
+    local: Option<PathBuf>,
     keep: usize,
     limits: Limits,
     /// What could not be put aside.
@@ -168,19 +173,19 @@ impl SnapshotStore {
             return Ok(None);
         };
         let unusable = |why: String| StoreError::Unusable { url: url.to_string(), why };
-        let (store, root) = match url {
+        let (store, root, local) = match url {
             SnapshotUrl::Folder(folder) => {
                 std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
                 let store = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|error| unusable(all_of(&error)))?
                     .with_fsync(true);
-                (Arc::new(store) as Arc<dyn ObjectStore>, Path::default())
+                (Arc::new(store) as Arc<dyn ObjectStore>, Path::default(), Some(folder.clone()))
             }
             SnapshotUrl::Bucket { bucket, prefix } => {
                 let store = bucket_of(bucket, &limits, variables)
                     .map_err(|error| unusable(all_of(&error)))?;
                 let prefix = Path::parse(prefix).map_err(|error| unusable(error.to_string()))?;
-                (store, prefix)
+                (store, prefix, None)
             }
         };
         let runtime = Builder::new_multi_thread()
@@ -191,7 +196,8 @@ impl SnapshotStore {
             .map_err(|error| unusable(error.to_string()))?;
         let (runtime, root) = (Some(runtime), root.join(group));
         let unusable = Mutex::default();
-        Ok(Some(Self { runtime, store, root, keep: state.keep.max(1), limits, unusable }))
+        let keep = state.keep.max(1);
+        Ok(Some(Self { runtime, store, root, local, keep, limits, unusable }))
     }
 
     /// Puts a snapshot in place, whole or not at all; then takes away older ones beyond those that
@@ -203,12 +209,27 @@ impl SnapshotStore {
         let folder = folder(&self.root, &header.topic, header.partition);
         let path = name(&folder, header.offset, &content);
         let bytes = content.len() as u64;
+        self.sweep(&folder);
         self.within("saving a snapshot", put(&*self.store, &path, content))?;
         let pruned = self.prune(&folder, header.offset).unwrap_or_else(|error| {
             tracing::warn!("old snapshots stay in {folder}: {error}");
             0
         });
         Ok(Saved { name: path.to_string(), bytes, pruned })
+    }
+
+    /// In a folder a snapshot is written beside its name and renamed. What a process left there that
+    /// was killed meanwhile is of no use; a partition has one owner, who is about to write.
+    fn sweep(&self, folder: &Path) {
+        let Some(local) = &self.local else { return };
+        let Ok(entries) = std::fs::read_dir(local.join(folder.as_ref())) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().contains(STAGED)
+                && let Err(error) = std::fs::remove_file(entry.path())
+            {
+                tracing::warn!("{} stays: {error}", entry.path().display());
+            }
+        }
     }
 
     /// Snapshots of a later offset are left alone: they tell of another time of the log.

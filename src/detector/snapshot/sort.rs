@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::super::key::PackageKey;
-use super::super::keyring::SPILLED;
+use super::super::keyring::{NUMBER_BITS, SPILLED};
 use super::super::profile::{NO_TEXT, TextId};
 use super::super::record::Record;
 use super::super::table::Slot;
@@ -39,8 +39,9 @@ pub struct Sorter {
     /// Where each bucket starts, and the end of the last.
     starts: Vec<usize>,
     bucket_of: Vec<u16>,
-    /// Upper and lower half of each.
-    splitters: Vec<[u64; 2]>,
+    scales: Scales,
+    /// By the numbers that the scales make of keys.
+    splitters: Vec<u64>,
     /// The bucket to be put in order next.
     next: usize,
     /// Places within the bucket before, in order, from `at` on still to be given out.
@@ -85,6 +86,44 @@ impl Numbers {
 
     fn text(&self, id: TextId) -> u32 {
         if id == NO_TEXT { 0 } else { self.texts[id as usize] + 1 }
+    }
+}
+
+/// From keys to numbers of 64 bits that never contradict their order: the carrier, and the highest
+/// bits in which the numbers of its packages differ. What the sample did not let expect is the least
+/// or the greatest of its carrier.
+#[derive(Default)]
+struct Scales(Vec<Scale>);
+
+#[derive(Clone, Copy, Default)]
+struct Scale {
+    least: u128,
+    shift: u32,
+}
+
+impl Scales {
+    const BITS: u32 = 64 - (u128::BITS - NUMBER_BITS);
+
+    /// By keys in order.
+    fn of(&mut self, sample: &[u128]) {
+        self.0.clear();
+        self.0.resize(SPILLED as usize + 1, Scale::default());
+        for keys in sample.chunk_by(|a, b| a >> NUMBER_BITS == b >> NUMBER_BITS) {
+            if let (Some(&least), Some(most)) = (keys.first(), keys.last()) {
+                let bits = u128::BITS - (most - least).leading_zeros();
+                let shift = bits.saturating_sub(Self::BITS);
+                self.0[(least >> NUMBER_BITS) as usize] = Scale { least, shift };
+            }
+        }
+    }
+
+    #[inline]
+    fn scaled(&self, key: u128) -> u64 {
+        let carrier = (key >> NUMBER_BITS) as usize;
+        let Scale { least, shift } = self.0[carrier];
+        let scaled = key.saturating_sub(least) >> shift;
+        let greatest = (1 << Self::BITS) - 1;
+        (carrier as u64) << Self::BITS | scaled.min(greatest) as u64
     }
 }
 
@@ -236,11 +275,12 @@ impl Sorter {
             })
             .collect();
         sample.sort_unstable();
+        self.scales.of(&sample);
         self.splitters.clear();
         let splitters = (1..buckets).map(|bucket| sample.get(bucket * sample.len() / buckets));
-        let splitters = splitters.map(|key| key.copied().unwrap_or(u128::MAX));
-        let splitters = splitters.chain([u128::MAX]);
-        self.splitters.extend(splitters.map(|key| [(key >> 64) as u64, key as u64]));
+        let scales = &self.scales;
+        let splitters = splitters.map(|key| key.map_or(u64::MAX, |key| scales.scaled(*key)));
+        self.splitters.extend(splitters.chain([u64::MAX]));
     }
 
     /// Finds the bucket of each package, and where the buckets start.
@@ -254,7 +294,9 @@ impl Sorter {
             for records in records.chunks(LANES) {
                 let mut keys = [0; LANES];
                 for ((key, record), slot) in keys.iter_mut().zip(records).zip(slot..) {
-                    *key = if record.is_live() { numbers.key(slot, record) } else { 0 };
+                    if record.is_live() {
+                        *key = self.scales.scaled(numbers.key(slot, record));
+                    }
                 }
                 let buckets = self.buckets_of(&keys);
                 for (record, bucket) in records.iter().zip(buckets) {
@@ -272,15 +314,13 @@ impl Sorter {
     /// How many splitters are no larger than each key. Without a branch that depends on a key: half
     /// of them would be guessed wrong.
     #[inline]
-    fn buckets_of(&self, keys: &[u128; LANES]) -> [usize; LANES] {
+    fn buckets_of(&self, keys: &[u64; LANES]) -> [usize; LANES] {
         let splitters = &self.splitters[..];
         let mut buckets = [0; LANES];
         let mut half = splitters.len() / 2;
         while half > 0 {
             for (bucket, key) in buckets.iter_mut().zip(keys) {
-                let [high, low] = splitters[*bucket + half - 1];
-                let key = [(key >> 64) as u64, *key as u64];
-                let reached = (high < key[0]) | ((high == key[0]) & (low <= key[1]));
+                let reached = splitters[*bucket + half - 1] <= *key;
                 *bucket += half & usize::from(reached).wrapping_neg();
             }
             half /= 2;

@@ -125,9 +125,16 @@ impl Steps {
         into.push(DENSE);
         put(into, rows.len() as u64);
         let sizes = forms.map(|form| form[0].count_ones() as u64 * u64::from(form[1].count_ones()));
+        // What is the same in all numbers adds nothing to any.
+        let counted = [0..FIRST, FIRST..PAIRS]
+            .map(|pairs| pairs.filter(|pair| sizes[*pair] > 1).collect::<Vec<_>>());
         let mut before = None;
         for split in &self.split[rows] {
-            let dense = to_number(split, &self.tables, &sizes);
+            let dense = counted.each_ref().map(|pairs| {
+                pairs.iter().fold(0, |all, &pair| {
+                    all * sizes[pair] + u64::from(self.tables[pair][usize::from(split[pair])])
+                })
+            });
             let (first, last) = match before {
                 None => {
                     put(into, dense[0]);
@@ -179,16 +186,6 @@ fn to_dense(form: &[u64; 2]) -> [u16; PAIR] {
     std::array::from_fn(|pair| {
         (place_in(form[0], pair / VALUES) * size + place_in(form[1], pair % VALUES)) as u16
     })
-}
-
-#[inline]
-fn to_number(split: &Split, tables: &[[u16; PAIR]], sizes: &[u64; PAIRS]) -> Dense {
-    let half = |pairs: std::ops::Range<usize>| {
-        let pairs = split[pairs.clone()].iter().zip(&tables[pairs.clone()]).zip(&sizes[pairs]);
-        pairs
-            .fold(0, |all, ((pair, table), size)| all * size + u64::from(table[usize::from(*pair)]))
-    };
-    [half(0..FIRST), half(FIRST..PAIRS)]
 }
 
 /// From one to the next: counted on from the highest to zero.

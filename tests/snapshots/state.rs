@@ -41,10 +41,16 @@ pub fn shard(packages: u64) -> Shard {
 }
 
 fn record(number: u64) -> Record<'static> {
-    // Digits that no compression makes shorter.
-    let serial = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number << 7);
+    // Characters that no compression makes shorter.
+    let character = |at: u64| {
+        let mixed = u128::from(number * 16 + at + 1) * 0xd6e8_feb8_6659_fd93_9e37_79b9;
+        let mixed = (mixed >> 17) as u64 ^ (mixed >> 61) as u64;
+        let mixed = mixed.wrapping_mul(0x94d0_49bb_1331_11eb) >> 40;
+        char::from(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[(mixed % 36) as usize])
+    };
+    let serial: String = (0..16).map(character).collect();
     Record::Scan(Scan {
-        key: PackageKey::new("ups", &format!("1Z{serial:016X}")).unwrap(),
+        key: PackageKey::new("ups", &format!("1Z{serial}")).unwrap(),
         milestone: Milestone::PickedUp,
         evidence: Evidence::Physical,
         event_time: None,

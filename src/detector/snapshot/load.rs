@@ -33,6 +33,9 @@ fn unsound<T>(what: &'static str, at: impl TryInto<u64>, why: &'static str) -> R
     Err(Unsound { what, at: at.try_into().unwrap_or(u64::MAX), why })
 }
 
+/// Rows that go through all steps before the next ones, so that they stay in the cache.
+const AT_ONCE: usize = 1_024;
+
 /// Fills a shard.
 pub struct Loader {
     shard: Shard,
@@ -94,6 +97,10 @@ impl Loader {
         if self.rows + rows.len() as u64 > self.contents.packages {
             return unsound("row", self.contents.packages, "is one more than was said");
         }
+        rows.chunks(AT_ONCE).try_for_each(|rows| self.add_some(rows))
+    }
+
+    fn add_some(&mut self, rows: &[Row]) -> Result<(), Unsound> {
         let lags = self.long_lags;
         for row in rows {
             self.check(row)?;

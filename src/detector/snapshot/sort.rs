@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::hint::select_unpredictable;
 
 use foldhash::fast::FixedState;
 
@@ -321,7 +322,7 @@ impl Sorter {
         while half > 0 {
             for (bucket, key) in buckets.iter_mut().zip(keys) {
                 let reached = splitters[*bucket + half - 1] <= *key;
-                *bucket += half & usize::from(reached).wrapping_neg();
+                *bucket = select_unpredictable(reached, *bucket + half, *bucket);
             }
             half /= 2;
         }

@@ -24,6 +24,8 @@ const PAIR: usize = VALUES * VALUES;
 /// Pairs of a number, and of those the first ones that make up its first half.
 const PAIRS: usize = 11;
 const FIRST: usize = FIRST_HALF / 2;
+/// Three pairs have so many.
+const SIX: u64 = (PAIR * PAIR * PAIR) as u64;
 /// A stretch is not cut below so many rows.
 const LEAST: usize = 1_024;
 const DENSE: u8 = 0;
@@ -57,16 +59,18 @@ fn dense_parts(row: &Row) -> Option<(u32, [u64; 2])> {
 
 fn split(row: &Row) -> Split {
     let mut split = [NO_PAIRS; PAIRS + 1];
-    let Some((_, [mut first, mut last])) = dense_parts(row) else {
+    let Some((_, [first, last])) = dense_parts(row) else {
         return split;
     };
-    for at in (FIRST..PAIRS).rev() {
-        split[at] = (last % PAIR as u64) as u16;
-        last /= PAIR as u64;
-    }
-    for at in (0..FIRST).rev() {
-        split[at] = (first % PAIR as u64) as u16;
-        first /= PAIR as u64;
+    // In pieces of at most six characters: they fit 32 bits, and none waits for another.
+    let pieces =
+        [(0..3, first / SIX), (3..6, first % SIX), (6..8, last / SIX), (8..PAIRS, last % SIX)];
+    for (places, piece) in pieces {
+        let mut piece = piece as u32;
+        for pair in split[places].iter_mut().rev() {
+            *pair = (piece % PAIR as u32) as u16;
+            piece /= PAIR as u32;
+        }
     }
     // Where it ends: equal for numbers of one length.
     let end = split[..PAIRS].iter().rposition(|pair| *pair != 0).unwrap_or_default();

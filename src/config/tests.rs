@@ -402,7 +402,7 @@ fn the_example_is_good_and_its_comments_tell_the_defaults() {
 
 /// Whether a commented line shows a default; the others show what one may set.
 fn is_default(setting: &str) -> bool {
-    const EXAMPLES: [&str; 11] = [
+    const EXAMPLES: [&str; 12] = [
         "instance_id",
         "rack",
         "mechanism",
@@ -414,6 +414,7 @@ fn is_default(setting: &str) -> bool {
         "key_password_file",
         "schema_file",
         "schema_id",
+        "url",
     ];
     let key = setting.split(" = ").next().unwrap_or_default();
     key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !EXAMPLES.contains(&key)

@@ -57,10 +57,11 @@ fn dense_parts(row: &Row) -> Option<(u32, [u64; 2])> {
     Some((carrier, [first, last]))
 }
 
-fn split(row: &Row) -> Split {
-    let mut split = [NO_PAIRS; PAIRS + 1];
+/// Into where it stays: short stores that a wide load follows would stall.
+#[inline]
+fn split(row: &Row, split: &mut Split) {
     let Some((_, [first, last])) = dense_parts(row) else {
-        return split;
+        return;
     };
     // In pieces of at most six characters: they fit 32 bits, and none waits for another.
     let pieces =
@@ -75,7 +76,6 @@ fn split(row: &Row) -> Split {
     // Where it ends: equal for numbers of one length.
     let end = split[..PAIRS].iter().rposition(|pair| *pair != 0).unwrap_or_default();
     split[PAIRS] = (end * 2) as u16 + u16::from(split[end].is_multiple_of(VALUES as u16));
-    split
 }
 
 impl Steps {
@@ -84,7 +84,8 @@ impl Steps {
         self.first.clear();
         self.last.clear();
         self.split.clear();
-        self.split.extend(rows.iter().map(split));
+        self.split.resize(rows.len(), [NO_PAIRS; PAIRS + 1]);
+        self.split.iter_mut().zip(rows).for_each(|(into, row)| split(row, into));
         put_runs(rows, into);
         let mut start = 0;
         while start < rows.len() {

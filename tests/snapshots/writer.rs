@@ -48,8 +48,7 @@ impl Running {
 
     fn metric(&self, line: &str) -> Option<f64> {
         let text = self.metrics.render("topic", &Status::new(0), 0);
-        let found = text.lines().find_map(|it| it.strip_prefix(line)?.trim().parse().ok());
-        found
+        text.lines().find_map(|it| it.strip_prefix(line)?.trim().parse().ok())
     }
 }
 

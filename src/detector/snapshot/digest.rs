@@ -72,8 +72,8 @@ impl Digest {
             of(&self.profiles, profile),
             of(&self.places, place),
         );
-        let low = HASH.hash_one(&all);
-        let high = HASH.hash_one((low, &all));
+        let low = HASH.hash_one(all);
+        let high = HASH.hash_one((low, all));
         self.sum = self.sum.wrapping_add(u128::from(high) << 64 | u128::from(low));
     }
 

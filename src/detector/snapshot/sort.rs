@@ -53,6 +53,9 @@ pub struct Sorter {
     block: Vec<Row>,
 }
 
+/// A tracking number as text, behind the number of its carrier.
+type LongNumber = (u32, Box<str>);
+
 /// The numbers that a shard has given out, in those of [`Contents`].
 struct Numbers {
     carriers: Vec<u32>,
@@ -183,7 +186,7 @@ impl Image {
     fn number_long_ones(&self, numbers: &mut Numbers, contents: &mut Contents) {
         let names: HashMap<u32, _, FixedState> =
             self.carriers.iter().map(|&(id, name)| (id, name)).collect();
-        let mut long: Vec<((u32, Box<str>), Result<u32, Slot>)> = Vec::new();
+        let mut long: Vec<(LongNumber, Result<u32, Slot>)> = Vec::new();
         for ((id, number), carrier) in self.spilled.iter().zip(&self.spilled_of) {
             let rank = numbers.carriers[*carrier as usize];
             let code = PackageKey::from_normal(names[carrier], number).code();

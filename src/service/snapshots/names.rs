@@ -56,7 +56,7 @@ mod tests {
         for (name, offset) in names.iter().zip(offsets) {
             assert_eq!(listed(name).map(|listed| listed.offset), Some(offset));
             let put = aside(name);
-            assert_eq!(put.prefix_matches(&folder), true);
+            assert!(put.prefix_matches(&folder));
             assert!(put.as_ref().contains("/7/set-aside/0"), "{put}");
         }
         for foreign in ["a/notes.txt", "a/7.snapshot", "a/00000000000000000007.snapshot"] {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use stallwatch::config::{self, Config, Environment};
+use stallwatch::config::{self, Config, Environment, State};
 use stallwatch::detector::shard::BYTES_PER_PACKAGE;
-use stallwatch::wire::toml_reader::Problem;
+use stallwatch::wire::toml_reader::{Problem, format_duration};
 
 use super::{Failure, Report, print};
 
@@ -33,10 +33,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let checked = config::check(&arguments.config, &environment);
     print::say(match (arguments.report, &checked) {
-        (Report::Text, Ok(config)) => format!("ok\n{}", memory_text(config)),
+        (Report::Text, Ok(config)) => {
+            format!("ok\n{}\n{}", memory_text(config), snapshots_text(config))
+        }
         (Report::Text, Err(problems)) => text(problems),
         (Report::Json, Ok(config)) => {
-            json!({ "ok": true, "problems": [], "memory": memory_json(config) }).to_string()
+            let (memory, snapshots) = (memory_json(config), snapshots_json(config));
+            json!({ "ok": true, "problems": [], "memory": memory, "snapshots": snapshots })
+                .to_string()
         }
         (Report::Json, Err(problems)) => json(problems),
     })?;
@@ -82,6 +86,27 @@ fn memory_json(config: &Config) -> Value {
         "max_packages": limit,
         "bytes": limit.map(bytes_of),
         "bytes_per_package": BYTES_PER_PACKAGE,
+    })
+}
+
+fn snapshots_text(config: &Config) -> String {
+    let State { url, snapshot_interval, keep } = &config.state;
+    match url {
+        Some(url) => {
+            let interval = format_duration(*snapshot_interval);
+            format!("snapshots: every {interval} to {url}, the last {keep} of a partition are kept")
+        }
+        None => "snapshots: none; a restart reads the log from its start, as state.url is not set"
+            .to_owned(),
+    }
+}
+
+fn snapshots_json(config: &Config) -> Value {
+    let State { url, snapshot_interval, keep } = &config.state;
+    json!({
+        "url": url.as_ref().map(ToString::to_string),
+        "interval_s": snapshot_interval.as_secs_f64(),
+        "keep": keep,
     })
 }
 

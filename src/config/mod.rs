@@ -10,6 +10,7 @@ mod read;
 mod secret;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub struct Config {
     pub input: Input,
     pub output: Output,
     pub engine: Engine,
+    pub state: State,
     pub policies: Policies,
     pub admin: Admin,
     pub log: Log,
@@ -223,6 +225,77 @@ pub struct Engine {
     /// Most packages known at once by this process, all its partitions together; `None`: as many as
     /// there is memory for.
     pub max_packages: Option<usize>,
+}
+
+/// `[state]`: snapshots of package state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Where they are kept; `None`: nowhere, and a restart reads the log from its start.
+    pub url: Option<SnapshotUrl>,
+    /// Pause between two snapshots of a partition.
+    pub snapshot_interval: Duration,
+    /// How many of a partition are kept; at least 1.
+    pub keep: usize,
+}
+
+/// Where snapshots are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotUrl {
+    /// `file:///path`: a folder.
+    Folder(PathBuf),
+    /// `s3://bucket/prefix`: how to reach it and as whom say the environment and the machine, as for
+    /// every client of S3 (`AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID` …).
+    Bucket {
+        /// Its name.
+        bucket: String,
+        /// Names of objects begin with it; may be empty.
+        prefix: String,
+    },
+}
+
+impl SnapshotUrl {
+    /// From its text.
+    ///
+    /// # Errors
+    /// What is wrong with it, to stand behind the name of its key.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(format!(
+                "is \"{text}\", which is no URL; write file:///folder or s3://bucket/prefix"
+            ));
+        };
+        match scheme {
+            "file" if rest.starts_with('/') => Ok(Self::Folder(PathBuf::from(rest))),
+            "file" => Err(format!(
+                "is \"{text}\": the folder must be given whole, as in file:///var/lib/stallwatch"
+            )),
+            "s3" => Self::bucket(rest).ok_or_else(|| {
+                format!("is \"{text}\": the bucket must be of 3 to 63 of a-z, 0-9, '.' and '-'")
+            }),
+            _ => Err(format!(
+                "has the scheme \"{scheme}\", which is not known; known are file and s3"
+            )),
+        }
+    }
+
+    fn bucket(rest: &str) -> Option<Self> {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let legal =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+        let good = (3..=63).contains(&bucket.len()) && bucket.bytes().all(legal);
+        let prefix = prefix.trim_matches('/').to_owned();
+        good.then(|| Self::Bucket { bucket: bucket.to_owned(), prefix })
+    }
+}
+
+impl fmt::Display for SnapshotUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "file://{}", folder.display()),
+            Self::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
 }
 
 /// `[policies]`.

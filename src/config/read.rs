@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::{
     Admin, Backfill, Config, Engine, Format, Input, Log, LogFormat, OnReject, Output, Policies,
-    Shutdown, StartFrom, TrackingNumbers,
+    Shutdown, SnapshotUrl, StartFrom, State, TrackingNumbers,
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
@@ -75,12 +75,12 @@ impl<'d> Reader<'d> {
             input,
             output: self.output(output),
             engine: engine(root.section_or_empty("engine")),
+            state: state(root.section_or_empty("state")),
             policies: self.policies(root.section_or_empty("policies")),
             admin: self.admin(root.section_or_empty("admin")),
             log: self.log(root.section_or_empty("log")),
             shutdown: shutdown(root.section_or_empty("shutdown")),
         };
-        state(root.section_or_empty("state"));
         schema_registry(root.section_or_empty("schema_registry"));
         config
     }
@@ -353,16 +353,23 @@ fn engine(section: Section<'_>) -> Engine {
 }
 
 /// An open exception that contradicts the log halts its partition; nothing else can be chosen yet.
-fn state(section: Section<'_>) {
-    for key in ["url", "snapshot_interval", "keep"] {
-        section.not_built(key, "snapshots are");
-    }
+fn state(section: Section<'_>) -> State {
+    let url = section.some_text("url").and_then(|text| match SnapshotUrl::parse(text) {
+        Ok(url) => Some(url),
+        Err(message) => {
+            section.problem("url", format!("{} {message}", section.name("url")));
+            None
+        }
+    });
+    let snapshot_interval = section.duration("snapshot_interval", SECOND..=DAY).unwrap_or_default();
+    let keep = section.integer("keep", 1..=1_000).and_then(|keep| usize::try_from(keep).ok());
     let trust_log = section.choice("on_inconsistency", &[("halt", false), ("trust-log", true)]);
     if trust_log == Some(true) {
         let name = section.name("on_inconsistency");
         section.problem("on_inconsistency", format!("{name}: \"trust-log\" is not built yet"));
     }
     section.finish();
+    State { url, snapshot_interval, keep: keep.unwrap_or(1) }
 }
 
 fn shutdown(section: Section<'_>) -> Shutdown {

@@ -292,8 +292,6 @@ fn what_is_not_built_yet_is_never_ignored() {
     for more in [
         "[schema_registry]\nurl = \"http://localhost:8081\"",
         "[input]\nmapping = \"m.toml\"",
-        "[state]\nurl = \"file:///var/lib\"",
-        "[state]\nsnapshot_interval = \"10m\"",
         "[state]\non_inconsistency = \"trust-log\"",
         "[admin]\ntoken_file = \"token\"",
         "[admin]\ntls_cert_file = \"cert.pem\"",
@@ -306,6 +304,30 @@ fn what_is_not_built_yet_is_never_ignored() {
     assert!(problems(&watch)[0].contains("not built yet"));
     let off = LEAST.replace("[policies]", "[policies]\nwatch = false");
     assert!(load(&off, &nothing()).is_ok());
+}
+
+#[test]
+fn snapshots_go_to_a_folder_or_a_bucket() {
+    let state = |text: &str| load(&with(text), &nothing()).unwrap().state;
+    let url = |url: &str| state(&format!("[state]\nurl = {url:?}")).url.unwrap();
+    assert_eq!(url("file:///var/lib"), SnapshotUrl::Folder("/var/lib".into()));
+    let bucket = |prefix: &str| SnapshotUrl::Bucket {
+        bucket: "parcels.eu".to_owned(),
+        prefix: prefix.to_owned(),
+    };
+    assert_eq!(url("s3://parcels.eu"), bucket(""));
+    assert_eq!(url("s3://parcels.eu/a/b/"), bucket("a/b"));
+    assert_eq!(url("s3://parcels.eu/a/b/").to_string(), "s3://parcels.eu/a/b");
+    let five = Duration::from_secs(300);
+    assert_eq!(state(""), State { url: None, snapshot_interval: five, keep: 3 });
+    refused("[state]\nurl = \"gs://parcels\"", "`state.url` has the scheme \"gs\", which is not");
+    refused("[state]\nurl = \"/var/lib\"", "which is no URL");
+    refused("[state]\nurl = \"file://var/lib\"", "the folder must be given whole");
+    refused("[state]\nurl = \"s3://Parcels\"", "the bucket must be");
+    refused("[state]\nkeep = 0", "`state.keep` is 0, but must lie between 1 and 1000");
+    refused("[state]\nsnapshot_interval = \"0s\"", "must lie between 1s and");
+    let problems = problems(&with("[state]\nkeep = 2\nurl = \"gs://parcels\""));
+    assert!(problems[0].contains("c.toml:9:7"), "a line and a column: {problems:?}");
 }
 
 #[test]
@@ -380,7 +402,7 @@ fn the_example_is_good_and_its_comments_tell_the_defaults() {
 
 /// Whether a commented line shows a default; the others show what one may set.
 fn is_default(setting: &str) -> bool {
-    const EXAMPLES: [&str; 11] = [
+    const EXAMPLES: [&str; 12] = [
         "instance_id",
         "rack",
         "mechanism",
@@ -392,6 +414,7 @@ fn is_default(setting: &str) -> bool {
         "key_password_file",
         "schema_file",
         "schema_id",
+        "url",
     ];
     let key = setting.split(" = ").next().unwrap_or_default();
     key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !EXAMPLES.contains(&key)

@@ -223,6 +223,16 @@ impl Index {
         self.len -= usize::from(removed);
     }
 
+    /// Makes room for so many entries in one go. Does nothing where there is any already.
+    pub fn reserve(&mut self, entries: usize) {
+        if self.len == 0 && self.old.is_none() {
+            let (taken, of) = MAX_LOAD;
+            // A tenth more: the next growth is not to begin at once.
+            let homes = entries.saturating_add(entries / 10) / LANES * of / taken;
+            self.new = Half { homes: homes.max(FIRST_HOMES), ..Half::default() };
+        }
+    }
+
     fn find_in_both(
         &self,
         old: &Old,

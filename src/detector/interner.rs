@@ -168,6 +168,21 @@ impl<T> Interner<T> {
         self.values.len as usize
     }
 
+    /// Every value that somebody holds, by number.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, &T)> {
+        let held = |id: &u32| self.holders.get(*id) & !WAITS > 0;
+        let ids = (0..self.values.len).filter(held);
+        ids.filter_map(|id| Some((id, self.values.get(id).as_ref()?)))
+    }
+
+    /// Keeps a value that is not there yet for so many holders, at least one. Numbers count up from
+    /// zero as long as none was released.
+    pub fn load(&mut self, hash: u64, value: T, holders: u32) -> u32 {
+        let (id, _) = self.hold(hash, |_| false, || value);
+        *self.holders.get_mut(id) = holders;
+        id
+    }
+
     /// How many distinct values are there.
     #[inline]
     pub fn len(&self) -> usize {

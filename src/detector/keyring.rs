@@ -17,9 +17,10 @@ use super::key::{Carrier, PackageKey, is_ordered, order_code};
 pub type CarrierId = u32;
 
 const HASH: FixedState = FixedState::with_seed(0x6b65);
-const NUMBER_BITS: u32 = 116;
+/// Bits of a packed key that the tracking number has.
+pub const NUMBER_BITS: u32 = 116;
 /// What stands in place of the carrier's number in a key that spilled.
-const SPILLED: u32 = (1 << (128 - NUMBER_BITS)) - 1;
+pub const SPILLED: u32 = (1 << (128 - NUMBER_BITS)) - 1;
 /// Carriers that are remembered by their first characters.
 const MEMO: usize = 256;
 
@@ -55,6 +56,13 @@ impl PackedKey {
         again as u64 ^ (again >> 64) as u64
     }
 
+    /// Number of the carrier, or [`SPILLED`]; and the code of the tracking number, or the number of
+    /// the key among those that spilled.
+    #[inline]
+    pub fn parts(self) -> (u32, u128) {
+        (self.carrier(), self.code())
+    }
+
     fn carrier(self) -> u32 {
         (self.0[1] >> (NUMBER_BITS - 64)) as u32
     }
@@ -80,7 +88,8 @@ pub struct Keyring {
     carriers: Interner<Known>,
     /// Carriers by their first characters, so that most are found without a look at the interner.
     memo: Box<[Option<(Carrier, CarrierId)>]>,
-    /// Each holds its carrier.
+    /// A key without a package may outlive its carrier, and is then one of the carrier that has got
+    /// the number since.
     spilled: Interner<Spilled>,
     /// How often a carrier has come or gone.
     version: u64,
@@ -120,14 +129,11 @@ impl Keyring {
             Some(code) if carrier < SPILLED => PackedKey::new(carrier, code),
             _ => {
                 let number = key.number();
-                let (spilled, new) = self.spilled.hold(
+                let (spilled, _) = self.spilled.hold(
                     spill_hash(carrier, &number),
                     |other| other.carrier == carrier && *other.number == *number,
                     || Spilled { carrier, number: Box::from(&*number) },
                 );
-                if new {
-                    self.carriers.hold_again(carrier);
-                }
                 PackedKey::new(SPILLED, u128::from(spilled))
             }
         }
@@ -146,9 +152,7 @@ impl Keyring {
     /// were found before are void.
     #[inline]
     pub fn sweep(&mut self) {
-        while let Some((_, spilled)) = self.spilled.sweep() {
-            self.carriers.release(spilled.carrier);
-        }
+        while self.spilled.sweep().is_some() {}
         while let Some((_, known)) = self.carriers.sweep() {
             self.version += 1;
             self.memo[memo_of(&known.name)] = None;
@@ -210,6 +214,28 @@ impl Keyring {
     /// Carriers as text, then numbers as bytes.
     pub fn compare(&self, a: PackedKey, b: PackedKey) -> Ordering {
         self.key(a).cmp(&self.key(b))
+    }
+
+    /// The carriers that packages have, by number.
+    pub fn carriers(&self) -> impl Iterator<Item = (CarrierId, &Carrier)> {
+        self.carriers.entries().map(|(id, known)| (id, &known.name))
+    }
+
+    /// The keys that spilled, by their number: carrier and tracking number.
+    pub fn spilled(&self) -> impl Iterator<Item = (u32, CarrierId, &str)> {
+        self.spilled.entries().map(|(id, key)| (id, key.carrier, &*key.number))
+    }
+
+    /// Keeps a carrier that is not known yet for so many packages.
+    pub fn load_carrier(&mut self, name: Carrier, packages: u32) -> CarrierId {
+        let known = Known { name, text: Arc::from(&*name) };
+        self.carriers.load(HASH.hash_one(name), known, packages)
+    }
+
+    /// Keeps a key that spills, and that no package has yet.
+    pub fn load_spilled(&mut self, carrier: CarrierId, number: &str) -> u32 {
+        let key = Spilled { carrier, number: Box::from(number) };
+        self.spilled.load(spill_hash(carrier, number), key, 1)
     }
 
     #[inline]
@@ -278,9 +304,7 @@ mod tests {
         for packed in packed {
             ring.release(packed);
         }
-        while let Some((_, spilled)) = ring.spilled.sweep_all() {
-            ring.carriers.release(spilled.carrier);
-        }
+        while ring.spilled.sweep_all().is_some() {}
         while let Some((_, known)) = ring.carriers.sweep_all() {
             ring.memo[memo_of(&known.name)] = None;
         }

@@ -211,6 +211,51 @@ impl<T: Plain> Slab<T> {
         }
     }
 
+    /// Makes the first `count` values those of another slab, which has them. Blocks that are there
+    /// are used again, so that nothing is mapped where enough were provided before.
+    pub fn copy_from(&mut self, other: &Self, count: usize, source: &dyn BlockSource) {
+        for start in (0..count).step_by(Self::PER_BLOCK) {
+            self.provide(start, source);
+            let block = start / Self::PER_BLOCK;
+            if let (Some(Some(to)), Some(Some(from))) =
+                (self.blocks.get_mut(block), other.blocks.get(block))
+            {
+                let bytes = (count - start).min(Self::PER_BLOCK) * size_of::<T>();
+                // SAFETY: `bytes` is at most BLOCK, the size of both blocks; `to` is borrowed
+                // exclusively, so they are two.
+                unsafe { to.start.copy_from_nonoverlapping(from.start, bytes) }
+            }
+        }
+    }
+
+    /// Provides blocks for `count` values and touches every page of those that were not there.
+    pub fn prepare(&mut self, count: usize, source: &dyn BlockSource) {
+        for start in (0..count).step_by(Self::PER_BLOCK) {
+            let block = start / Self::PER_BLOCK;
+            if self.blocks.get(block).is_none_or(Option::is_none) {
+                self.provide(start, source);
+                self.blocks[block].iter_mut().for_each(Block::touch);
+            }
+        }
+    }
+
+    /// For how many values there are blocks, from the first on without a gap.
+    pub fn provided(&self) -> usize {
+        self.blocks.iter().take_while(|block| block.is_some()).count() * Self::PER_BLOCK
+    }
+
+    /// The first `count` values, as far as their blocks are there, in pieces of a block.
+    pub fn pieces(&self, count: usize) -> impl Iterator<Item = &[T]> {
+        let starts = (0..count).step_by(Self::PER_BLOCK);
+        self.blocks.iter().zip(starts).filter_map(move |(block, start)| {
+            let values = block.as_ref()?.start.cast::<T>();
+            let len = (count - start).min(Self::PER_BLOCK);
+            // SAFETY: `len` values end within the block, which is aligned to a page; T is plain, so
+            // they are values; they are borrowed as long as the slab is.
+            Some(unsafe { std::slice::from_raw_parts(values.as_ptr(), len) })
+        })
+    }
+
     /// The first block is no huge page: most of what is small stays small.
     #[cold]
     fn provide_block(&mut self, block: usize, source: &dyn BlockSource) {
@@ -314,6 +359,23 @@ mod tests {
         assert_eq!(equal_bytes(&bytes, 255), 0b1000);
         assert_eq!(equal_bytes(&bytes, 2), 0);
         assert_eq!(equal_bytes(&[0; 12], 0), 0xfff);
+    }
+
+    #[test]
+    fn a_copy_holds_what_the_first_held_and_stays_when_that_changes() {
+        let (mut slab, mut copy): (Slab<u64>, Slab<u64>) = Default::default();
+        let count = Slab::<u64>::PER_BLOCK * 2 + 3;
+        for number in 0..count {
+            slab.provide(number, &SystemBlocks);
+            *slab.get_mut(number).unwrap() = number as u64 + 1;
+        }
+        copy.prepare(Slab::<u64>::PER_BLOCK, &SystemBlocks);
+        copy.copy_from(&slab, count, &SystemBlocks);
+        *slab.get_mut(count - 1).unwrap() = 0;
+        let copied: Vec<u64> = copy.pieces(count).flatten().copied().collect();
+        assert!(copied.iter().copied().eq(1..=count as u64));
+        assert_eq!(copy.pieces(5).map(<[u64]>::len).collect::<Vec<_>>(), [5]);
+        assert_eq!(copy.get(count), Some(&0), "what was not asked for was copied");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod profile;
 mod record;
 pub mod scan;
 pub mod shard;
+pub mod snapshot;
 mod table;
 mod texts;
 pub mod time;

@@ -52,6 +52,11 @@ impl ProfileKey {
 }
 
 #[inline]
+fn place_hash([facility, country]: [TextId; 2]) -> u64 {
+    hash_of([facility.into(), country.into(), 0])
+}
+
+#[inline]
 fn hash_of([a, b, c]: [u64; 3]) -> u64 {
     let fold = |one: u64, other: u64| {
         let product = u128::from(one) * u128::from(other);
@@ -349,6 +354,52 @@ impl Profiles {
         self.texts.len()
     }
 
+    /// The texts of profiles and places that some package has, by number.
+    pub fn texts(&self) -> impl Iterator<Item = (TextId, &str)> {
+        let profiles = self.profiles().flat_map(|(_, _, texts)| texts);
+        let places = self.places().flat_map(|(_, texts)| texts);
+        let mut used = vec![false; self.texts.slots()];
+        for id in profiles.chain(places).filter(|&id| id != NO_TEXT) {
+            used[id as usize] = true;
+        }
+        let used = (0..).zip(used).filter_map(|(id, used)| used.then_some(id));
+        used.filter_map(|id| Some((id, &**self.texts.get(id)?)))
+    }
+
+    /// The profiles that some package has, by number: carrier; service, direction, destination
+    /// country, shipper and value tier.
+    pub fn profiles(&self) -> impl Iterator<Item = (u32, CarrierId, [TextId; 5])> {
+        self.profiles.entries().map(|(id, profile)| (id, profile.key.carrier, profile.key.texts))
+    }
+
+    /// The places that some package has, by number: facility and country.
+    pub fn places(&self) -> impl Iterator<Item = (u32, [TextId; 2])> {
+        self.places.entries().map(|(id, texts)| (id, *texts))
+    }
+
+    /// Keeps a text that is not known yet for so many profiles and places.
+    pub fn load_text(&mut self, text: &str, holders: u32) -> TextId {
+        self.texts.load(text, holders)
+    }
+
+    /// Keeps a profile that is not known yet for so many packages; its texts were loaded for it.
+    pub fn load_profile(
+        &mut self,
+        carrier: CarrierId,
+        texts: [TextId; 5],
+        feed_grace: i64,
+        packages: u32,
+    ) -> u32 {
+        let key = ProfileKey { carrier, texts };
+        let policies = std::array::from_fn(|_| Cell::new(UNRESOLVED));
+        self.profiles.load(key.hash(), Profile { key, feed_grace, policies }, packages)
+    }
+
+    /// Keeps a place that is not known yet for so many packages; its texts were loaded for it.
+    pub fn load_place(&mut self, texts: [TextId; 2], packages: u32) -> u32 {
+        self.places.load(place_hash(texts), texts, packages)
+    }
+
     fn resolve(
         &self,
         profile: &Profile,
@@ -404,9 +455,8 @@ impl Profiles {
 
     /// Takes over the holds on the texts.
     fn hold_place(&mut self, texts: [TextId; 2]) -> u32 {
-        let [facility, country] = texts.map(u64::from);
-        let hash = hash_of([facility, country, 0]);
-        let (id, new) = self.places.hold(hash, |other| *other == texts, || texts);
+        let same = |other: &[TextId; 2]| *other == texts;
+        let (id, new) = self.places.hold(place_hash(texts), same, || texts);
         if !new {
             self.texts.release(&texts);
         }

@@ -20,7 +20,7 @@ use super::wheel::Hung;
 /// Profiles and places have numbers below this.
 pub const TRAITS: u32 = 1 << 25;
 /// The lag that says that the real one stands elsewhere.
-const LONG_LAG: u64 = (1 << 22) - 1;
+pub const LONG_LAG: u64 = (1 << 22) - 1;
 
 const LAG: u32 = 32;
 const PHASE: u32 = 54;
@@ -132,6 +132,21 @@ impl Record {
         self.traits = u64::from(traits.profile)
             | u64::from(traits.place) << PLACE
             | self.traits >> HUNG << HUNG;
+    }
+
+    /// What the records of the log say, as they stand here: anchor 32 bits | lag 22 | phase,
+    /// milestone and tendered 8.
+    #[inline]
+    pub fn state(&self) -> u64 {
+        self.times & ((1 << OPEN) - 1)
+    }
+
+    /// A package that hangs nowhere, with what [`Self::state`] gave of it.
+    #[inline]
+    pub fn with_state(key: PackedKey, traits: Traits, state: u64) -> Self {
+        let mut record = Self::of(key, traits);
+        record.times = state;
+        record
     }
 
     /// Where it hangs in a wheel.

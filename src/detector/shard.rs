@@ -49,6 +49,9 @@ mod hang;
 mod look;
 mod restore;
 mod scans;
+mod snapshot;
+
+pub use snapshot::Busy;
 
 /// Bytes of memory to reckon with for each package, everything included.
 pub const BYTES_PER_PACKAGE: u64 = 60;
@@ -86,7 +89,7 @@ pub struct Stats {
     pub packages: [usize; 3],
     /// Open exceptions by carrier, kind and severity.
     pub open: BTreeMap<(Arc<str>, Kind, Severity), usize>,
-    /// Distinct texts kept.
+    /// Distinct texts kept: those of packages, and a few that packages had lately.
     pub texts: usize,
 }
 

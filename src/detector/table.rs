@@ -20,6 +20,8 @@ pub type Slot = u32;
 
 /// More packages than this have no number in 32 bits.
 pub const MAX_SLOTS: usize = u32::MAX as usize - 1;
+/// Records whose lines of the index are fetched together while a table is loaded.
+const FETCHED: usize = 32;
 const NO_SLOT: Slot = u32::MAX;
 
 /// Records by slot, slots by key.
@@ -147,6 +149,50 @@ impl Table {
     /// The slots of all known packages, in no order that means anything.
     pub fn slots(&self) -> impl Iterator<Item = Slot> {
         (0..self.used).filter(|&slot| self.get(slot).is_live())
+    }
+
+    /// How many slots have been used, free ones included.
+    pub fn used(&self) -> usize {
+        self.used as usize
+    }
+
+    /// Copies every record, free ones too; returns how many there are.
+    pub fn copy_records(&self, into: &mut Slab<Record>, source: &dyn BlockSource) -> usize {
+        into.copy_from(&self.records, self.used as usize, source);
+        self.used as usize
+    }
+
+    /// When anchors were set whose lag is too long for the record: seconds by slot.
+    pub fn long_lags(&self) -> impl Iterator<Item = (Slot, i64)> {
+        self.long_lags.iter().map(|(&slot, &set_at)| (slot, set_at))
+    }
+
+    /// Makes room for so many packages, while there is none.
+    pub fn reserve(&mut self, packages: usize) {
+        self.index.reserve(packages);
+    }
+
+    /// Keeps packages that are not known yet; returns the slot of the first, the others follow it.
+    /// None was ever removed from the table.
+    pub fn load(&mut self, records: &[Record]) -> Slot {
+        let first = self.used;
+        for records in records.chunks(FETCHED) {
+            let mut hashes = [0; FETCHED];
+            for (hash, record) in hashes.iter_mut().zip(records) {
+                *hash = record.key().hash();
+                self.index.prefetch(*hash);
+            }
+            for (&hash, &record) in hashes.iter().zip(records) {
+                let slot = self.place(record);
+                self.index.insert(hash, slot, &self.records, &*self.source);
+            }
+        }
+        first
+    }
+
+    /// Says when the anchor of a package was set whose lag is too long for its record.
+    pub fn load_long_lag(&mut self, slot: Slot, set_at: i64) {
+        self.long_lags.insert(slot, set_at);
     }
 
     fn keep_lag(&mut self, slot: Slot, package: &Package, kept_in_record: bool) {

@@ -85,6 +85,16 @@ impl Texts {
         }
     }
 
+    /// Keeps a text that is not there yet for so many holders.
+    pub fn load(&mut self, text: &str, holders: u32) -> TextId {
+        self.texts.load(HASH.hash_one(text), text.into(), holders)
+    }
+
+    /// All numbers of texts are below this.
+    pub fn slots(&self) -> usize {
+        self.texts.slots()
+    }
+
     /// How many distinct texts are kept.
     pub fn len(&self) -> usize {
         self.texts.len()

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`Service`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
-//! rebuilds a partition beside the running ones; `room` counts the packages that all may know; `sink`
+//! rebuilds a partition beside the running ones; [`snapshots`] keep package state; `room` counts the packages that all may know; `sink`
 //! is the transactional producer; `native` holds the calls that the bindings lack; [`clock`] is the
 //! only reader of the wall clock.
 
@@ -25,6 +25,7 @@ mod native;
 mod restore;
 mod room;
 mod sink;
+pub mod snapshots;
 pub mod status;
 pub mod telemetry;
 mod worker;

@@ -52,6 +52,9 @@ pub struct Metrics {
     assigned: IntGauge,
     restoring: IntGauge,
     recovery: Gauge,
+    snapshot_failures: IntCounter,
+    snapshot_success: Gauge,
+    state_bytes: IntGaugeVec,
 }
 
 impl Metrics {
@@ -127,6 +130,17 @@ impl Metrics {
             recovery: new.float_gauge(
                 "recovery_duration_seconds",
                 "How long the last restore of a partition took.",
+            )?,
+            snapshot_failures: new
+                .counter("snapshot_failures_total", "Snapshots that could not be saved.")?,
+            snapshot_success: new.float_gauge(
+                "snapshot_last_success_timestamp_seconds",
+                "When a snapshot was saved last.",
+            )?,
+            state_bytes: new.gauges(
+                "state_bytes",
+                "Size of the package state of a partition in its last snapshot.",
+                &["partition"],
             )?,
             carriers: DashMap::new(),
             registry: registry.clone(),
@@ -204,6 +218,18 @@ impl Metrics {
     /// A partition was restored in this many seconds.
     pub fn restored(&self, seconds: f64) {
         self.recovery.set(seconds);
+    }
+
+    /// A snapshot of a partition was saved at this wall time.
+    pub fn snapshot_saved(&self, partition: i32, bytes: u64, now_ms: i64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.state_bytes.with_label_values(&[&partition.to_string()]).set(bytes);
+        self.snapshot_success.set(now_ms as f64 / 1000.0);
+    }
+
+    /// A snapshot could not be saved.
+    pub fn snapshot_failed(&self) {
+        self.snapshot_failures.inc();
     }
 
     fn name_carriers(&self, policies: &PolicySet) {

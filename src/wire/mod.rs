@@ -5,6 +5,7 @@
 //!   rules of normal form and rejection; [`reject`]: what is wrong with a record, and what to do.
 //! - [`scan_file`]: the scans of an NDJSON file or an Avro container, one after the other.
 //! - [`exception`]: what subscribers are told, to JSON and Avro and back.
+//! - [`snapshot`]: the package state of a shard, to columns and back.
 //! - [`policy_file`]: the policies that people write; [`toml_reader`]: TOML with every problem at
 //!   its place; [`moment`]: points in time as people give them.
 
@@ -15,5 +16,6 @@ pub mod policy_file;
 pub mod reject;
 pub mod scan;
 pub mod scan_file;
+pub mod snapshot;
 pub(crate) mod time_text;
 pub mod toml_reader;

@@ -32,12 +32,29 @@ fn a_good_configuration_is_ok() {
 
 /// What a good configuration needs: the line for people, and the report for scripts.
 fn memory(config: &str) -> (String, Value) {
+    told(config, "memory")
+}
+
+/// What is told of a good configuration under a heading.
+fn told(config: &str, heading: &str) -> (String, Value) {
     let folder = Folder::new();
     let ran = validate(&folder, config, &[]).with(0);
-    let line = ran.text().lines().last().unwrap().to_owned();
+    let line = ran.text().lines().find(|line| line.starts_with(heading)).unwrap().to_owned();
     let ran = validate(&folder, config, &["-o", "json"]).with(0);
     let report: Value = serde_json::from_str(ran.text()).unwrap();
-    (line, report["memory"].clone())
+    (line, report[heading].clone())
+}
+
+#[test]
+fn where_snapshots_go_is_told() {
+    let state = "[state]\nurl = \"s3://parcels/eu\"\nsnapshot_interval = \"90s\"\nkeep = 5\n";
+    let (line, report) = told(&format!("{CONFIG}{state}"), "snapshots");
+    let said = "snapshots: every 1m30s to s3://parcels/eu, the last 5 of a partition are kept";
+    assert_eq!(line, said);
+    assert_eq!(report, json!({ "url": "s3://parcels/eu", "interval_s": 90.0, "keep": 5 }));
+    let (line, report) = told(CONFIG, "snapshots");
+    assert!(line.starts_with("snapshots: none; a restart reads the log"), "{line}");
+    assert_eq!(report, json!({ "url": null, "interval_s": 300.0, "keep": 3 }));
 }
 
 #[test]

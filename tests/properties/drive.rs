@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::key::PackageKey;
+use stallwatch::detector::memory::SystemBlocks;
 use stallwatch::detector::scan::{Outcome, Record};
 use stallwatch::detector::shard::{PackageView, Shard};
+use stallwatch::detector::snapshot::Image;
 use stallwatch::detector::time::Frontier;
+use stallwatch::wire::snapshot::{Encoder, Header, read};
 
 use crate::generate::{Case, Entry};
 use crate::model::{Census, Known, Model};
@@ -82,9 +86,38 @@ pub fn by_hindered_detector(case: &Case, work_per_call: u32) -> Vec<Given> {
 /// The end of a case through a detector that takes up after `before`: package state rebuilt from
 /// the records, what is open and the frontier from what has been given.
 pub fn by_restarted_detector(case: &Case, before: &[Given]) -> Vec<Given> {
-    let mut shard = Shard::rebuilding(case.rules.set().expect("a valid set"));
-    let (applied, rest) = case.entries.split_at(before.len());
-    for entry in applied {
+    let shard = Shard::rebuilding(case.rules.set().expect("a valid set"));
+    take_up(shard, 0, case, before)
+}
+
+/// The end of a case through a detector that takes up after `before`: package state from a snapshot
+/// of what the first `applied` entries left, and the records since then; what is open and the
+/// frontier from what has been given.
+pub fn by_restored_detector(case: &Case, applied: usize, before: &[Given]) -> Vec<Given> {
+    let mut detector = Detector::new(case);
+    case.entries[..applied].iter().for_each(|entry| drop(detector.give(entry)));
+    let shard = restored(&detector.0, case);
+    let digests = [shard.state_digest(), detector.0.state_digest()];
+    assert_eq!(digests[0], digests[1], "digests of a shard and of its snapshot");
+    take_up(shard, applied, case, before)
+}
+
+/// A shard through the bytes of its snapshot.
+fn restored(shard: &Shard, case: &Case) -> Shard {
+    let (mut image, mut bytes) = (Image::default(), Vec::new());
+    shard.image(&mut image).expect("nothing is left to be done");
+    let header = Header { topic: "scans".to_owned(), ..Header::default() };
+    Encoder::new().and_then(|mut encoder| encoder.write(&image, &header, &mut bytes)).unwrap();
+    let policies = case.rules.set().expect("a valid set");
+    let (read_header, shard) = read(&bytes, policies, Arc::new(SystemBlocks)).unwrap();
+    assert_eq!(read_header, header);
+    shard
+}
+
+/// From a shard that has applied the records of so many entries.
+fn take_up(mut shard: Shard, applied: usize, case: &Case, before: &[Given]) -> Vec<Given> {
+    let (entries, rest) = case.entries.split_at(before.len());
+    for entry in &entries[applied..] {
         if let Entry::Record { record, .. } = entry {
             while shard.apply(std::slice::from_ref(record), &mut Vec::new()).records == 0 {}
         }

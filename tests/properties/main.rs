@@ -24,7 +24,7 @@ use stallwatch::detector::scan::{Outcome, Record};
 
 use drive::{
     Detector, Given, by_detector, by_hindered_detector, by_model, by_package,
-    by_restarted_detector, model, same, same_events,
+    by_restarted_detector, by_restored_detector, model, same, same_events,
 };
 use generate::{Case, Entry, Random, generate};
 use report::{Difference, Verdict, holds, seeds};
@@ -223,6 +223,23 @@ fn a_restart_anywhere_goes_on_as_if_nothing_had_happened() {
             }
         }
         Ok(())
+    });
+}
+
+#[test]
+fn a_restart_from_a_snapshot_anywhere_goes_on_as_if_nothing_had_happened() {
+    holds(seeds(SEEDS), |case| {
+        let given = by_detector(case);
+        let mut random = Random::new(case.seed);
+        let cut = random.below(case.entries.len() + 1);
+        let (before, after) = given.split_at(cut);
+        let snapshot = random.below(cut + 1);
+        let restored = [before, &by_restored_detector(case, snapshot, before)].concat();
+        let expected = [before, after].concat();
+        same(case, ("detector", &expected), ("detector restored", &restored)).map_err(|it| {
+            let what = format!("snapshot at {snapshot}, restart at {cut}: {}", it.what);
+            Difference { what, ..it }
+        })
     });
 }
 

@@ -14,7 +14,8 @@ mod text;
 
 pub use carrier::{Carrier, MAX_CARRIER};
 pub use inset::Inset;
-pub(super) use pack::{is_ordered, order_code};
+pub use pack::{FIRST_HALF, from_halves, halves};
+pub(super) use pack::{is_code, is_ordered, order_code};
 pub use text::NumberText;
 
 /// Longest tracking number in normal form, in bytes.

@@ -6,7 +6,7 @@
 //! that kind, with bit 115 set. Whatever else there is has no code.
 
 use super::swar::{
-    self, at_marks, eight_times, join, letters_and_digits, three_words, within, word,
+    self, at_marks, eight_times, first_marks, join, letters_and_digits, three_words, within, word,
 };
 use super::text::NumberText;
 
@@ -37,6 +37,49 @@ pub(crate) fn unpack(code: u128) -> NumberText {
 #[inline]
 pub(crate) fn is_ordered(code: u128) -> bool {
     code < DIGITS
+}
+
+/// Characters in the first part of what [`halves`] gives.
+pub const FIRST_HALF: usize = 12;
+
+/// Of a number of up to 22 letters and digits, the first twelve characters and the last ten: each a
+/// number to base 37. `None` for a code of another kind.
+#[inline]
+pub fn halves(code: u128) -> Option<(u64, u64)> {
+    if !is_ordered(code) || code >= 37u128.pow(LONGEST_TEXT as u32) {
+        return None;
+    }
+    let (first, last) = divide::<51, { 37u128.pow((LONGEST_TEXT - FIRST_HALF) as u32) }>(code);
+    Some((first, last as u64))
+}
+
+/// The code of what [`halves`] gave.
+#[inline]
+pub fn from_halves(first: u64, last: u64) -> u128 {
+    u128::from(first) * 37u128.pow((LONGEST_TEXT - FIRST_HALF) as u32) + u128::from(last)
+}
+
+/// Whether [`pack`] gives this code for any number.
+#[inline]
+pub(crate) fn is_code(code: u128) -> bool {
+    if !is_ordered(code) {
+        let of_longest =
+            SHORTER[LONGEST_DIGITS - SHORTEST_DIGITS] + 10u128.pow(LONGEST_DIGITS as u32);
+        return code & !DIGITS < of_longest;
+    }
+    if code == 0 || code >= 37u128.pow(LONGEST_TEXT as u32) {
+        return false;
+    }
+    let (first, rest) = divide::<51, { 37u128.pow(14) }>(code);
+    let (second, third) = divide::<9, { 37u128.pow(6) }>(rest);
+    let mut before = 8;
+    [(first, 0), (second, 0), (third as u64, 16)].into_iter().all(|(part, shift)| {
+        let digits = swar::split::<37>(part) >> shift;
+        let count = 8 - digits.leading_zeros() as usize / 8;
+        let goes_on = count == 0 || before == 8;
+        before = count;
+        goes_on && within(digits, 1, 36) == first_marks(count)
+    })
 }
 
 /// A code for ordering, of any number: those of smaller numbers are no larger, and those of up to 22

@@ -197,6 +197,23 @@ proptest! {
     }
 
     #[test]
+    fn a_code_is_known_from_what_is_none(
+        number in normal_form(), any in any::<u128>(), digits in prop::collection::vec(0u8..37, 22),
+    ) {
+        let joined = |digits: &[u8]| digits.iter().fold(0, |code: u128, digit| code * 37 + u128::from(*digit));
+        if let Some(code) = pack(number.as_bytes()) {
+            prop_assert!(is_code(code), "{number}");
+        }
+        let code = joined(&digits);
+        let length = digits.iter().position(|digit| *digit == 0).unwrap_or(22);
+        let is_text = length > 0 && digits[length..].iter().all(|digit| *digit == 0);
+        prop_assert_eq!(is_code(code), is_text, "{:?}", digits);
+        let above = 37u128.pow(22) + any % ((1 << 115) - 37u128.pow(22));
+        prop_assert!(!is_code(above));
+        prop_assert_eq!(halves(code).map(|(first, last)| from_halves(first, last)), Some(code));
+    }
+
+    #[test]
     fn different_numbers_have_different_codes(numbers in prop::collection::hash_set(normal_form(), 2..40)) {
         let codes: Vec<u128> = numbers.iter().filter_map(|number| pack(number.as_bytes())).collect();
         prop_assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len());

@@ -103,7 +103,7 @@ impl Look {
         }
     }
 
-    fn is_under_way(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         self.limits != [None; 2]
     }
 

@@ -6,6 +6,7 @@ use super::cut::{Backfill, LastRecord};
 use super::decisions::Decisions;
 use super::halt::Halt;
 use super::ownership::Epoch;
+use super::restore::SnapshotMeta;
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::scan::{Outcome, Record};
 use crate::detector::shard::{Inconsistent, Shard, Stats};
@@ -203,6 +204,18 @@ impl<S: Packages, L> Held<S, L> {
     pub fn advance(&mut self, to: Frontier) {
         if self.halt.is_none() {
             while !self.packages.advance(to) {}
+        }
+    }
+
+    /// What a snapshot of the packages as they are now must say of itself.
+    pub fn snapshot(&self, topic: &str, partitions: i32) -> SnapshotMeta {
+        SnapshotMeta {
+            topic: topic.to_owned(),
+            partition: self.partition,
+            partitions,
+            offset: self.offset,
+            decisions: self.decisions.below(self.offset),
+            last: self.last,
         }
     }
 

@@ -270,6 +270,11 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         }
     }
 
+    /// Packages into which a snapshot is loaded.
+    pub fn blank(&self) -> S {
+        (self.make)(false)
+    }
+
     /// The snapshots that were of no use so far, and why.
     pub fn set_aside(&self) -> &[(usize, String)] {
         &self.set_aside

@@ -46,6 +46,11 @@ impl Accept {
         }
     }
 
+    /// How an operator gives it.
+    pub fn command(self) -> String {
+        format!("stallwatch recover --partition P --accept {}", self.as_str())
+    }
+
     /// The answer of exactly this name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|accept| accept.as_str() == text)
@@ -217,7 +222,7 @@ impl fmt::Display for HaltReason {
                 "the newest usable snapshot ends at offset {snapshot}, and the records from there to {log_start} were deleted; to go on without them"
             ),
         }?;
-        write!(f, ": stallwatch recover --partition P --accept {}", self.accepted_by().as_str())
+        write!(f, ": {}", self.accepted_by().command())
     }
 }
 

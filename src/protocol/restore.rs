@@ -142,7 +142,8 @@ pub struct Restore<S, F> {
     cut: Option<CutRecord>,
     open: Vec<ExceptionEvent>,
     log_start: i64,
-    log_end: i64,
+    gap_accepted: bool,
+    trust_log: bool,
     candidates: Vec<(usize, SnapshotMeta)>,
     set_aside: Vec<(usize, String)>,
     purpose: Option<Purpose>,
@@ -163,7 +164,8 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             cut: None,
             open: Vec::new(),
             log_start: 0,
-            log_end: 0,
+            gap_accepted: false,
+            trust_log: false,
             candidates: Vec::new(),
             set_aside: Vec::new(),
             purpose: None,
@@ -181,7 +183,9 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         let again = matches!(self.phase, Phase::Durable { again: true });
         self.open = open;
         self.log_start = durable.log_start;
-        self.log_end = durable.log_end;
+        self.gap_accepted = durable.accepts(Accept::Gap);
+        self.trust_log = durable.accepts(Accept::TrustLog)
+            || self.setup.on_inconsistency == OnInconsistency::TrustLog;
         match decide(&durable, self.setup.partitions, again, self.setup.rules) {
             Decision::ReadAgain => self.go(Phase::Durable { again: true }, Ask::Durable),
             Decision::Halt(reason) => self.halt(reason),
@@ -388,7 +392,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             let no_room = |no_room| Failed::NoRoom(format!("the open package {key}"), no_room);
             match packages.take_open(&event).map_err(no_room)? {
                 Ok(()) => {}
-                Err(_) if self.setup.on_inconsistency == OnInconsistency::TrustLog => {
+                Err(_) if self.trust_log => {
                     self.closings.push(closing(&event, self.setup.today));
                 }
                 Err(inconsistent) => return Err(Failed::Inconsistent(inconsistent)),
@@ -399,7 +403,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
 
     fn next_snapshot(&mut self) -> Ask {
         match self.candidates.last() {
-            Some((_, meta)) if meta.offset < self.log_start => {
+            Some((_, meta)) if meta.offset < self.log_start && !self.gap_accepted => {
                 let snapshot = meta.offset;
                 self.halt(HaltReason::SnapshotBelowLog { snapshot, log_start: self.log_start })
             }
@@ -416,7 +420,8 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         let Some(cut) = self.cut.take() else { return Ask::Done };
         let rules = self.setup.rules;
         self.decisions = cut.decisions.clone();
-        let from = snapshot.unwrap_or(self.decisions.start.max(self.log_start));
+        // A snapshot below the log's start is used only where the gap is accepted.
+        let from = snapshot.unwrap_or(self.decisions.start).max(self.log_start);
         self.to = cut.offset;
         let make = &self.make;
         let packages = self.packages.get_or_insert_with(|| make(!rules.ladders_sleep));

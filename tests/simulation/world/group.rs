@@ -11,6 +11,10 @@ pub struct Membership {
 
 impl Membership {
     pub const NONE: Self = Self { member: None, generation: -1 };
+
+    pub fn is_valid(&self) -> bool {
+        self.member.is_some() && self.generation >= 0
+    }
 }
 
 /// What a member hears when it says that it lives.
@@ -35,6 +39,12 @@ struct Member {
     owned: BTreeSet<i32>,
     /// What it has not heard of yet.
     news: Option<BTreeSet<i32>>,
+}
+
+impl Member {
+    fn holds(&self) -> usize {
+        self.news.as_ref().unwrap_or(&self.owned).len()
+    }
 }
 
 /// The group of one topic.
@@ -106,6 +116,11 @@ impl Group {
                 member.news = Some(holds);
                 member.joined = false;
                 self.members.insert(id, member);
+                // What its predecessor was to let go of is nobody's: another round gives it away.
+                let held: usize = self.members.values().map(Member::holds).sum();
+                if held < self.partitions as usize {
+                    self.prepare(now_ms);
+                }
             }
             None => {
                 self.members.insert(id, member);

@@ -306,7 +306,7 @@ impl<'o> World<'o> {
         let most = if beyond { input.last_stable_offset() } else { cut };
         let start = self.around.random.between(least.min(most), most);
         self.around.oracle.loose |= start > cut || self.around.oracle.cut(partition).is_none();
-        self.acceptable.insert(Accept::Gap.as_str());
+        self.acceptable.extend([Accept::Gap.as_str(), Accept::TrustLog.as_str()]);
         self.around.broker.of_mut(partition).input.truncate(start);
         let now_ms = self.around.now_ms;
         self.around.tell.say(now_ms, || format!("{partition} begins at {start} now"));
@@ -318,6 +318,9 @@ impl<'o> World<'o> {
     fn operate(&mut self) -> Result<(), String> {
         for process in self.processes.iter().filter(|process| process.alive) {
             for (&partition, (why, _)) in &process.halted {
+                if why == process::GIVEN_UP {
+                    continue;
+                }
                 let accept = Accept::ALL
                     .iter()
                     .find(|it| why.contains(&format!("--accept {}", it.as_str())))

@@ -84,8 +84,6 @@ pub struct Restored<'a> {
     pub stamp: Option<(String, u64)>,
     pub backfill: Backfill,
     pub shard: &'a Shard,
-    /// Records that it would have needed are deleted.
-    pub lossy: bool,
 }
 
 #[derive(Default)]
@@ -136,7 +134,6 @@ impl<'o> Oracle<'o> {
     /// The restored state is that of the owner that committed, at its cut.
     pub fn restored(&mut self, restored: &Restored<'_>) -> Verdict {
         let part = &self.parts[restored.partition as usize];
-        self.loose |= restored.lossy;
         let Some(stamp) = restored.stamp.as_ref().filter(|_| !self.loose) else { return Ok(()) };
         let Some(AtCut { digest: theirs, .. }) = part.states.get(stamp) else {
             return Err(format!("a restore at {stamp:?}, which nobody has sent"));

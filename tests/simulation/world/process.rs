@@ -21,6 +21,7 @@ use super::store::{Plain, Snapshot};
 use super::tell::Tell;
 use crate::generate::Random;
 use commit::Cycle;
+pub use commit::GIVEN_UP;
 use rebuild::{Completed, Rebuild};
 
 /// Everything outside a process.
@@ -77,10 +78,6 @@ impl Client {
             Some(_) => Membership { member: self.id, generation: self.generation },
             None => Membership::NONE,
         }
-    }
-
-    fn is_member(&self) -> bool {
-        self.id.is_some() && self.generation >= 0
     }
 }
 
@@ -179,10 +176,6 @@ impl Process {
     /// Whether a transaction is under way, or its outcome is not known.
     pub fn is_committing(&self) -> bool {
         self.keeper.is_committing()
-    }
-
-    pub fn is_restoring(&self) -> bool {
-        !self.restores.is_empty()
     }
 
     pub fn owner(&self) -> &str {

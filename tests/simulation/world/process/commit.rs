@@ -91,9 +91,6 @@ impl Process {
     /// One request of an attempt to send; true when the attempt is over.
     fn send_step(&mut self, cycle: &mut Cycle, partitions: &[i32], around: &mut Around<'_>) -> bool {
         let Some(sending) = &mut cycle.sending else {
-            if !self.keeper.may_send(self.client.is_member()) {
-                return true;
-            }
             cycle.sending = Some(self.prepare(partitions, around));
             return false;
         };
@@ -116,7 +113,11 @@ impl Process {
                 false => self.stale.clone(),
             };
             let now_ms = around.now_ms;
-            around.broker.send_offsets(producer, &membership, offsets, now_ms).err().map(judge)
+            if self.keeper.may_send(membership.is_valid()) {
+                around.broker.send_offsets(producer, &membership, offsets, now_ms).err().map(judge)
+            } else {
+                Some(Sent::Abortable)
+            }
         } else {
             Some(commit(producer, around))
         };
@@ -169,11 +170,13 @@ impl Process {
         }
         for partition in finished.given_up {
             around.say(|| format!("{}: {partition} is given up", self.owner));
-            let why = "another instance has committed".to_owned();
-            self.halted.insert(partition, (why, i64::MAX));
+            self.halted.insert(partition, (GIVEN_UP.to_owned(), i64::MAX));
         }
     }
 }
+
+/// Why a partition halts that another instance has committed for.
+pub const GIVEN_UP: &str = "another instance has committed for it";
 
 /// What the broker's refusal means to a producer.
 fn judge(refused: Refused) -> Sent {

@@ -83,6 +83,7 @@ impl Process {
         let Some(Completed { partition, epoch, result, lossy }) = self.completed.pop_front() else {
             return Ok(());
         };
+        around.oracle.loose |= lossy;
         let ready = match result {
             Ok(ready) => ready,
             Err(why) => {
@@ -107,7 +108,6 @@ impl Process {
             stamp: ready.stamp.clone(),
             backfill: ready.backfill,
             shard: &ready.packages,
-            lossy,
         })?;
         self.halted.remove(&partition);
         self.schedules.insert(partition, Vec::new());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::{Retention, Shard};
-use stallwatch::protocol::agree::Durable;
+use stallwatch::protocol::agree::{Accept, Durable};
 use stallwatch::protocol::held::Ready;
 use stallwatch::protocol::ownership::Epoch;
 use stallwatch::protocol::restore::{
@@ -158,7 +158,9 @@ impl Rebuild {
                 let machine = self.machine.take()?;
                 return Some(machine.finish(around.options.margin_ms).map_err(|failed| match failed {
                     Failed::NoRoom(what, ()) => format!("no room for {what}"),
-                    Failed::Inconsistent(inconsistent) => inconsistent.to_string(),
+                    Failed::Inconsistent(inconsistent) => {
+                        format!("{inconsistent}: {}", Accept::TrustLog.command())
+                    }
                 }));
             }
             Ask::Halt(reason) => return Some(Err(reason.to_string())),

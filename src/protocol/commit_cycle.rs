@@ -146,7 +146,7 @@ impl CommitCycle {
             };
             if took {
                 self.committed.push(partition);
-            } else if named == stamp.before || !self.rules.given_up_to_another {
+            } else if named == stamp.before {
                 self.contents.insert(partition, stamp);
             } else {
                 self.given_up.push(partition);

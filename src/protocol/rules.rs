@@ -40,8 +40,6 @@ rules! {
     contents_kept_apart,
     /// Contents are dropped only once they are committed.
     kept_until_committed,
-    /// A partition whose stored cut is another's is given up.
-    given_up_to_another,
     /// Offsets are sent with the membership as it is when they are sent.
     fresh_membership,
     /// Offsets are never sent without a membership: the broker would accept them unfenced.

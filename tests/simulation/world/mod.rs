@@ -236,7 +236,7 @@ impl<'o> World<'o> {
             self.around.tell.say(now_ms, || format!("{owner} crashes"));
             self.processes[at].alive = false;
         }
-        if self.around.strikes(Fault::Zombie, 120) {
+        if self.around.strikes(Fault::Zombie, if committing { 400 } else { 100 }) {
             let until = now_ms + self.around.random.between(2_000, 40_000);
             self.processes[at].still_until_ms = until;
             let owner = self.processes[at].owner();
@@ -293,7 +293,7 @@ impl<'o> World<'o> {
         if pruned < self.around.store.len() && self.around.strikes(Fault::MissingSnapshot, 100) {
             self.around.store.remove(pruned);
         }
-        if self.around.strikes(Fault::Truncation, 40) {
+        if self.around.strikes(Fault::Truncation, 60) {
             self.truncate(partition);
         }
     }

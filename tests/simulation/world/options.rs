@@ -128,9 +128,11 @@ impl Options {
         }
         let margin_ms = 2_000;
         let margin_holds = random.chance(90);
-        let (ahead_ms, lateness_ms) = match (margin_holds, random.below(3)) {
+        let (ahead_ms, lateness_ms) = match (margin_holds, random.below(6)) {
             (true, 0) => (0, 0),
             (true, 1) => (random.between(0, margin_ms), 0),
+            (true, 2) => (0, random.between(0, margin_ms)),
+            (true, 3) => (margin_ms, 0),
             (true, _) => {
                 let ahead = random.between(0, margin_ms);
                 (ahead, random.between(0, margin_ms - ahead))
@@ -155,8 +157,8 @@ impl Options {
             steps: random.pick(&[80, 150, 250, 400]),
             marks: marks(&sets[0].0),
             sets,
-            silent_start: random.chance(35),
-            history: random.pick(&[0, 0, 3, 12, 25]),
+            silent_start: random.chance(45),
+            history: random.pick(&[0, 0, 3, 12, 25, 25]),
             packages: random.between(1, 5) as usize,
             chunk: random.pick(&[1, 2, 10_000]),
             margin_ms,

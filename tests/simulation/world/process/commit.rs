@@ -192,7 +192,8 @@ fn commit(producer: (&str, u32), around: &mut Around<'_>) -> Sent {
         return Sent::Indefinite;
     }
     let later = around.strikes(Fault::TookLater, 80);
-    let delay_ms = if later { around.random.between(1, 9_000) } else { 0 };
+    let longest = around.random.pick(&[9_000, 40_000]);
+    let delay_ms = if later { around.random.between(1, longest) } else { 0 };
     match around.broker.commit(producer, now_ms, delay_ms) {
         Err(refused) => judge(refused),
         Ok(()) if later || around.strikes(Fault::TookUnheard, 80) => Sent::Indefinite,

@@ -11,6 +11,7 @@ use crate::world::broker::{Input, Letter};
 use crate::world::oracle::Restored;
 use crate::world::store::Snapshot;
 use stallwatch::detector::scan::Record;
+use stallwatch::detector::shard::Shard;
 
 /// After this a partition that halted looks whether an operator has answered.
 const LOOK_AGAIN_MS: i64 = 3_000;
@@ -80,7 +81,7 @@ impl Process {
     }
 
     fn take_completed(&mut self, around: &mut Around<'_>) -> Result<(), String> {
-        let Some(Completed { partition, epoch, result, lossy }) = self.completed.pop_front() else {
+        let Some(Completed { partition, epoch, result, lossy, disagrees }) = self.completed.pop_front() else {
             return Ok(());
         };
         around.oracle.loose |= lossy;
@@ -101,6 +102,9 @@ impl Process {
         });
         if taken_over == TakenOver::Stale {
             return Ok(());
+        }
+        if disagrees {
+            return Err(format!("partition {partition} goes on though its offset was set by hand"));
         }
         around.tell.restores += 1;
         around.oracle.restored(&Restored {
@@ -134,8 +138,8 @@ impl Process {
 
     fn fetch(&mut self, around: &mut Around<'_>) {
         let live = self.live();
-        // While the outcome of a commit is open consumption is paused.
-        if live.is_empty() || self.keeper.is_committing() {
+        // While the outcome of a commit is open consumption is paused, but some are on the way.
+        if live.is_empty() || self.keeper.is_committing() && around.random.chance(70) {
             return;
         }
         let partition = around.random.pick(&live);
@@ -228,14 +232,40 @@ impl Process {
             snapshot.visible_at_ms += around.random.between(1_000, 60_000);
         }
         if around.strikes(Fault::ForeignSnapshot, 150) {
-            match around.random.below(3) {
+            match around.random.below(4) {
                 0 => snapshot.meta.topic = "other".to_owned(),
                 1 => snapshot.meta.partitions += 1,
-                _ => snapshot.meta.decisions.refuse(snapshot.meta.offset - 1),
+                _ => self.decide_otherwise(&mut snapshot, around),
             }
         }
         around.say(|| format!("{}: snapshot of {partition} at {}", self.owner, snapshot.meta.offset));
         around.store.push(snapshot);
+    }
+}
+
+impl Process {
+    /// As if it had been made by somebody who refused one more record.
+    fn decide_otherwise(&self, snapshot: &mut Snapshot, around: &mut Around<'_>) {
+        let decisions = &mut snapshot.meta.decisions;
+        let (start, end) = (decisions.start.max(decisions.dropped_below), snapshot.meta.offset);
+        if start >= end {
+            return;
+        }
+        let refused = around.random.between(start, end - 1);
+        if decisions.is_refused(refused) {
+            return;
+        }
+        decisions.refuse(refused);
+        decisions.refused.sort_unstable();
+        let mut shard = Shard::rebuilding(self.policies.clone());
+        let input = &around.broker.of(snapshot.meta.partition).input;
+        for (entry, record) in input.history(start, end) {
+            if !decisions.is_refused(entry.offset) {
+                let record = record.at(entry.offset);
+                while shard.apply(std::slice::from_ref(&record), &mut Vec::new()).records == 0 {}
+            }
+        }
+        *snapshot = Snapshot::of(snapshot.meta.clone(), &shard, snapshot.visible_at_ms);
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Rebuild {
     at: Option<i64>,
     listed: Vec<usize>,
     lossy: bool,
+    disagrees: bool,
 }
 
 /// A restore that is done.
@@ -41,6 +42,8 @@ pub struct Completed {
     pub result: Result<Ready<Plain>, String>,
     /// Records that it would have needed are deleted.
     pub lossy: bool,
+    /// Offset and cut did not belong together, and nobody has accepted that.
+    pub disagrees: bool,
 }
 
 impl Rebuild {
@@ -77,6 +80,7 @@ impl Rebuild {
             at: None,
             listed: Vec::new(),
             lossy: false,
+            disagrees: false,
         }
     }
 
@@ -113,6 +117,10 @@ impl Rebuild {
                 };
                 let entries: Vec<ExceptionEvent> =
                     open.open.values().map(|event: &Arc<ExceptionEvent>| (**event).clone()).collect();
+                self.disagrees = durable.group.as_ref().is_some_and(|(offset, metadata)| {
+                    let of_cut = durable.cut.as_ref().map(|cut| (cut.offset, cut.metadata()));
+                    of_cut != Some((*offset, metadata.clone()))
+                }) && !Accept::ALL.iter().any(|accept| durable.accepts(*accept));
                 (self.open_end, self.open) = (None, None);
                 machine.durable(durable, entries)
             }
@@ -223,13 +231,14 @@ impl Process {
         }
         let Some(restore) = self.restores.get_mut(at) else { return };
         let Some(result) = restore.step(wall_ms, around) else { return };
-        let (partition, epoch, lossy) = (restore.partition, restore.epoch, restore.lossy);
+        let (partition, epoch) = (restore.partition, restore.epoch);
+        let (lossy, disagrees) = (restore.lossy, restore.disagrees);
         self.restores.remove(at);
         if matches!(&result, Err(why) if why == AGAIN) {
             let again = Rebuild::begin(partition, epoch, self, around);
             self.restores.push(again);
             return;
         }
-        self.completed.push_back(Completed { partition, epoch, result, lossy });
+        self.completed.push_back(Completed { partition, epoch, result, lossy, disagrees });
     }
 }

@@ -61,8 +61,8 @@ impl Accept {
 /// commit it means nothing any more, and given twice it means the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// What is accepted.
-    pub accept: Accept,
+    /// What is accepted; one thing accepted may show another that must be.
+    pub accept: Vec<Accept>,
     /// Owner and number of the cut that was stored.
     pub cut: Option<(String, u64)>,
     /// The group's offset.
@@ -70,13 +70,24 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer to this state of things.
+    /// An answer to this state of things, together with what has been accepted in it before.
     pub fn to(durable: &Durable, accept: Accept) -> Self {
-        Self {
-            accept,
+        let mut answer = Self {
+            accept: Vec::new(),
             cut: durable.cut.as_ref().map(|cut| (cut.owner.clone(), cut.commit)),
             group: durable.group.as_ref().map(|(offset, _)| *offset),
+        };
+        let before = durable.answer.iter().filter(|before| before.concerns(&answer));
+        answer.accept = before.flat_map(|before| before.accept.clone()).collect();
+        if !answer.accept.contains(&accept) {
+            answer.accept.push(accept);
         }
+        answer
+    }
+
+    /// Whether both are about the same state of things.
+    fn concerns(&self, other: &Self) -> bool {
+        self.cut == other.cut && self.group == other.group
     }
 
     /// The record's value.
@@ -108,7 +119,10 @@ pub struct Durable {
 impl Durable {
     /// Whether an operator has accepted this, in this very state of things.
     pub fn accepts(&self, accept: Accept) -> bool {
-        self.answer.as_ref().is_some_and(|answer| *answer == Answer::to(self, accept))
+        let answer = Answer::to(self, accept);
+        self.answer
+            .as_ref()
+            .is_some_and(|given| given.concerns(&answer) && given.accept.contains(&accept))
     }
 }
 

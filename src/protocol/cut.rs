@@ -52,6 +52,10 @@ pub struct CutRecord {
     pub offset: i64,
     /// The last finished second of the frontier, in seconds since 1970 UTC.
     pub frontier: Option<i64>,
+    /// The log clock, in seconds since 1970 UTC. Records tell it; it is kept for the case that they
+    /// have been deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_clock: Option<i64>,
     /// Number of this commit in its partition, from 1.
     pub commit: u64,
     /// Instance and start of the process that committed.
@@ -122,6 +126,7 @@ pub(crate) fn example(offset: i64, commit: u64) -> CutRecord {
         version: VERSION,
         offset,
         frontier: Some(1_772_438_400),
+        log_clock: Some(1_772_438_390),
         commit,
         owner: "a/1".to_owned(),
         policies: "00".to_owned(),

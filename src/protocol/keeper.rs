@@ -20,7 +20,7 @@ use super::held::{Cut, Ready};
 use super::lane::{Lane, Wait};
 use super::ownership::{Epoch, Ownership};
 use super::rules::Rules;
-use crate::detector::time::Frontier;
+use crate::detector::time::{Frontier, LogTime};
 
 /// Even with nothing to say a commit happens this often. Milliseconds.
 pub const HEARTBEAT_MS: u64 = 5_000;
@@ -367,6 +367,7 @@ impl<L> Keeper<L> {
             version: VERSION,
             offset: cut.offset,
             frontier: cut.frontier.map(Frontier::secs),
+            log_clock: cut.log_clock.map(LogTime::secs),
             commit: self.stamp(cut).commit,
             owner: self.owner.clone(),
             policies: policies.to_owned(),

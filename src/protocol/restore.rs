@@ -17,7 +17,7 @@ use super::rules::Rules;
 use crate::detector::exception::{Change, ExceptionEvent};
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention};
-use crate::detector::time::{Frontier, floor_to_seconds};
+use crate::detector::time::{Frontier, LogTime, floor_to_seconds};
 
 pub use super::agree::{Accept, Answer, Decision, Durable, HaltReason, decide};
 
@@ -362,6 +362,11 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             && let Some(retention) = self.decisions.retention_at(cut.offset)
         {
             packages.set_retention(retention);
+        }
+        // Records that would tell it may have been deleted.
+        let log_clock = cut.log_clock.map(LogTime::from_secs);
+        if packages.log_clock() < log_clock && rules.ladders_sleep {
+            packages.set_log_clock(log_clock);
         }
         if rules.open_after_records {
             self.take_open(&mut packages)?;

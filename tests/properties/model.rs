@@ -218,8 +218,7 @@ impl<'r> Model<'r> {
 
     fn clocks_to(&mut self, log_time: i64) {
         let new_second = self.log_clock.is_none_or(|clock| clock < log_time);
-        let new_frontier =
-            !self.asleep && self.frontier.is_none_or(|frontier| frontier < log_time);
+        let new_frontier = !self.asleep && self.frontier.is_none_or(|frontier| frontier < log_time);
         if new_second {
             self.log_clock = Some(log_time);
         }

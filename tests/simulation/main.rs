@@ -40,7 +40,8 @@ fn each_rule_is_needed() {
     let mut not_found = Vec::new();
     for name in Rules::NAMES {
         let rules = Rules::without(name).expect("a rule of this name");
-        let found = (0..SEEDS_THAT_FIND).find(|&seed| world::run(seed, rules, false).verdict.is_err());
+        let found =
+            (0..SEEDS_THAT_FIND).find(|&seed| world::run(seed, rules, false).verdict.is_err());
         match found {
             Some(seed) => println!("{name}: found by seed {seed}"),
             None => not_found.push(*name),

@@ -43,7 +43,10 @@ impl Input {
 #[derive(Clone, Debug)]
 pub enum Open {
     /// The last event of an open exception; a tombstone where it is closed.
-    Entry { key: String, event: Option<Arc<ExceptionEvent>> },
+    Entry {
+        key: String,
+        event: Option<Arc<ExceptionEvent>>,
+    },
     Cut(Arc<CutRecord>),
     Answer(Answer),
 }
@@ -212,7 +215,12 @@ impl Broker {
     }
 
     /// Decides to commit; it takes effect after this time.
-    pub fn commit(&mut self, (name, epoch): (&str, u32), now_ms: i64, delay_ms: i64) -> Result<(), Refused> {
+    pub fn commit(
+        &mut self,
+        (name, epoch): (&str, u32),
+        now_ms: i64,
+        delay_ms: i64,
+    ) -> Result<(), Refused> {
         self.check(name, epoch)?;
         if self.producers[name].ongoing.is_none() {
             return Ok(());

@@ -287,11 +287,13 @@ impl<'o> World<'o> {
             let offset = self.around.random.between(0, end);
             self.around.broker.group.offsets.insert(partition, (offset, String::new()));
             self.acceptable.extend([Accept::Cut.as_str(), Accept::FirstStart.as_str()]);
-            self.around.tell.say(now_ms, || format!("the offset of {partition} is reset to {offset}"));
+            self.around
+                .tell
+                .say(now_ms, || format!("the offset of {partition} is reset to {offset}"));
         }
         let pruned = self.around.random.below(self.around.store.len() + 1);
         if pruned < self.around.store.len() && self.around.strikes(Fault::MissingSnapshot, 100) {
-            self.around.store.remove(pruned);
+            self.around.store[pruned].gone = true;
         }
         if self.around.strikes(Fault::Truncation, 60) {
             self.truncate(partition);
@@ -332,14 +334,16 @@ impl<'o> World<'o> {
                     return Err(format!("partition {partition} halts: {why}"));
                 };
                 let topics = self.around.broker.of(partition);
-                let Some(group) = self.around.broker.group.stable_offset(partition) else { continue };
+                let Some(group) = self.around.broker.group.stable_offset(partition) else {
+                    continue;
+                };
                 let read = self.around.broker.read_open(partition);
                 let durable = Durable {
                     cut: read.cut.as_deref().cloned(),
                     group,
                     log_start: topics.input.start(),
                     log_end: topics.input.high_watermark(),
-                    answer: None,
+                    answer: read.answer.clone(),
                 };
                 let answer = Answer::to(&durable, *accept);
                 if read.answer.as_ref() != Some(&answer) {
@@ -397,8 +401,7 @@ impl<'o> World<'o> {
             let cut = cut.map(|cut| (cut.offset, cut.frontier));
             format!("partition {partition}: cut {cut:?}, end {end}, target {target}")
         };
-        let parts: Vec<String> =
-            (0..self.around.options.partitions as i32).map(stand).collect();
+        let parts: Vec<String> = (0..self.around.options.partitions as i32).map(stand).collect();
         parts.join("; ")
     }
 }

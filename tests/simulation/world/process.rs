@@ -41,8 +41,7 @@ pub struct Around<'o> {
 impl Around<'_> {
     /// Whether a fault comes about here; it is counted.
     pub fn strikes(&mut self, fault: Fault, per_thousand: u64) -> bool {
-        let strikes =
-            self.troubled && self.options.strikes(fault, per_thousand, &mut self.random);
+        let strikes = self.troubled && self.options.strikes(fault, per_thousand, &mut self.random);
         if strikes {
             self.tell.fault(fault);
         }
@@ -130,7 +129,12 @@ pub enum Task {
 
 impl Process {
     /// A process starts: its producer first, which settles whatever an earlier one left.
-    pub fn start(instance: usize, policies: Arc<PolicySet>, skew_ms: i64, around: &mut Around<'_>) -> Self {
+    pub fn start(
+        instance: usize,
+        policies: Arc<PolicySet>,
+        skew_ms: i64,
+        around: &mut Around<'_>,
+    ) -> Self {
         let name = format!("i{instance}");
         let producer = around.broker.init_producer(&name);
         let owner = format!("{name}/{}", around.now_ms);

@@ -52,6 +52,8 @@ impl Packages for Plain {
 pub struct Snapshot {
     pub meta: SnapshotMeta,
     pub corrupt: bool,
+    /// It has been deleted.
+    pub gone: bool,
     /// Nobody sees it before.
     pub visible_at_ms: i64,
     log_clock: Option<LogTime>,
@@ -61,11 +63,16 @@ pub struct Snapshot {
 impl Snapshot {
     /// A copy of what a shard holds.
     pub fn of(meta: SnapshotMeta, shard: &Shard, visible_at_ms: i64) -> Self {
-        let packages = shard
-            .packages()
-            .map(|(key, view)| (key, view.package, view.attributes))
-            .collect();
-        Self { meta, corrupt: false, visible_at_ms, log_clock: shard.log_clock(), packages }
+        let packages =
+            shard.packages().map(|(key, view)| (key, view.package, view.attributes)).collect();
+        Self {
+            meta,
+            corrupt: false,
+            gone: false,
+            visible_at_ms,
+            log_clock: shard.log_clock(),
+            packages,
+        }
     }
 
     /// Puts it into a shard that is being rebuilt.

@@ -89,7 +89,12 @@ impl Process {
     }
 
     /// One request of an attempt to send; true when the attempt is over.
-    fn send_step(&mut self, cycle: &mut Cycle, partitions: &[i32], around: &mut Around<'_>) -> bool {
+    fn send_step(
+        &mut self,
+        cycle: &mut Cycle,
+        partitions: &[i32],
+        around: &mut Around<'_>,
+    ) -> bool {
         let Some(sending) = &mut cycle.sending else {
             cycle.sending = Some(self.prepare(partitions, around));
             return false;

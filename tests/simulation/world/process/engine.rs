@@ -81,7 +81,9 @@ impl Process {
     }
 
     fn take_completed(&mut self, around: &mut Around<'_>) -> Result<(), String> {
-        let Some(Completed { partition, epoch, result, lossy, disagrees }) = self.completed.pop_front() else {
+        let Some(Completed { partition, epoch, result, lossy, disagrees }) =
+            self.completed.pop_front()
+        else {
             return Ok(());
         };
         around.oracle.loose |= lossy;
@@ -133,7 +135,11 @@ impl Process {
     // ---- records
 
     fn live(&self) -> Vec<i32> {
-        self.keeper.lanes().filter(|(_, lane)| lane.is_live()).map(|(partition, _)| partition).collect()
+        self.keeper
+            .lanes()
+            .filter(|(_, lane)| lane.is_live())
+            .map(|(partition, _)| partition)
+            .collect()
     }
 
     fn fetch(&mut self, around: &mut Around<'_>) {
@@ -151,7 +157,9 @@ impl Process {
             return;
         }
         let most = around.random.between(1, 6) as usize;
-        let (Some(lane), Some(held)) = (self.keeper.lane_mut(partition), self.held.get_mut(&partition)) else {
+        let (Some(lane), Some(held)) =
+            (self.keeper.lane_mut(partition), self.held.get_mut(&partition))
+        else {
             return;
         };
         let log = &around.broker.of(partition).input;
@@ -172,7 +180,9 @@ impl Process {
         }
         if !fetched.is_empty() || passed.is_some() {
             let offset = held.offset();
-            around.say(|| format!("{}: {partition} applied {} records to {offset}", self.owner, fetched.len()));
+            around.say(|| {
+                format!("{}: {partition} applied {} records to {offset}", self.owner, fetched.len())
+            });
         }
     }
 
@@ -189,13 +199,16 @@ impl Process {
         }
         self.keeper.set_paused(self.keeper.is_committing());
         for (partition, epoch, frontier) in self.keeper.advances() {
-            let Some(held) = self.held.get_mut(&partition).filter(|held| held.is(partition, epoch)) else {
+            let Some(held) = self.held.get_mut(&partition).filter(|held| held.is(partition, epoch))
+            else {
                 continue;
             };
             held.advance(frontier);
             let applied = held.offset();
             self.schedules.entry(partition).or_default().push((applied, frontier.secs()));
-            around.say(|| format!("{}: {partition} advances to {} at {applied}", self.owner, frontier.secs()));
+            around.say(|| {
+                format!("{}: {partition} advances to {} at {applied}", self.owner, frontier.secs())
+            });
         }
     }
 
@@ -238,7 +251,8 @@ impl Process {
                 _ => self.decide_otherwise(&mut snapshot, around),
             }
         }
-        around.say(|| format!("{}: snapshot of {partition} at {}", self.owner, snapshot.meta.offset));
+        around
+            .say(|| format!("{}: snapshot of {partition} at {}", self.owner, snapshot.meta.offset));
         around.store.push(snapshot);
     }
 }
@@ -270,13 +284,17 @@ impl Process {
 }
 
 /// Applies records as a worker does: refused ones are noted, rejected ones go to the dead letters.
-fn apply(held: &mut Held<super::Plain, Letter>, fetched: &[(i64, Input)], wall_ms: i64, around: &Around<'_>) {
+fn apply(
+    held: &mut Held<super::Plain, Letter>,
+    fetched: &[(i64, Input)],
+    wall_ms: i64,
+    around: &Around<'_>,
+) {
     if fetched.is_empty() || held.is_halted() {
         return;
     }
     let skew = around.options.max_future_skew_ms;
-    let future =
-        |input: &Input| lies_in_the_future(Some(input.time_ms), wall_ms, skew);
+    let future = |input: &Input| lies_in_the_future(Some(input.time_ms), wall_ms, skew);
     let records: Vec<Record<'_>> = fetched
         .iter()
         .map(|(offset, input)| match future(input) {

@@ -14,7 +14,7 @@ use stallwatch::protocol::restore::{
 
 use super::{Around, Fault, Process};
 use crate::world::broker::OpenRead;
-use crate::world::store::Plain;
+use crate::world::store::{Plain, Snapshot};
 
 type Machine = Restore<Plain, Box<dyn Fn(bool) -> Plain>>;
 
@@ -85,7 +85,11 @@ impl Rebuild {
     }
 
     /// One read. The result, once there is one.
-    fn step(&mut self, wall_ms: i64, around: &mut Around<'_>) -> Option<Result<Ready<Plain>, String>> {
+    fn step(
+        &mut self,
+        wall_ms: i64,
+        around: &mut Around<'_>,
+    ) -> Option<Result<Ready<Plain>, String>> {
         let machine = self.machine.as_mut()?;
         let topics = around.broker.of(self.partition);
         let next = match self.ask.clone() {
@@ -115,8 +119,11 @@ impl Rebuild {
                     log_end: topics.input.high_watermark(),
                     answer: open.answer.clone(),
                 };
-                let entries: Vec<ExceptionEvent> =
-                    open.open.values().map(|event: &Arc<ExceptionEvent>| (**event).clone()).collect();
+                let entries: Vec<ExceptionEvent> = open
+                    .open
+                    .values()
+                    .map(|event: &Arc<ExceptionEvent>| (**event).clone())
+                    .collect();
                 self.disagrees = durable.group.as_ref().is_some_and(|(offset, metadata)| {
                     let of_cut = durable.cut.as_ref().map(|cut| (cut.offset, cut.metadata()));
                     of_cut != Some((*offset, metadata.clone()))
@@ -138,7 +145,10 @@ impl Rebuild {
                 machine.probed(found.map(|(entry, input)| input.last(entry.offset)))
             }
             Ask::Snapshots => {
-                let visible = |at: &usize| around.store[*at].visible_at_ms <= around.now_ms;
+                let visible = |at: &usize| {
+                    let snapshot = &around.store[*at];
+                    snapshot.visible_at_ms <= around.now_ms && !snapshot.gone
+                };
                 self.listed = (0..around.store.len()).filter(visible).collect();
                 let metas: Vec<SnapshotMeta> =
                     self.listed.iter().map(|at| around.store[*at].meta.clone()).collect();
@@ -148,9 +158,10 @@ impl Rebuild {
             }
             Ask::Load(index) => {
                 let snapshot = &around.store[self.listed[index]];
-                let loaded = match snapshot.corrupt {
-                    true => Err("its checksum is wrong".to_owned()),
-                    false => Ok(snapshot),
+                let loaded = match snapshot {
+                    Snapshot { gone: true, .. } => Err("it is gone".to_owned()),
+                    Snapshot { corrupt: true, .. } => Err("its checksum is wrong".to_owned()),
+                    whole => Ok(whole),
                 };
                 let loaded = loaded.map(|snapshot| {
                     let mut plain = machine.blank();
@@ -164,12 +175,14 @@ impl Rebuild {
             Ask::Records { from, to } => return self.read(from, to, around),
             Ask::Done => {
                 let machine = self.machine.take()?;
-                return Some(machine.finish(around.options.margin_ms).map_err(|failed| match failed {
-                    Failed::NoRoom(what, ()) => format!("no room for {what}"),
-                    Failed::Inconsistent(inconsistent) => {
-                        format!("{inconsistent}: {}", Accept::TrustLog.command())
-                    }
-                }));
+                return Some(machine.finish(around.options.margin_ms).map_err(
+                    |failed| match failed {
+                        Failed::NoRoom(what, ()) => format!("no room for {what}"),
+                        Failed::Inconsistent(inconsistent) => {
+                            format!("{inconsistent}: {}", Accept::TrustLog.command())
+                        }
+                    },
+                ));
             }
             Ask::Halt(reason) => return Some(Err(reason.to_string())),
         };
@@ -181,11 +194,18 @@ impl Rebuild {
         let input = &around.broker.of(self.partition).input;
         if let Ask::Records { from, to } = *next {
             let first = input.history(0, to).next().map(|(entry, _)| entry.offset);
-            self.lossy |= first.is_some_and(|first| first < from) && from <= input.start() && input.start() > 0;
+            self.lossy |= first.is_some_and(|first| first < from)
+                && from <= input.start()
+                && input.start() > 0;
         }
     }
 
-    fn read(&mut self, from: i64, to: i64, around: &mut Around<'_>) -> Option<Result<Ready<Plain>, String>> {
+    fn read(
+        &mut self,
+        from: i64,
+        to: i64,
+        around: &mut Around<'_>,
+    ) -> Option<Result<Ready<Plain>, String>> {
         let machine = self.machine.as_mut()?;
         let input = &around.broker.of(self.partition).input;
         let at = *self.at.get_or_insert(from);

@@ -33,6 +33,7 @@ pub struct Config {
     pub input: Input,
     pub output: Output,
     pub engine: Engine,
+    pub state: State,
     pub policies: Policies,
     pub admin: Admin,
     pub log: Log,
@@ -213,6 +214,14 @@ pub struct Output {
     pub format: Format,
     /// Pause between commits while there is something to say.
     pub commit_interval: Duration,
+}
+
+/// `[state]`.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Where an open exception contradicts the log the log is right, and it is closed; else its
+    /// partition halts.
+    pub trust_log: bool,
 }
 
 /// `[engine]`.

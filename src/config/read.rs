@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::{
     Admin, Backfill, Config, Engine, Format, Input, Log, LogFormat, OnReject, Output, Policies,
-    Shutdown, StartFrom, TrackingNumbers,
+    Shutdown, StartFrom, State, TrackingNumbers,
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
@@ -71,6 +71,7 @@ impl<'d> Reader<'d> {
         let output = root.section_or_empty("output");
         self.topics_differ(&input.topics, &output);
         let config = Config {
+            state: state(root.section_or_empty("state")),
             kafka: self.kafka(root.section_or_empty("kafka")),
             input,
             output: self.output(output),
@@ -80,7 +81,6 @@ impl<'d> Reader<'d> {
             log: self.log(root.section_or_empty("log")),
             shutdown: shutdown(root.section_or_empty("shutdown")),
         };
-        state(root.section_or_empty("state"));
         schema_registry(root.section_or_empty("schema_registry"));
         config
     }
@@ -352,17 +352,13 @@ fn engine(section: Section<'_>) -> Engine {
     Engine { workers, max_packages }
 }
 
-/// An open exception that contradicts the log halts its partition; nothing else can be chosen yet.
-fn state(section: Section<'_>) {
+fn state(section: Section<'_>) -> State {
     for key in ["url", "snapshot_interval", "keep"] {
         section.not_built(key, "snapshots are");
     }
     let trust_log = section.choice("on_inconsistency", &[("halt", false), ("trust-log", true)]);
-    if trust_log == Some(true) {
-        let name = section.name("on_inconsistency");
-        section.problem("on_inconsistency", format!("{name}: \"trust-log\" is not built yet"));
-    }
     section.finish();
+    State { trust_log: trust_log.unwrap_or_default() }
 }
 
 fn shutdown(section: Section<'_>) -> Shutdown {

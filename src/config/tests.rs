@@ -294,7 +294,6 @@ fn what_is_not_built_yet_is_never_ignored() {
         "[input]\nmapping = \"m.toml\"",
         "[state]\nurl = \"file:///var/lib\"",
         "[state]\nsnapshot_interval = \"10m\"",
-        "[state]\non_inconsistency = \"trust-log\"",
         "[admin]\ntoken_file = \"token\"",
         "[admin]\ntls_cert_file = \"cert.pem\"",
         "[admin]\nlisten = \"0.0.0.0:9464\"",

@@ -15,6 +15,7 @@ use super::decisions::Decisions;
 use super::held::{Packages, Ready, lies_in_the_future};
 use super::rules::Rules;
 use crate::detector::exception::{Change, ExceptionEvent};
+use crate::detector::key::PackageKey;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention};
 use crate::detector::time::{Frontier, LogTime, floor_to_seconds};
@@ -110,8 +111,10 @@ pub enum Ask {
 /// A restore that came to no good end.
 #[derive(Debug)]
 pub enum Failed<N> {
-    /// There is no room for this.
-    NoRoom(String, N),
+    /// There is no room for the package that the record at this offset brings.
+    NoRoomForRecord(i64, N),
+    /// There is no room for this package, which only its open exception tells of.
+    NoRoomForOpen(PackageKey, N),
     /// A published exception contradicts the log.
     Inconsistent(Inconsistent),
 }
@@ -393,8 +396,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             if !self.setup.rules.given_back && packages.package(&event.key).is_none() {
                 continue;
             }
-            let key = &event.key;
-            let no_room = |no_room| Failed::NoRoom(format!("the open package {key}"), no_room);
+            let no_room = |no_room| Failed::NoRoomForOpen(event.key.clone(), no_room);
             match packages.take_open(&event).map_err(no_room)? {
                 Ok(()) => {}
                 Err(_) if self.trust_log => {

@@ -387,9 +387,13 @@ impl<'o> World<'o> {
 
     fn has_settled(&self, target: i64) -> bool {
         (0..self.around.options.partitions as i32).all(|partition| {
-            let end = self.around.broker.of(partition).input.high_watermark();
+            let topics = self.around.broker.of(partition);
+            let end = topics.input.high_watermark();
+            let in_sight = topics.open.last_stable_offset() == topics.open.high_watermark();
             self.around.oracle.cut(partition).is_some_and(|cut| {
-                cut.offset == end && cut.frontier.is_some_and(|frontier| frontier >= target)
+                in_sight
+                    && cut.offset == end
+                    && cut.frontier.is_some_and(|frontier| frontier >= target)
             })
         })
     }

@@ -177,7 +177,9 @@ impl Rebuild {
                 let machine = self.machine.take()?;
                 return Some(machine.finish(around.options.margin_ms).map_err(
                     |failed| match failed {
-                        Failed::NoRoom(what, ()) => format!("no room for {what}"),
+                        Failed::NoRoomForRecord(_, ()) | Failed::NoRoomForOpen(_, ()) => {
+                            "no room".to_owned()
+                        }
                         Failed::Inconsistent(inconsistent) => {
                             format!("{inconsistent}: {}", Accept::TrustLog.command())
                         }

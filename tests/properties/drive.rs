@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::key::PackageKey;
 use stallwatch::detector::scan::{Outcome, Record};
-use stallwatch::detector::shard::{PackageView, Shard};
+use stallwatch::detector::shard::{PackageView, Retention, Shard};
 use stallwatch::detector::time::Frontier;
 
-use crate::generate::{Case, Entry};
+use crate::generate::{Case, Entry, Rules};
 use crate::model::{Census, Known, Model};
 use crate::report::{Difference, Verdict, event_line};
 
@@ -102,6 +102,69 @@ pub fn by_restarted_detector(case: &Case, before: &[Given]) -> Vec<Given> {
     shard.go_live(before.last().and_then(|given| given.clocks.1).map(Frontier::from_secs));
     let mut detector = Detector(shard);
     rest.iter().map(|entry| detector.give(entry)).collect()
+}
+
+/// Settings that hold from an entry on.
+pub type Changes<'r> = BTreeMap<usize, &'r Rules>;
+
+/// A case through the model, under settings that change on the way.
+pub fn by_changing_model(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
+    let hash = case.rules.set().expect("a valid set").hash().clone();
+    let mut model = Model::new(&case.rules, hash.clone());
+    let mut given = Vec::new();
+    for (at, entry) in case.entries.iter().enumerate() {
+        if let Some(rules) = changes.get(&at) {
+            model.switch(rules, hash.clone());
+        }
+        let entries = vec![entry.clone()];
+        given.extend(by_model(&Case { entries, ..case.clone() }, &mut model));
+    }
+    given
+}
+
+/// A case through a detector under settings that change on the way.
+pub fn by_changing_detector(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
+    let mut detector = Detector::new(case);
+    let give = |(at, entry)| {
+        if let Some(Rules { defaults, .. }) = changes.get(&at) {
+            let (forget_after, settled_retention) =
+                (defaults.forget_after, defaults.settled_retention);
+            detector.0.set_retention(Retention { forget_after, settled_retention });
+        }
+        detector.give(entry)
+    };
+    case.entries.iter().enumerate().map(give).collect()
+}
+
+/// What is derived at a first start behind `history` entries, at this frontier, and what the rest
+/// gives; by the model and by the detector.
+pub fn first_start(case: &Case, history: usize, frontier: i64) -> [Vec<ExceptionEvent>; 2] {
+    let (before, after) = case.entries.split_at(history);
+    let set = case.rules.set().expect("a valid set");
+    let mut model = Model::asleep(&case.rules, set.hash().clone());
+    let mut shard = Shard::rebuilding(set);
+    for entry in before {
+        if let Entry::Record { record, .. } = entry {
+            model.apply(record);
+            while shard.apply(std::slice::from_ref(record), &mut Vec::new()).records == 0 {}
+        }
+    }
+    model.wake(Some(frontier));
+    shard.go_live(Some(Frontier::from_secs(frontier)));
+    shard.backfill();
+    let mut by_model = model.backfill();
+    by_model.iter().for_each(|event| model.take_open(event));
+    by_model.sort_by(|a, b| (a.deadline, &a.key).cmp(&(b.deadline, &b.key)));
+    let mut detector = Detector(shard);
+    let mut by_detector = detector.take_events();
+    by_detector.sort_by(|a, b| (a.deadline, &a.key).cmp(&(b.deadline, &b.key)));
+    for entry in after {
+        let entries = vec![entry.clone()];
+        let rest = Case { entries, ..case.clone() };
+        by_model.extend(self::by_model(&rest, &mut model).into_iter().flat_map(|it| it.events));
+        by_detector.extend(detector.give(entry).events);
+    }
+    [by_model, by_detector]
 }
 
 /// One shard, each call repeated until the shard says it is done.

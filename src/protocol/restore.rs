@@ -314,15 +314,9 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             packages.set_retention(retention);
         }
         self.last = Some(last);
-        packages.apply_all(std::slice::from_ref(record), &mut Vec::with_capacity(1)).map_err(
-            |no_room| {
-                let offset = last.offset;
-                Failed::NoRoom(
-                    format!("the package that the record at offset {offset} brings"),
-                    no_room,
-                )
-            },
-        )
+        packages
+            .apply_all(std::slice::from_ref(record), &mut Vec::with_capacity(1))
+            .map_err(|no_room| Failed::NoRoomForRecord(last.offset, no_room))
     }
 
     /// All records have been handed over.

@@ -90,7 +90,7 @@ fn write(config: &Config, partition: i32, answer: &Answer) -> Result<(), Recover
     let record = BaseRecord::to(&config.output.open)
         .partition(partition)
         .key(ANSWER_KEY.as_bytes())
-        .payload(&value);
-    producer.send::<[u8], [u8]>(record).map_err(|(error, _)| failed(&error))?;
+        .payload(value.as_slice());
+    producer.send(record).map_err(|(error, _)| failed(&error))?;
     producer.flush(REQUEST + Duration::from_secs(5)).map_err(|error| failed(&error))
 }

@@ -221,7 +221,14 @@ impl Setup {
     /// said.
     pub fn recover(&self, partition: i32, accept: &str) -> (bool, String) {
         let ran = stallwatch()
-            .args(["recover", "--partition", &partition.to_string(), "--accept", accept, "--config"])
+            .args([
+                "recover",
+                "--partition",
+                &partition.to_string(),
+                "--accept",
+                accept,
+                "--config",
+            ])
             .arg(self.file("stallwatch.toml"))
             .current_dir(self.dir.path())
             .output()

@@ -235,11 +235,7 @@ fn settings_that_change_between_two_records_hold_from_there_on() {
         let changes: Changes<'_> =
             others.iter().map(|rules| (random.below(case.entries.len() + 1), rules)).collect();
         let expected = by_changing_model(case, &changes);
-        same(
-            case,
-            ("model", &expected),
-            ("detector", &by_changing_detector(case, &changes)),
-        )
+        same(case, ("model", &expected), ("detector", &by_changing_detector(case, &changes)))
     });
 }
 

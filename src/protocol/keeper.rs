@@ -319,6 +319,9 @@ impl<L> Keeper<L> {
         }
         let Pending { next, mut cuts, .. } = self.pending.take()?;
         let Action::Finish { committed, given_up } = next else { return None };
+        // One that was lost meanwhile may have come back: what ends concerns it no more.
+        let given_up = given_up.into_iter().filter(|partition| cuts.contains_key(partition));
+        let given_up = given_up.collect();
         let mut finished = Finished { committed: Vec::new(), given_up, live: Vec::new() };
         for cut in committed.iter().filter_map(|partition| cuts.remove(partition)) {
             let stamp = self.stamp(&cut);
@@ -398,5 +401,101 @@ impl<L> Pending<L> {
             letters.append(&mut cut.dead_letters);
             *under_way = Cut { events, dead_letters: letters, ..cut };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detector::shard::Stats;
+    use crate::protocol::decisions::Decisions;
+
+    fn cut(partition: i32, epoch: Epoch, offset: i64) -> Cut<()> {
+        Cut {
+            partition,
+            epoch,
+            offset,
+            frontier: None,
+            log_clock: None,
+            events: Vec::new(),
+            dead_letters: Vec::new(),
+            decisions: Decisions::default(),
+            backfill: Backfill::Publish,
+            last: None,
+            stats: Stats::default(),
+            halt: None,
+        }
+    }
+
+    fn ready(stamp: Option<(String, u64)>) -> Ready<()> {
+        Ready {
+            packages: (),
+            offset: 5,
+            decisions: Decisions::default(),
+            backfill: Backfill::Publish,
+            last: None,
+            closings: Vec::new(),
+            stamp,
+        }
+    }
+
+    fn holding() -> (Keeper<()>, Epoch) {
+        let mut keeper = Keeper::new("me/1".to_owned(), Rules::ALL);
+        let epoch = keeper.assigned(0);
+        assert_eq!(keeper.restored(0, epoch, &ready(None)), TakenOver::Live);
+        (keeper, epoch)
+    }
+
+    #[test]
+    fn a_restore_for_an_earlier_assignment_is_stale() {
+        let mut keeper = Keeper::<()>::new("me/1".to_owned(), Rules::ALL);
+        let first = keeper.assigned(0);
+        keeper.lost(0);
+        let second = keeper.assigned(0);
+        assert_eq!(keeper.restored(0, first, &ready(None)), TakenOver::Stale);
+        assert_eq!(keeper.restored(0, second, &ready(None)), TakenOver::Live);
+    }
+
+    #[test]
+    fn a_cut_that_says_nothing_is_committed_with_the_heartbeat_only() {
+        let (mut keeper, epoch) = holding();
+        assert!(keeper.begin(vec![cut(0, epoch, 5)], false).is_empty(), "the first says where");
+        keeper.sent(Sent::Committed);
+        assert_eq!(keeper.finish().unwrap().committed.len(), 1);
+        assert_eq!(keeper.begin(vec![cut(0, epoch, 5)], false).len(), 1);
+        assert!(!keeper.is_committing());
+        keeper.begin(vec![cut(0, epoch, 5)], true);
+        let contents = keeper.contents(&[0], "", 1);
+        assert_eq!(contents[0].1.commit, 2);
+    }
+
+    #[test]
+    fn a_partition_that_came_back_is_not_given_up_for_what_was_lost() {
+        let (mut keeper, epoch) = holding();
+        keeper.begin(vec![cut(0, epoch, 7)], false);
+        keeper.sent(Sent::Indefinite);
+        keeper.replaced();
+        let anothers = Stored { owner: "you/1".to_owned(), commit: 1, offset: 7 };
+        keeper.cuts_read(&BTreeMap::from([(0, Some(anothers))]));
+        keeper.lost(0);
+        let again = keeper.assigned(0);
+        assert!(keeper.finish().unwrap().given_up.is_empty());
+        let stamp = Some(("you/1".to_owned(), 1));
+        assert_eq!(keeper.restored(0, again, &ready(stamp)), TakenOver::Live);
+    }
+
+    #[test]
+    fn a_paused_frontier_stands_still_and_says_so() {
+        let (mut keeper, _) = holding();
+        keeper.set_paused(true);
+        keeper.answered(0, 10_000, 2_000, 5);
+        assert!(keeper.advances().is_empty());
+        assert_eq!(keeper.hold(0), Some(Hold::Paused));
+        keeper.set_paused(false);
+        assert_eq!(keeper.advances().len(), 1);
+        assert_eq!(keeper.hold(0), None);
+        keeper.asked(0);
+        keeper.asked(0);
+        assert_eq!(keeper.hold(0), Some(Hold::NoAnswer));
     }
 }

@@ -31,27 +31,28 @@ pub struct Given {
 
 /// A case through the model.
 pub fn by_model<'r>(case: &'r Case, model: &mut Model<'r>) -> Vec<Given> {
-    let give = |entry: &Entry| {
-        let outcome = match entry {
-            Entry::Record { record, .. } => model.apply(record),
-            Entry::Advance(to) => {
-                model.advance(*to);
-                None
-            }
-            Entry::Finish(until) => {
-                model.finish(*until);
-                None
-            }
-        };
-        Given {
-            outcome,
-            events: model.take_events(),
-            clocks: model.clocks(),
-            census: model.census(),
-            known: package_of(entry).and_then(|key| model.known(key)),
+    case.entries.iter().map(|entry| model_gives(entry, model)).collect()
+}
+
+fn model_gives(entry: &Entry, model: &mut Model<'_>) -> Given {
+    let outcome = match entry {
+        Entry::Record { record, .. } => model.apply(record),
+        Entry::Advance(to) => {
+            model.advance(*to);
+            None
+        }
+        Entry::Finish(until) => {
+            model.finish(*until);
+            None
         }
     };
-    case.entries.iter().map(give).collect()
+    Given {
+        outcome,
+        events: model.take_events(),
+        clocks: model.clocks(),
+        census: model.census(),
+        known: package_of(entry).and_then(|key| model.known(key)),
+    }
 }
 
 fn package_of(entry: &Entry) -> Option<&PackageKey> {
@@ -116,8 +117,7 @@ pub fn by_changing_model(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
         if let Some(rules) = changes.get(&at) {
             model.switch(rules, hash.clone());
         }
-        let entries = vec![entry.clone()];
-        given.extend(by_model(&Case { entries, ..case.clone() }, &mut model));
+        given.push(model_gives(entry, &mut model));
     }
     given
 }
@@ -159,9 +159,7 @@ pub fn first_start(case: &Case, history: usize, frontier: i64) -> [Vec<Exception
     let mut by_detector = detector.take_events();
     by_detector.sort_by(|a, b| (a.deadline, &a.key).cmp(&(b.deadline, &b.key)));
     for entry in after {
-        let entries = vec![entry.clone()];
-        let rest = Case { entries, ..case.clone() };
-        by_model.extend(self::by_model(&rest, &mut model).into_iter().flat_map(|it| it.events));
+        by_model.extend(model_gives(entry, &mut model).events);
         by_detector.extend(detector.give(entry).events);
     }
     [by_model, by_detector]

@@ -16,7 +16,7 @@ mod model;
 mod world;
 
 use stallwatch::protocol::rules::Rules;
-use world::options::Options;
+use world::options::{Fault, Options};
 
 /// Seeds that are run here; campaigns run more.
 const SEEDS: u64 = 400;
@@ -25,13 +25,31 @@ const SEEDS_THAT_FIND: u64 = 1_000;
 
 #[test]
 fn whatever_happens_what_is_published_is_what_a_replay_gives() {
+    let mut faults = vec![0; Fault::ALL.len()];
+    let (mut commits, mut restores, mut events) = (0, 0, 0);
     for seed in 0..SEEDS {
         let run = world::run(seed, Rules::ALL, false);
         if let Err(why) = run.verdict {
-            let traced = world::run(seed, Rules::ALL, true);
-            let trace = traced.trace.join("\n");
+            let trace = world::run(seed, Rules::ALL, true).trace.join("\n");
             panic!("{}\n{trace}\n{why}", Options::of(seed).line());
         }
+        for (total, count) in faults.iter_mut().zip(&run.faults) {
+            *total += count;
+        }
+        (commits, restores, events) =
+            (commits + run.commits, restores + run.restores, events + run.events);
+    }
+    for (name, count) in Fault::NAMES.iter().zip(faults) {
+        assert!(count > 0, "no seed brought {name} about");
+    }
+    assert!(commits > SEEDS && restores > SEEDS && events > SEEDS, "hardly anything happened");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_twice() {
+    for seed in 0..20 {
+        let traces = [(); 2].map(|()| world::run(seed, Rules::ALL, true).trace);
+        assert_eq!(traces[0], traces[1], "seed {seed}");
     }
 }
 

@@ -86,7 +86,8 @@ impl Feed {
             tell.fault(Fault::SameSecond);
             count = random.between(2, 4);
         }
-        let package = random.below(self.keys.len());
+        let edge = random.chance(35).then(|| self.edge(options, now_ms, random)).flatten();
+        let package = edge.map_or_else(|| random.below(self.keys.len()), |(package, _)| package);
         let transaction = options.strikes(Fault::InputTransaction, 60, random).then(|| {
             tell.fault(Fault::InputTransaction);
             self.next += 1;
@@ -96,7 +97,8 @@ impl Feed {
         });
         for _ in 0..count {
             let package = if random.chance(60) { package } else { random.below(self.keys.len()) };
-            let (partition, input) = self.record(package, options, now_ms, random, tell);
+            let time_ms = edge.filter(|(its, _)| *its == package).map(|(_, time_ms)| time_ms);
+            let (partition, input) = self.record(package, time_ms, options, now_ms, random, tell);
             let writer = transaction.filter(|(_, its)| *its == partition).map(|(writer, _)| writer);
             let offset = broker.of_mut(partition).input.append(writer, input.clone());
             tell.say(now_ms, || format!("feed: {partition}@{offset} {}", shown(&input)));
@@ -129,17 +131,32 @@ impl Feed {
         }
     }
 
+    /// A package that something happens to at about this time, and the log time of a scan that is
+    /// just ahead of it.
+    fn edge(&self, options: &Options, now_ms: i64, random: &mut Random) -> Option<(usize, i64)> {
+        (0..4).find_map(|_| {
+            let package = random.below(self.keys.len());
+            let at = (self.anchors[package].last()? + random.pick(&options.marks)) * 1_000;
+            let (least, most) = (now_ms - options.lateness_ms, now_ms + options.ahead_ms);
+            let time_ms = (at - random.between(1, 1_000)).clamp(least, now_ms);
+            (least..=most).contains(&at).then_some((package, time_ms))
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)]
     fn record(
         &mut self,
         package: usize,
+        time_ms: Option<i64>,
         options: &Options,
         now_ms: i64,
         random: &mut Random,
         tell: &mut Tell,
     ) -> (i32, Input) {
         let (key, mut partition) = self.keys[package].clone();
-        let mut time_ms = now_ms;
-        if options.lateness_ms > 0 && random.chance(40) {
+        let on_the_edge = time_ms.is_some();
+        let mut time_ms = time_ms.unwrap_or(now_ms);
+        if !on_the_edge && options.lateness_ms > 0 && random.chance(40) {
             tell.fault(Fault::Late);
             time_ms -= random.between(0, options.lateness_ms);
         }

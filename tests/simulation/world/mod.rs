@@ -96,6 +96,9 @@ impl<'o> World<'o> {
             self.produce();
             self.around.now_ms += self.around.random.between(0, 2_500);
         }
+        if self.around.options.history > 0 {
+            self.around.now_ms += self.around.random.between(0, 12_000);
+        }
         self.start_wanted();
         for _ in 0..self.around.options.steps {
             self.step()?;
@@ -229,7 +232,8 @@ impl<'o> World<'o> {
     fn trouble(&mut self) {
         let Some(at) = self.any() else { return };
         let (committing, now_ms) = (self.processes[at].is_committing(), self.around.now_ms);
-        if self.around.strikes(Fault::Crash, 120)
+        let backfilling = self.processes[at].is_backfilling();
+        if self.around.strikes(Fault::Crash, if backfilling { 400 } else { 120 })
             || committing && self.around.strikes(Fault::CrashInCommit, 400)
         {
             let owner = self.processes[at].owner();

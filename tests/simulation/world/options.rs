@@ -126,7 +126,7 @@ impl Options {
                 sets.push((rules, set));
             }
         }
-        let margin_ms = 2_000;
+        let margin_ms = random.pick(&[2_000, 2_000, 6_000]);
         let margin_holds = random.chance(90);
         let (ahead_ms, lateness_ms) = match (margin_holds, random.below(6)) {
             (true, 0) => (0, 0),
@@ -137,7 +137,7 @@ impl Options {
                 let ahead = random.between(0, margin_ms);
                 (ahead, random.between(0, margin_ms - ahead))
             }
-            (false, _) => (random.between(0, 3 * margin_ms), random.between(0, 4 * margin_ms)),
+            (false, _) => (random.between(0, 3 * margin_ms), random.between(0, 3 * margin_ms)),
         };
         let calm = random.chance(15);
         let chances = Fault::ALL
@@ -158,9 +158,9 @@ impl Options {
             marks: marks(&sets[0].0),
             sets,
             silent_start: random.chance(45),
-            history: random.pick(&[0, 0, 3, 12, 25, 25]),
+            history: random.pick(&[0, 0, 3, 12, 25, 40]),
             packages: random.between(1, 5) as usize,
-            chunk: random.pick(&[1, 2, 10_000]),
+            chunk: random.pick(&[1, 1, 2, 10_000]),
             margin_ms,
             max_future_skew_ms: random.pick(&[3_000, 8_000]),
             ahead_ms,

@@ -182,6 +182,11 @@ impl Process {
         self.keeper.is_committing()
     }
 
+    /// Whether what was open at a first start is still being published.
+    pub fn is_backfilling(&self) -> bool {
+        self.keeper.lanes().any(|(_, lane)| lane.is_backfilling())
+    }
+
     pub fn owner(&self) -> &str {
         &self.owner
     }
@@ -264,6 +269,13 @@ impl Process {
     // ---- the thread that asks for end offsets
 
     fn asker_step(&mut self, around: &mut Around<'_>) {
+        self.ask(around);
+        if around.random.chance(50) {
+            self.ask(around);
+        }
+    }
+
+    fn ask(&mut self, around: &mut Around<'_>) {
         let now_ms = around.now_ms;
         match &mut self.question {
             Some(question) if question.ends.is_none() => {

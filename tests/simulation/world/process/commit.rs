@@ -124,7 +124,11 @@ impl Process {
                 Some(Sent::Abortable)
             }
         } else {
-            Some(commit(producer, around))
+            let (sent, later) = commit(producer, around);
+            if later && around.strikes(Fault::Zombie, 400) {
+                self.still_until_ms = around.now_ms + around.random.between(13_000, 40_000);
+            }
+            Some(sent)
         };
         let Some(sent) = sent else { return false };
         around.say(|| format!("{}: {sent:?}", self.owner));
@@ -173,6 +177,10 @@ impl Process {
         for cut in &finished.committed {
             self.at_cuts.remove(&cut.partition);
         }
+        if self.is_backfilling() && around.strikes(Fault::CrashInCommit, 200) {
+            around.say(|| format!("{} crashes amid its backfill", self.owner));
+            self.alive = false;
+        }
         for partition in finished.given_up {
             around.say(|| format!("{}: {partition} is given up", self.owner));
             self.halted.insert(partition, (GIVEN_UP.to_owned(), i64::MAX));
@@ -191,19 +199,21 @@ fn judge(refused: Refused) -> Sent {
     }
 }
 
-fn commit(producer: (&str, u32), around: &mut Around<'_>) -> Sent {
+/// How a commit ended, and whether it takes only later.
+fn commit(producer: (&str, u32), around: &mut Around<'_>) -> (Sent, bool) {
     let now_ms = around.now_ms;
     if around.strikes(Fault::LostUnheard, 80) {
-        return Sent::Indefinite;
+        return (Sent::Indefinite, false);
     }
     let later = around.strikes(Fault::TookLater, 80);
     let longest = around.random.pick(&[9_000, 40_000]);
     let delay_ms = if later { around.random.between(1, longest) } else { 0 };
-    match around.broker.commit(producer, now_ms, delay_ms) {
+    let sent = match around.broker.commit(producer, now_ms, delay_ms) {
         Err(refused) => judge(refused),
         Ok(()) if later || around.strikes(Fault::TookUnheard, 80) => Sent::Indefinite,
         Ok(()) => Sent::Committed,
-    }
+    };
+    (sent, later)
 }
 
 /// The stored cuts; `None` while a transaction is pending there.

@@ -244,7 +244,7 @@ impl Process {
         if around.strikes(Fault::MissingSnapshot, 200) {
             snapshot.visible_at_ms += around.random.between(1_000, 60_000);
         }
-        if around.strikes(Fault::ForeignSnapshot, 150) {
+        if around.strikes(Fault::ForeignSnapshot, 350) {
             match around.random.below(4) {
                 0 => snapshot.meta.topic = "other".to_owned(),
                 1 => snapshot.meta.partitions += 1,

@@ -231,7 +231,7 @@ fn copies(shard: &Shard, runs: usize) -> (Time, Vec<Time>, Image) {
 fn filled(packages: u32, seed: u64, memory: &Arc<ReadyBlocks>) -> Shard {
     let mut shard = Shard::with_memory(policies(), memory.clone());
     let mut log = Log::new(packages as usize, seed);
-    let texts = Texts::new();
+    let texts = Texts::new(false);
     let (mut events, mut offset) = (Vec::new(), 0);
     loop {
         log.fill(BATCH, &mut events);

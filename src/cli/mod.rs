@@ -4,6 +4,8 @@
 mod demo;
 mod interrupt;
 mod print;
+#[cfg(feature = "kafka")]
+mod recover;
 mod replay;
 #[cfg(feature = "kafka")]
 mod run;
@@ -31,6 +33,8 @@ enum Verb {
     Demo(demo::Arguments),
     #[cfg(feature = "kafka")]
     Run(run::Arguments),
+    #[cfg(feature = "kafka")]
+    Recover(recover::Arguments),
     Replay(replay::Arguments),
     Validate(validate::Arguments),
     #[command(flatten)]
@@ -82,6 +86,8 @@ pub fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         #[cfg(feature = "kafka")]
         Verb::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Recover(arguments) => recover::run(&arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Unbuilt(verb) => unbuilt::run(&verb),

@@ -15,6 +15,9 @@ pub enum Verb {
     #[cfg(not(feature = "kafka"))]
     #[command(hide = true)]
     Demo(Anything),
+    #[cfg(not(feature = "kafka"))]
+    #[command(hide = true)]
+    Recover(Anything),
     #[command(hide = true)]
     Test(Anything),
     #[command(hide = true)]
@@ -33,8 +36,6 @@ pub enum Verb {
     Tap(Anything),
     #[command(hide = true)]
     Dlq(Anything),
-    #[command(hide = true)]
-    Recover(Anything),
 }
 
 /// Whatever stands behind the verb.
@@ -48,7 +49,7 @@ pub struct Anything {
 pub fn run(verb: &Verb) -> Result<(), Failure> {
     let name = match verb {
         #[cfg(not(feature = "kafka"))]
-        Verb::Run(_) | Verb::Demo(_) => {
+        Verb::Run(_) | Verb::Demo(_) | Verb::Recover(_) => {
             let message = "this build has no Kafka client; build it with the feature `kafka`";
             return Err(Failure::Usage(message.to_owned()));
         }
@@ -61,7 +62,6 @@ pub fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Top(_) => "top",
         Verb::Tap(_) => "tap",
         Verb::Dlq(_) => "dlq",
-        Verb::Recover(_) => "recover",
     };
     Err(Failure::Usage(format!("`stallwatch {name}` is not built yet; see `stallwatch --help`")))
 }

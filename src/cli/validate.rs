@@ -90,7 +90,7 @@ fn memory_json(config: &Config) -> Value {
 }
 
 fn snapshots_text(config: &Config) -> String {
-    let State { url, snapshot_interval, keep } = &config.state;
+    let State { url, snapshot_interval, keep, .. } = &config.state;
     match url {
         Some(url) => {
             let interval = format_duration(*snapshot_interval);
@@ -102,7 +102,7 @@ fn snapshots_text(config: &Config) -> String {
 }
 
 fn snapshots_json(config: &Config) -> Value {
-    let State { url, snapshot_interval, keep } = &config.state;
+    let State { url, snapshot_interval, keep, .. } = &config.state;
     json!({
         "url": url.as_ref().map(ToString::to_string),
         "interval_s": snapshot_interval.as_secs_f64(),

@@ -236,6 +236,9 @@ pub struct State {
     pub snapshot_interval: Duration,
     /// How many of a partition are kept; at least 1.
     pub keep: usize,
+    /// Where an open exception contradicts the log the log is right, and it is closed; else its
+    /// partition halts.
+    pub trust_log: bool,
 }
 
 /// Where snapshots are kept.

@@ -71,11 +71,11 @@ impl<'d> Reader<'d> {
         let output = root.section_or_empty("output");
         self.topics_differ(&input.topics, &output);
         let config = Config {
+            state: state(root.section_or_empty("state")),
             kafka: self.kafka(root.section_or_empty("kafka")),
             input,
             output: self.output(output),
             engine: engine(root.section_or_empty("engine")),
-            state: state(root.section_or_empty("state")),
             policies: self.policies(root.section_or_empty("policies")),
             admin: self.admin(root.section_or_empty("admin")),
             log: self.log(root.section_or_empty("log")),
@@ -364,12 +364,13 @@ fn state(section: Section<'_>) -> State {
     let snapshot_interval = section.duration("snapshot_interval", SECOND..=DAY).unwrap_or_default();
     let keep = section.integer("keep", 1..=1_000).and_then(|keep| usize::try_from(keep).ok());
     let trust_log = section.choice("on_inconsistency", &[("halt", false), ("trust-log", true)]);
-    if trust_log == Some(true) {
-        let name = section.name("on_inconsistency");
-        section.problem("on_inconsistency", format!("{name}: \"trust-log\" is not built yet"));
-    }
     section.finish();
-    State { url, snapshot_interval, keep: keep.unwrap_or(1) }
+    State {
+        url,
+        snapshot_interval,
+        keep: keep.unwrap_or(1),
+        trust_log: trust_log.unwrap_or_default(),
+    }
 }
 
 fn shutdown(section: Section<'_>) -> Shutdown {

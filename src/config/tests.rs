@@ -292,7 +292,6 @@ fn what_is_not_built_yet_is_never_ignored() {
     for more in [
         "[schema_registry]\nurl = \"http://localhost:8081\"",
         "[input]\nmapping = \"m.toml\"",
-        "[state]\non_inconsistency = \"trust-log\"",
         "[admin]\ntoken_file = \"token\"",
         "[admin]\ntls_cert_file = \"cert.pem\"",
         "[admin]\nlisten = \"0.0.0.0:9464\"",
@@ -319,7 +318,7 @@ fn snapshots_go_to_a_folder_or_a_bucket() {
     assert_eq!(url("s3://parcels.eu/a/b/"), bucket("a/b"));
     assert_eq!(url("s3://parcels.eu/a/b/").to_string(), "s3://parcels.eu/a/b");
     let five = Duration::from_secs(300);
-    assert_eq!(state(""), State { url: None, snapshot_interval: five, keep: 3 });
+    assert_eq!(state(""), State { url: None, snapshot_interval: five, keep: 3, trust_log: false });
     refused("[state]\nurl = \"gs://parcels\"", "`state.url` has the scheme \"gs\", which is not");
     refused("[state]\nurl = \"/var/lib\"", "which is no URL");
     refused("[state]\nurl = \"file://var/lib\"", "the folder must be given whole");

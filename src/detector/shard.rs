@@ -44,11 +44,14 @@ use super::scan::{Attributes, Outcome, Record};
 use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
 use look::Look;
+pub use settings::Retention;
 
+mod copy;
 mod hang;
 mod look;
 mod restore;
 mod scans;
+mod settings;
 mod snapshot;
 
 pub use snapshot::Busy;
@@ -67,6 +70,7 @@ pub struct Shard {
     policies: Arc<PolicySet>,
     /// Seconds of silence before which no policy has a step, by kind.
     shortest: [i64; Kind::ALL.len()],
+    retention: Retention,
     keyring: Keyring,
     table: Table,
     profiles: Profiles,
@@ -203,6 +207,7 @@ impl Shard {
         Self {
             shortest: [Kind::MissingFirstScan, Kind::NoMovement]
                 .map(|kind| policies.shortest(kind)),
+            retention: Retention::of(&policies),
             policies,
             keyring: Keyring::default(),
             table: Table::new(source.clone()),

@@ -17,6 +17,19 @@
 use std::collections::BTreeMap;
 
 use super::ownership::Epoch;
+use super::rules::Rules;
+
+/// Offset, owner and number of a stored cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Instance and start of the process that committed.
+    pub owner: String,
+    /// Number of the commit in its partition.
+    pub commit: u64,
+    /// The cut's offset. It says nothing about whether a commit took: an idle partition is
+    /// committed at the same offset again and again.
+    pub offset: i64,
+}
 
 /// By which a commit of a partition is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +40,8 @@ pub struct Stamp {
     pub owner: String,
     /// Number of the commit in its partition.
     pub commit: u64,
+    /// The cut's offset.
+    pub offset: i64,
     /// Owner and number of the commit before, `None` before the first.
     pub before: Option<(String, u64)>,
 }
@@ -78,13 +93,19 @@ pub struct CommitCycle {
     committed: Vec<i32>,
     given_up: Vec<i32>,
     state: State,
+    rules: Rules,
 }
 
 impl CommitCycle {
     /// Begins with the cuts of these partitions.
-    pub fn begin(contents: BTreeMap<i32, Stamp>) -> (Self, Action) {
-        let mut cycle =
-            Self { contents, committed: Vec::new(), given_up: Vec::new(), state: State::Sending };
+    pub fn begin(contents: BTreeMap<i32, Stamp>, rules: Rules) -> (Self, Action) {
+        let mut cycle = Self {
+            contents,
+            committed: Vec::new(),
+            given_up: Vec::new(),
+            state: State::Sending,
+            rules,
+        };
         let action = cycle.send();
         (cycle, action)
     }
@@ -113,14 +134,19 @@ impl CommitCycle {
     }
 
     /// The stored cut of each partition: owner and commit number.
-    pub fn cuts_read(&mut self, stored: &BTreeMap<i32, Option<(String, u64)>>) -> Action {
+    pub fn cuts_read(&mut self, stored: &BTreeMap<i32, Option<Stored>>) -> Action {
         let contents = std::mem::take(&mut self.contents);
         for (partition, stamp) in contents {
             let stored = stored.get(&partition).cloned().flatten();
-            let ours = Some((stamp.owner.clone(), stamp.commit));
-            if stored == ours {
+            let named = stored.as_ref().map(|stored| (stored.owner.clone(), stored.commit));
+            let took = if self.rules.outcome_by_number {
+                named == Some((stamp.owner.clone(), stamp.commit))
+            } else {
+                stored.is_some_and(|stored| stored.offset >= stamp.offset)
+            };
+            if took {
                 self.committed.push(partition);
-            } else if stored == stamp.before {
+            } else if named == stamp.before {
                 self.contents.insert(partition, stamp);
             } else {
                 self.given_up.push(partition);
@@ -132,6 +158,9 @@ impl CommitCycle {
     /// The partition has been lost: its contents are dropped for good. A transaction that is open
     /// holds them still, so it must be aborted; `None` when nothing is to be done.
     pub fn lost(&mut self, partition: i32) -> Option<Action> {
+        if !self.rules.lost_is_dropped {
+            return None;
+        }
         self.contents.remove(&partition)?;
         (self.state == State::Sending).then(|| self.go(State::Aborting, Action::Abort))
     }
@@ -164,11 +193,17 @@ mod tests {
 
     fn stamp(commit: u64) -> Stamp {
         let before = (commit > 1).then(|| ("me".to_owned(), commit - 1));
-        Stamp { epoch: 1, owner: "me".to_owned(), commit, before }
+        Stamp { epoch: 1, owner: "me".to_owned(), commit, offset: 9, before }
+    }
+
+    /// A cut at the very offset of the commit whose outcome is in doubt.
+    fn stored(owner: &str, commit: u64) -> Option<Stored> {
+        Some(Stored { owner: owner.to_owned(), commit, offset: 9 })
     }
 
     fn begin() -> CommitCycle {
-        let (cycle, action) = CommitCycle::begin(BTreeMap::from([(0, stamp(4)), (1, stamp(1))]));
+        let (cycle, action) =
+            CommitCycle::begin(BTreeMap::from([(0, stamp(4)), (1, stamp(1))]), Rules::ALL);
         assert_eq!(action, Action::Send(vec![0, 1]));
         cycle
     }
@@ -190,15 +225,14 @@ mod tests {
         let mut cycle = begin();
         assert_eq!(cycle.sent(Sent::Indefinite), Action::ReplaceProducer);
         assert_eq!(cycle.replaced(), Action::ReadCuts(vec![0, 1]));
-        let took =
-            BTreeMap::from([(0, Some(("me".to_owned(), 4))), (1, Some(("me".to_owned(), 1)))]);
+        let took = BTreeMap::from([(0, stored("me", 4)), (1, stored("me", 1))]);
         assert_eq!(cycle.cuts_read(&took), finish(vec![0, 1], vec![]));
 
         let mut cycle = begin();
         cycle.sent(Sent::Abortable);
         assert_eq!(cycle.aborted(false), Action::ReplaceProducer);
         cycle.replaced();
-        let did_not = BTreeMap::from([(0, Some(("me".to_owned(), 3))), (1, None)]);
+        let did_not = BTreeMap::from([(0, stored("me", 3)), (1, None)]);
         assert_eq!(cycle.cuts_read(&did_not), Action::Send(vec![0, 1]));
     }
 
@@ -207,7 +241,7 @@ mod tests {
         let mut cycle = begin();
         cycle.sent(Sent::Indefinite);
         cycle.replaced();
-        let other = BTreeMap::from([(0, Some(("you".to_owned(), 4))), (1, None)]);
+        let other = BTreeMap::from([(0, stored("you", 4)), (1, None)]);
         assert_eq!(cycle.cuts_read(&other), Action::Send(vec![1]));
         assert_eq!(cycle.sent(Sent::Committed), finish(vec![1], vec![0]));
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::decisions::Decisions;
+
 /// Key of the cut record in the `open` topic. No carrier is empty, so no exception has it.
 pub const CUT_KEY: &str = ":cut";
 
@@ -17,15 +19,28 @@ pub enum Backfill {
     Done,
 }
 
-/// The settings that package state depends on, from an offset on. Seconds.
+/// The last record that was applied: by it a topic that was made anew is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateSettings {
-    /// First offset they hold for.
-    pub from: i64,
-    /// A package is given up this long after its anchor.
-    pub forget_after: i64,
-    /// A settled package is remembered this long.
-    pub settled_retention: i64,
+pub struct LastRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp, in milliseconds since 1970 UTC.
+    pub time_ms: Option<i64>,
+    /// Hash of its key and value; see [`LastRecord::hash`].
+    pub hash: u64,
+}
+
+impl LastRecord {
+    /// The hash of a record's bytes: FNV-1a, the same on every machine and in every version.
+    pub fn hash(key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
+        let parts = [key.unwrap_or_default(), value.unwrap_or_default()];
+        parts
+            .iter()
+            .flat_map(|part| part.iter().copied().chain([0xff]))
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            })
+    }
 }
 
 /// What a transaction says of a partition beside its exceptions.
@@ -37,6 +52,10 @@ pub struct CutRecord {
     pub offset: i64,
     /// The last finished second of the frontier, in seconds since 1970 UTC.
     pub frontier: Option<i64>,
+    /// The log clock, in seconds since 1970 UTC. Records tell it; it is kept for the case that they
+    /// have been deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_clock: Option<i64>,
     /// Number of this commit in its partition, from 1.
     pub commit: u64,
     /// Instance and start of the process that committed.
@@ -45,12 +64,15 @@ pub struct CutRecord {
     pub policies: String,
     /// State of a first start.
     pub backfill: Backfill,
-    /// The offset that package state was first built from.
-    pub start: i64,
-    /// Offsets refused because their log time lay too far in the future.
-    pub refused: Vec<i64>,
-    /// Settings by the offset from which they hold.
-    pub settings: Vec<StateSettings>,
+    /// What was decided about the records.
+    #[serde(flatten)]
+    pub decisions: Decisions,
+    /// Partitions that the input had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<i32>,
+    /// The last record that was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastRecord>,
 }
 
 /// A cut record that cannot be used.
@@ -96,18 +118,27 @@ impl CutRecord {
 }
 
 #[cfg(test)]
+use super::decisions::StateSettings;
+
+#[cfg(test)]
 pub(crate) fn example(offset: i64, commit: u64) -> CutRecord {
     CutRecord {
         version: VERSION,
         offset,
         frontier: Some(1_772_438_400),
+        log_clock: Some(1_772_438_390),
         commit,
         owner: "a/1".to_owned(),
         policies: "00".to_owned(),
         backfill: Backfill::Publish,
-        start: 0,
-        refused: vec![7],
-        settings: vec![StateSettings { from: 0, forget_after: 60, settled_retention: 7 }],
+        decisions: Decisions {
+            start: 0,
+            refused: vec![7],
+            settings: vec![StateSettings { from: 0, forget_after: 60, settled_retention: 7 }],
+            dropped_below: 0,
+        },
+        partitions: Some(1),
+        last: None,
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use super::rules::Rules;
 use crate::detector::time::{Frontier, floor_to_seconds};
 
 /// Answers kept while the position is behind; further ones are dropped, so that the oldest, which
@@ -20,7 +21,50 @@ pub struct Evidence {
     position: i64,
     pending: VecDeque<Answer>,
     proven: Option<Frontier>,
+    /// Questions since the last answer.
+    unanswered: u32,
+    rules: Rules,
 }
+
+/// Why a frontier stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// Its state is being rebuilt.
+    Restoring,
+    /// What was open at a first start is not all out.
+    Backfilling,
+    /// It is being given back.
+    Revoking,
+    /// It is halted, and an operator decides.
+    Halted,
+    /// It is halted until there is room for packages.
+    MaxPackages,
+    /// Consumption is paused.
+    Paused,
+    /// The broker does not say where the log ends.
+    NoAnswer,
+    /// Records up to the end that the broker named are still to come.
+    Behind,
+}
+
+impl Hold {
+    /// The label of the metric.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restoring => "restoring",
+            Self::Backfilling => "backfilling",
+            Self::Revoking => "revoking",
+            Self::Halted => "halted",
+            Self::MaxPackages => "max_packages",
+            Self::Paused => "paused",
+            Self::NoAnswer => "no_answer",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+/// Questions without an answer after which the broker is taken to be silent.
+const SILENCE: u32 = 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Answer {
@@ -34,8 +78,28 @@ impl Evidence {
         Self { position, ..Self::default() }
     }
 
+    /// The same under these rules.
+    pub fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The end offset has been asked for.
+    pub fn asked(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// Why the frontier cannot follow the wall clock, as far as this evidence goes.
+    pub fn hold(&self) -> Option<Hold> {
+        if self.unanswered >= SILENCE {
+            return Some(Hold::NoAnswer);
+        }
+        self.is_behind().then_some(Hold::Behind)
+    }
+
     /// The end offset asked for at a wall time was this. Milliseconds.
     pub fn answered(&mut self, asked_at_ms: i64, margin_ms: i64, end: i64) {
+        self.unanswered = 0;
+        let margin_ms = if self.rules.margin_is_kept { margin_ms } else { 0 };
         let complete_to = Frontier::from_secs(floor_to_seconds(asked_at_ms - margin_ms));
         if self.pending.len() < PENDING {
             self.pending.push_back(Answer { end, complete_to });
@@ -66,7 +130,7 @@ impl Evidence {
 
     fn settle(&mut self) {
         while let Some(answer) = self.pending.front() {
-            if answer.end > self.position {
+            if answer.end > self.position && self.rules.position_reaches_end {
                 break;
             }
             self.proven = self.proven.max(Some(answer.complete_to));

@@ -1,138 +1,469 @@
-//! Where a partition goes on after a restart, or why it must not.
+//! How a partition is rebuilt: what to read next, and where it goes on or why it must not.
+//!
+//! ```text
+//!  Durable ─► again? ─► Probe ─► Snapshots ─► Load … ─► Records S..C ─► Margin ─► Done
+//!     │                                                     ▲
+//!     ├─► neither cut nor offset: Start ─► (silent) End ────┘
+//!     └─► they disagree, or C lies outside the log: Halt
+//! ```
+//!
+//! The machine says what it needs, the driver fetches it. Package state is the records' and the
+//! decisions' alone; open exceptions come from the table alone; nothing is published here.
 
-use super::cut::CutRecord;
+use super::cut::{Backfill, CutRecord, LastRecord};
+use super::decisions::Decisions;
+use super::held::{Packages, Ready, lies_in_the_future};
+use super::rules::Rules;
+use crate::detector::exception::{Change, ExceptionEvent};
+use crate::detector::key::PackageKey;
+use crate::detector::scan::Record;
+use crate::detector::shard::{Inconsistent, Retention};
+use crate::detector::time::{Frontier, LogTime, floor_to_seconds};
 
-/// What is durable about a partition, as it was read.
+pub use super::agree::{Accept, Answer, Decision, Durable, HaltReason, decide};
+
+/// What is known of a snapshot before it is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Durable {
-    /// The cut record of the `open` topic.
-    pub cut: Option<CutRecord>,
-    /// The group's committed offset and its metadata.
-    pub group: Option<(i64, String)>,
-    /// First offset that the log still has.
-    pub log_start: i64,
-    /// End of the log.
-    pub log_end: i64,
+pub struct SnapshotMeta {
+    /// The topic of the records.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// How many partitions the topic had.
+    pub partitions: i32,
+    /// Every record before this offset is in it, and none behind.
+    pub offset: i64,
+    /// What was decided about these records.
+    pub decisions: Decisions,
+    /// The last record in it.
+    pub last: Option<LastRecord>,
 }
 
-/// What to do with a partition.
+/// What a first start does with the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstStart {
+    /// Publish all of it.
+    Publish,
+    /// Publish once what is open.
+    Silent,
+}
+
+/// What becomes of a published exception that the log contradicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInconsistency {
+    /// The partition halts.
+    Halt,
+    /// The log is right: the exception is closed.
+    TrustLog,
+}
+
+/// What a restore is to know beforehand.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The topic of the records.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// How many partitions the topic has.
+    pub partitions: i32,
+    /// The settings of today.
+    pub today: Retention,
+    /// See there.
+    pub first_start: FirstStart,
+    /// See there.
+    pub on_inconsistency: OnInconsistency,
+    /// How far a log time may lie ahead of the wall clock, in milliseconds.
+    pub max_future_skew_ms: i64,
+    /// What holds.
+    pub rules: Rules,
+}
+
+/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Nobody has worked on it before.
-    FirstStart,
-    /// Go on at the cut.
-    Continue(CutRecord),
-    /// Offset and cut disagree: a commit may have come between, so read both again.
-    ReadAgain,
-    /// Stop this partition and name it; an operator decides.
+pub enum Ask {
+    /// Read what is durable; answer with [`Restore::durable`].
+    Durable,
+    /// Find the offset of a first start; answer with [`Restore::start`].
+    Start,
+    /// Note the wall time, then ask for the end as a reader of uncommitted data; answer with
+    /// [`Restore::end`].
+    End,
+    /// Read the record at this offset; answer with [`Restore::probed`].
+    Probe(i64),
+    /// Say which snapshots there are; answer with [`Restore::snapshots`].
+    Snapshots,
+    /// Load this one of them; answer with [`Restore::loaded`].
+    Load(usize),
+    /// Hand over the records from `from` up to, not including, `to`, to [`Restore::refuses`] and
+    /// [`Restore::record`], then say [`Restore::records_end`].
+    Records {
+        /// The first.
+        from: i64,
+        /// Behind the last.
+        to: i64,
+    },
+    /// Call [`Restore::finish`].
+    Done,
+    /// The partition halts.
     Halt(HaltReason),
 }
 
-/// Why a partition halts.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HaltReason {
-    /// Somebody moved the group's offset by hand.
-    #[error(
-        "the group's offset {group} ({metadata:?}) does not belong to the cut at offset {cut}; was the offset reset by hand? Stop all instances and set the group's offset back to {cut}, or use a new group_id and a new open topic to start afresh"
-    )]
-    OffsetDisagrees {
-        /// The group's offset.
-        group: i64,
-        /// Its metadata.
-        metadata: String,
-        /// The cut's offset.
-        cut: i64,
-    },
-    /// The group has an offset and the `open` topic has no cut.
-    #[error(
-        "the group has offset {group} but the open topic has no cut record; was the open topic recreated? Delete the group's offsets to start afresh"
-    )]
-    CutMissing {
-        /// The group's offset.
-        group: i64,
-    },
-    /// The log no longer has the offset to go on at.
-    #[error(
-        "the cut's offset {cut} lies outside the log ({log_start} to {log_end}): records were deleted before they were read, or the topic was recreated"
-    )]
-    OutsideLog {
-        /// The cut's offset.
-        cut: i64,
-        /// First offset of the log.
-        log_start: i64,
-        /// End of the log.
-        log_end: i64,
-    },
+/// A restore that came to no good end.
+#[derive(Debug)]
+pub enum Failed<N> {
+    /// There is no room for the package that the record at this offset brings.
+    NoRoomForRecord(i64, N),
+    /// There is no room for this package, which only its open exception tells of.
+    NoRoomForOpen(PackageKey, N),
+    /// A published exception contradicts the log.
+    Inconsistent(Inconsistent),
 }
 
-/// Decides; `again` when offset and cut have been read a second time.
-pub fn decide(durable: &Durable, again: bool) -> Decision {
-    let halt = |reason| if again { Decision::Halt(reason) } else { Decision::ReadAgain };
-    match (&durable.cut, &durable.group) {
-        (None, None) => Decision::FirstStart,
-        (None, Some((group, _))) => halt(HaltReason::CutMissing { group: *group }),
-        (Some(cut), Some((group, metadata)))
-            if *group != cut.offset || *metadata != cut.metadata() =>
+enum Phase {
+    Durable { again: bool },
+    Probe,
+    Start,
+    End { start: i64 },
+    Snapshots,
+    Records,
+    Over,
+}
+
+/// What the records are applied for.
+enum Purpose {
+    /// A first start: the wall time at which the end was asked for, in milliseconds.
+    First { asked_at_ms: i64 },
+    /// To go on at a cut.
+    GoOn(Box<CutRecord>),
+}
+
+/// One restore. `S` are the packages, `F` makes some: live ones, or such as are being rebuilt.
+pub struct Restore<S, F> {
+    setup: Setup,
+    make: F,
+    phase: Phase,
+    cut: Option<CutRecord>,
+    open: Vec<ExceptionEvent>,
+    log_start: i64,
+    gap_accepted: bool,
+    trust_log: bool,
+    candidates: Vec<(usize, SnapshotMeta)>,
+    set_aside: Vec<(usize, String)>,
+    purpose: Option<Purpose>,
+    packages: Option<S>,
+    decisions: Decisions,
+    to: i64,
+    last: Option<LastRecord>,
+    closings: Vec<ExceptionEvent>,
+}
+
+impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
+    /// Begins. `make` gives packages: of an empty log and awake when `true`.
+    pub fn begin(setup: Setup, make: F) -> (Self, Ask) {
+        let restore = Self {
+            setup,
+            make,
+            phase: Phase::Durable { again: false },
+            cut: None,
+            open: Vec::new(),
+            log_start: 0,
+            gap_accepted: false,
+            trust_log: false,
+            candidates: Vec::new(),
+            set_aside: Vec::new(),
+            purpose: None,
+            packages: None,
+            decisions: Decisions::default(),
+            to: 0,
+            last: None,
+            closings: Vec::new(),
+        };
+        (restore, Ask::Durable)
+    }
+
+    /// What is durable: cut, group offset and log, and what the `open` table holds.
+    pub fn durable(&mut self, durable: Durable, open: Vec<ExceptionEvent>) -> Ask {
+        let again = matches!(self.phase, Phase::Durable { again: true });
+        self.open = open;
+        self.log_start = durable.log_start;
+        self.gap_accepted = durable.accepts(Accept::Gap);
+        self.trust_log = durable.accepts(Accept::TrustLog)
+            || self.setup.on_inconsistency == OnInconsistency::TrustLog;
+        match decide(&durable, self.setup.partitions, again, self.setup.rules) {
+            Decision::ReadAgain => self.go(Phase::Durable { again: true }, Ask::Durable),
+            Decision::Halt(reason) => self.halt(reason),
+            Decision::FirstStart => self.go(Phase::Start, Ask::Start),
+            Decision::Continue(cut) => {
+                let probe = cut.last.filter(|last| last.offset >= self.log_start);
+                self.cut = Some(cut);
+                match probe {
+                    Some(last) => self.go(Phase::Probe, Ask::Probe(last.offset)),
+                    None => self.go(Phase::Snapshots, Ask::Snapshots),
+                }
+            }
+        }
+    }
+
+    /// The offset that a first start begins at.
+    pub fn start(&mut self, start: i64) -> Ask {
+        self.decisions = Decisions::beginning_at(start, self.setup.today);
+        if self.setup.first_start == FirstStart::Silent {
+            return self.go(Phase::End { start }, Ask::End);
+        }
+        self.packages = Some((self.make)(true));
+        self.to = start;
+        self.go(Phase::Over, Ask::Done)
+    }
+
+    /// The end of the log, asked for at this wall time. Milliseconds.
+    pub fn end(&mut self, asked_at_ms: i64, end: i64) -> Ask {
+        let Phase::End { start } = self.phase else { return Ask::Done };
+        self.purpose = Some(Purpose::First { asked_at_ms });
+        self.packages = Some((self.make)(false));
+        self.to = end.max(start);
+        self.go(Phase::Records, Ask::Records { from: start, to: self.to })
+    }
+
+    /// What the log has at the offset of the cut's last record; `None`: nothing any more.
+    pub fn probed(&mut self, found: Option<LastRecord>) -> Ask {
+        let known = self.cut.as_ref().and_then(|cut| cut.last);
+        match (found, known) {
+            (Some(found), Some(known)) if found != known => {
+                self.halt(HaltReason::Recreated { offset: known.offset })
+            }
+            _ => self.go(Phase::Snapshots, Ask::Snapshots),
+        }
+    }
+
+    /// The snapshots that there are of this partition, in any order.
+    pub fn snapshots(&mut self, found: Vec<SnapshotMeta>) -> Ask {
+        let Some(cut) = &self.cut else { return Ask::Done };
+        let rules = self.setup.rules;
+        for (index, meta) in found.into_iter().enumerate() {
+            let ours = meta.topic == self.setup.topic
+                && meta.partition == self.setup.partition
+                && meta.partitions == self.setup.partitions;
+            let why = if !ours {
+                "it is another partition's"
+            } else if meta.offset > cut.offset && rules.snapshot_not_beyond_cut {
+                "it is newer than the cut"
+            } else if !cut.decisions.agree_below(&meta.decisions, meta.offset)
+                && rules.snapshot_decisions_agree
+            {
+                "it was made under other decisions"
+            } else {
+                self.candidates.push((index, meta));
+                continue;
+            };
+            self.set_aside.push((index, why.to_owned()));
+        }
+        self.candidates.sort_by_key(|(_, meta)| meta.offset);
+        self.next_snapshot()
+    }
+
+    /// The snapshot asked for, or what is wrong with it.
+    pub fn loaded(&mut self, loaded: Result<S, String>) -> Ask {
+        let Some((index, meta)) = self.candidates.pop() else { return self.rebuild(None) };
+        match loaded {
+            Ok(packages) => {
+                self.packages = Some(packages);
+                self.last = meta.last;
+                self.rebuild(Some(meta.offset))
+            }
+            Err(why) => {
+                self.set_aside.push((index, why));
+                self.next_snapshot()
+            }
+        }
+    }
+
+    /// Packages into which a snapshot is loaded.
+    pub fn blank(&self) -> S {
+        (self.make)(false)
+    }
+
+    /// The snapshots that were of no use so far, and why.
+    pub fn set_aside(&self) -> &[(usize, String)] {
+        &self.set_aside
+    }
+
+    /// Whether a record is left out: refused before, or at a first start now.
+    pub fn refuses(&mut self, offset: i64, timestamp_ms: Option<i64>) -> bool {
+        if let Some(Purpose::First { asked_at_ms }) = self.purpose
+            && lies_in_the_future(timestamp_ms, asked_at_ms, self.setup.max_future_skew_ms)
         {
-            halt(HaltReason::OffsetDisagrees {
-                group: *group,
-                metadata: metadata.clone(),
-                cut: cut.offset,
-            })
+            self.decisions.refuse(offset);
+            return true;
         }
-        (Some(cut), _) if cut.offset < durable.log_start || cut.offset > durable.log_end => {
-            Decision::Halt(HaltReason::OutsideLog {
-                cut: cut.offset,
-                log_start: durable.log_start,
-                log_end: durable.log_end,
-            })
+        self.decisions.is_refused(offset)
+    }
+
+    /// The next record that is not left out.
+    ///
+    /// # Errors
+    /// When there is no room for the package that it brings.
+    pub fn record(
+        &mut self,
+        last: LastRecord,
+        record: &Record<'_>,
+    ) -> Result<(), Failed<S::NoRoom>> {
+        let Some(packages) = self.packages.as_mut() else { return Ok(()) };
+        if self.setup.rules.settings_by_offset
+            && let Some(retention) = self.decisions.retention_at(last.offset)
+        {
+            packages.set_retention(retention);
         }
-        (Some(cut), _) => Decision::Continue(cut.clone()),
+        self.last = Some(last);
+        packages
+            .apply_all(std::slice::from_ref(record), &mut Vec::with_capacity(1))
+            .map_err(|no_room| Failed::NoRoomForRecord(last.offset, no_room))
+    }
+
+    /// All records have been handed over.
+    pub fn records_end(&mut self) -> Ask {
+        if let Some(packages) = &mut self.packages {
+            packages.settle();
+        }
+        self.go(Phase::Over, Ask::Done)
+    }
+
+    /// How many packages are known so far.
+    pub fn known(&self) -> usize {
+        self.packages.as_ref().map_or(0, |packages| packages.len())
+    }
+
+    /// Awake, at the frontier, with what is open. `margin_ms`: how long a record may still arrive
+    /// with an earlier log time, now that the records have told their kind of timestamp.
+    ///
+    /// # Errors
+    /// When there is no room for a package that only its open exception tells of, or one contradicts
+    /// the log and that halts the partition.
+    pub fn finish(mut self, margin_ms: i64) -> Result<Ready<S>, Failed<S::NoRoom>> {
+        let mut packages = self.packages.take().unwrap_or_else(|| (self.make)(true));
+        match self.purpose.take() {
+            None => Ok(self.ready(packages, Backfill::Publish)),
+            Some(Purpose::First { asked_at_ms }) => {
+                let proven = floor_to_seconds(asked_at_ms - margin_ms);
+                packages.go_live(Some(Frontier::from_secs(proven)));
+                packages.backfill();
+                Ok(self.ready(packages, Backfill::Pending))
+            }
+            Some(Purpose::GoOn(cut)) => self.go_on(packages, *cut),
+        }
+    }
+
+    fn go_on(mut self, mut packages: S, cut: CutRecord) -> Result<Ready<S>, Failed<S::NoRoom>> {
+        let rules = self.setup.rules;
+        // The last line may begin at C itself, behind every record that was applied.
+        if rules.settings_by_offset
+            && let Some(retention) = self.decisions.retention_at(cut.offset)
+        {
+            packages.set_retention(retention);
+        }
+        // Records that would tell it may have been deleted.
+        let log_clock = cut.log_clock.map(LogTime::from_secs);
+        if packages.log_clock() < log_clock && rules.ladders_sleep {
+            packages.set_log_clock(log_clock);
+        }
+        if rules.open_after_records {
+            self.take_open(&mut packages)?;
+        }
+        let frontier = cut.frontier.filter(|_| rules.frontier_from_cut).map(Frontier::from_secs);
+        packages.go_live(frontier);
+        packages.set_retention(self.setup.today);
+        if !rules.no_second_look {
+            while !packages.finish(None) {}
+        }
+        if cut.backfill == Backfill::Pending && rules.backfill_again {
+            packages.backfill();
+        }
+        self.decisions.settle(cut.offset, self.setup.today);
+        self.decisions.drop_below(self.log_start);
+        self.last = cut.last;
+        let stamp = Some((cut.owner, cut.commit));
+        Ok(Ready { stamp, ..self.ready(packages, cut.backfill) })
+    }
+
+    /// Open exceptions from the table: only what has been published is open.
+    fn take_open(&mut self, packages: &mut S) -> Result<(), Failed<S::NoRoom>> {
+        for event in std::mem::take(&mut self.open) {
+            if !self.setup.rules.given_back && packages.package(&event.key).is_none() {
+                continue;
+            }
+            let no_room = |no_room| Failed::NoRoomForOpen(event.key.clone(), no_room);
+            match packages.take_open(&event).map_err(no_room)? {
+                Ok(()) => {}
+                Err(_) if self.trust_log => {
+                    self.closings.push(closing(&event, self.setup.today));
+                }
+                Err(inconsistent) => return Err(Failed::Inconsistent(inconsistent)),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_snapshot(&mut self) -> Ask {
+        match self.candidates.last() {
+            Some((_, meta)) if meta.offset < self.log_start && !self.gap_accepted => {
+                let snapshot = meta.offset;
+                self.halt(HaltReason::SnapshotBelowLog { snapshot, log_start: self.log_start })
+            }
+            Some((index, _)) => {
+                let index = *index;
+                self.go(Phase::Snapshots, Ask::Load(index))
+            }
+            None => self.rebuild(None),
+        }
+    }
+
+    /// From a snapshot on, or from the log's beginning.
+    fn rebuild(&mut self, snapshot: Option<i64>) -> Ask {
+        let Some(cut) = self.cut.take() else { return Ask::Done };
+        let rules = self.setup.rules;
+        self.decisions = cut.decisions.clone();
+        // A snapshot below the log's start is used only where the gap is accepted.
+        let from = snapshot.unwrap_or(self.decisions.start).max(self.log_start);
+        self.to = cut.offset;
+        let make = &self.make;
+        let packages = self.packages.get_or_insert_with(|| make(!rules.ladders_sleep));
+        if !rules.open_after_records {
+            for event in std::mem::take(&mut self.open) {
+                let _ = packages.take_open(&event);
+            }
+        }
+        self.purpose = Some(Purpose::GoOn(Box::new(cut)));
+        self.go(Phase::Records, Ask::Records { from, to: self.to })
+    }
+
+    fn ready(self, packages: S, backfill: Backfill) -> Ready<S> {
+        Ready {
+            packages,
+            offset: self.to,
+            decisions: self.decisions,
+            backfill,
+            last: self.last,
+            closings: self.closings,
+            stamp: None,
+        }
+    }
+
+    fn halt(&mut self, reason: HaltReason) -> Ask {
+        self.go(Phase::Over, Ask::Halt(reason))
+    }
+
+    fn go(&mut self, phase: Phase, ask: Ask) -> Ask {
+        self.phase = phase;
+        ask
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::cut::example;
-    use super::*;
-
-    fn durable(cut: Option<CutRecord>, group: Option<(i64, String)>) -> Durable {
-        Durable { cut, group, log_start: 0, log_end: 100 }
-    }
-
-    #[test]
-    fn without_offset_and_cut_it_is_a_first_start() {
-        assert_eq!(decide(&durable(None, None), false), Decision::FirstStart);
-    }
-
-    #[test]
-    fn a_cut_whose_group_offset_has_expired_still_counts() {
-        let cut = example(12, 3);
-        let decision = decide(&durable(Some(cut.clone()), None), false);
-        assert_eq!(decision, Decision::Continue(cut));
-    }
-
-    #[test]
-    fn an_offset_reset_by_hand_halts_after_a_second_look() {
-        let cut = example(12, 3);
-        let reset = durable(Some(cut.clone()), Some((4, String::new())));
-        assert_eq!(decide(&reset, false), Decision::ReadAgain);
-        assert!(matches!(
-            decide(&reset, true),
-            Decision::Halt(HaltReason::OffsetDisagrees { group: 4, cut: 12, .. })
-        ));
-        let stale = durable(Some(cut.clone()), Some((12, "2 a/1 5".to_owned())));
-        assert_eq!(decide(&stale, false), Decision::ReadAgain);
-        let agreeing = durable(Some(cut.clone()), Some((12, cut.metadata())));
-        assert_eq!(decide(&agreeing, false), Decision::Continue(cut));
-    }
-
-    #[test]
-    fn a_cut_outside_the_log_halts() {
-        let cut = example(12, 3);
-        let truncated = Durable { log_start: 13, ..durable(Some(cut.clone()), None) };
-        assert!(matches!(decide(&truncated, false), Decision::Halt(HaltReason::OutsideLog { .. })));
-        let recreated = Durable { log_end: 11, ..durable(Some(cut), None) };
-        assert!(matches!(decide(&recreated, false), Decision::Halt(HaltReason::OutsideLog { .. })));
+/// The log says that there is nothing: we give up watching this exception.
+fn closing(event: &ExceptionEvent, today: Retention) -> ExceptionEvent {
+    ExceptionEvent {
+        sequence: event.sequence + 1,
+        change: Change::Expired,
+        silent_for_s: today.forget_after,
+        closed_by: None,
+        ..event.clone()
     }
 }

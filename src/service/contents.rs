@@ -8,7 +8,7 @@ use super::worker::{Cut, DeadLetter};
 use crate::config::Format;
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::key::PackageKey;
-use crate::protocol::cut::{CUT_KEY, CutRecord, VERSION};
+use crate::protocol::cut::{CUT_KEY, CutRecord};
 use crate::wire::exception::{
     AvroExceptions, ContentType, Context, ReadError, from_json, headers, open_key, to_json,
 };
@@ -71,10 +71,6 @@ pub struct Writer<'a> {
     pub dead_letter: &'a Arc<str>,
     /// The consumer group.
     pub group_id: &'a str,
-    /// Instance and start of this process.
-    pub owner: &'a str,
-    /// SHA-256 of the policy set.
-    pub policies: &'a str,
     /// Wall time in milliseconds since 1970 UTC.
     pub now_ms: i64,
     /// Most bytes that a record may have.
@@ -82,15 +78,19 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// All records of a cut, and its offset.
-    pub fn contents(&self, cut: &Cut, commit: u64, into: &mut Vec<Outgoing>) -> CommittedOffset {
+    /// All records of a cut with its cut record, and its offset.
+    pub fn contents(
+        &self,
+        cut: &Cut,
+        record: &CutRecord,
+        into: &mut Vec<Outgoing>,
+    ) -> CommittedOffset {
         for event in &cut.events {
             self.exception(cut.partition, event, into);
         }
         for letter in &cut.dead_letters {
             into.push(self.dead_letter(cut.partition, letter));
         }
-        let record = self.cut_record(cut, commit);
         into.push(Outgoing {
             topic: self.open.clone(),
             partition: Some(cut.partition),
@@ -104,21 +104,6 @@ impl Writer<'_> {
             partition: cut.partition,
             offset: cut.offset,
             metadata: record.metadata(),
-        }
-    }
-
-    fn cut_record(&self, cut: &Cut, commit: u64) -> CutRecord {
-        CutRecord {
-            version: VERSION,
-            offset: cut.offset,
-            frontier: cut.frontier.map(|frontier| frontier.secs()),
-            commit,
-            owner: self.owner.to_owned(),
-            policies: self.policies.to_owned(),
-            backfill: cut.backfill,
-            start: cut.start,
-            refused: cut.refused.clone(),
-            settings: cut.settings.clone(),
         }
     }
 

@@ -13,18 +13,20 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::batch::Batch;
 use super::clock::Stopwatch;
-use super::evidence::Asker;
+use super::evidence::{Answer, Asker, Word};
 use super::kafka::{self, Client, Meaning};
 use super::native::{Event, EventQueue, RecordView};
 use super::restore::Restored;
 use super::sink::Sink;
 use super::status::{Halt, Stage};
-use super::worker::{Job, Worker};
+use super::worker::{DeadLetter, Job, Worker};
 use super::{ServiceError, Shared, Shutdown};
-use crate::protocol::ownership::{Epoch, Ownership};
-use batching::Lane;
-use commit::Pending;
+use crate::protocol::keeper::Keeper;
+use crate::protocol::ownership::Epoch;
+use crate::protocol::rules::Rules;
+use batching::Carried;
 
 mod batching;
 mod waiting;
@@ -35,8 +37,6 @@ const WAIT: Duration = Duration::from_millis(5);
 const BURST: usize = 10_000;
 /// Bytes under way to workers at which consumption pauses, and at half of which it goes on.
 const BYTES_IN_FLIGHT: usize = 64 << 20;
-/// Even with nothing to say a commit happens this often.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// The engine of one instance.
 pub struct Engine<'m> {
@@ -45,10 +45,10 @@ pub struct Engine<'m> {
     sink: Sink,
     workers: Vec<Worker>,
     asker: Asker,
-    ownership: Ownership,
-    lanes: BTreeMap<i32, Lane>,
+    keeper: Keeper<DeadLetter>,
+    carried: BTreeMap<i32, Carried>,
     restored: (Sender<Restored>, Receiver<Restored>),
-    pending: Option<Pending>,
+    cycle: Stopwatch,
     last_commit: Stopwatch,
     last_heartbeat: Stopwatch,
     last_look_for_room: Stopwatch,
@@ -72,15 +72,15 @@ impl<'m> Engine<'m> {
         asker: Asker,
     ) -> Self {
         Self {
+            keeper: Keeper::new(shared.owner.clone(), Rules::ALL),
             shared,
             member,
             sink,
             workers,
             asker,
-            ownership: Ownership::default(),
-            lanes: BTreeMap::new(),
+            carried: BTreeMap::new(),
             restored: unbounded(),
-            pending: None,
+            cycle: Stopwatch::start(),
             last_commit: Stopwatch::start(),
             last_heartbeat: Stopwatch::start(),
             last_look_for_room: Stopwatch::start(),
@@ -99,6 +99,7 @@ impl<'m> Engine<'m> {
             self.take_restored();
             self.take_evidence();
             self.go_on_where_there_is_room();
+            self.look_for_answers();
             self.hold_back();
             if self.last_commit.elapsed() >= self.shared.config.output.commit_interval {
                 self.commit_round()?;
@@ -131,7 +132,7 @@ impl<'m> Engine<'m> {
         match event {
             Event::Record(record) => self.record(&record),
             Event::EndOfPartition { partition, offset } => {
-                if let Some(lane) = self.lanes.get_mut(&partition) {
+                if let Some(lane) = self.keeper.lane_mut(partition) {
                     lane.passed(offset);
                 }
             }
@@ -145,8 +146,11 @@ impl<'m> Engine<'m> {
     }
 
     fn record(&mut self, record: &RecordView<'_>) {
-        if let Some(lane) = self.lanes.get_mut(&record.partition) {
-            lane.push(record);
+        let lane = self.keeper.lane_mut(record.partition);
+        if lane.is_some_and(|lane| lane.takes(record.offset, record.log_append_time))
+            && let Some(carried) = self.carried.get_mut(&record.partition)
+        {
+            carried.batch.push(record);
         }
     }
 
@@ -182,10 +186,11 @@ impl<'m> Engine<'m> {
 
     /// Hands what has been read to the workers.
     fn flush(&mut self) {
-        let Self { lanes, workers, shared, .. } = self;
-        for (&partition, lane) in lanes.iter_mut() {
+        let Self { keeper, carried, workers, shared, .. } = self;
+        for (&partition, carried) in carried.iter_mut() {
+            let Some(lane) = keeper.lane_mut(partition) else { continue };
             let worker = worker_of(workers, partition);
-            let batch = std::mem::take(&mut lane.batch);
+            let batch = std::mem::take(&mut carried.batch);
             if !batch.is_empty() {
                 shared.metrics.consumed(&shared.input, batch.len());
                 shared.status.bytes_sent(batch.size());
@@ -195,50 +200,69 @@ impl<'m> Engine<'m> {
                 worker.tell(Job::Pass(partition, lane.epoch, offset));
             }
             let position = lane.evidence.position();
-            shared.status.update(partition, |status| status.position = position);
+            let hold = keeper.hold(partition);
+            shared.status.update(partition, |status| {
+                status.position = position;
+                status.hold = hold;
+            });
         }
     }
 
     fn take_evidence(&mut self) {
-        while let Ok(answer) = self.asker.answers.try_recv() {
-            for (partition, end) in answer.ends {
-                self.shared.status.update(partition, |status| status.end = Some(end));
-                if let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.is_live()) {
-                    let margin = self.shared.clock_margin_ms(lane.log_append_time);
-                    lane.evidence.answered(answer.asked_at_ms, margin, end);
+        while let Ok(word) = self.asker.words.try_recv() {
+            match word {
+                Word::Asked(partitions) => {
+                    partitions.into_iter().for_each(|partition| self.keeper.asked(partition));
                 }
+                Word::Answered(answer) => self.answered(answer),
             }
         }
-        let Self { lanes, workers, .. } = self;
-        for (&partition, lane) in lanes.iter_mut().filter(|(_, lane)| lane.is_live()) {
-            if let Some(frontier) = lane.evidence.take() {
-                worker_of(workers, partition).tell(Job::Advance(partition, lane.epoch, frontier));
-            }
+        for (partition, epoch, frontier) in self.keeper.advances() {
+            worker_of(&self.workers, partition).tell(Job::Advance(partition, epoch, frontier));
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        for (partition, end) in answer.ends {
+            self.shared.status.update(partition, |status| status.end = Some(end));
+            let log_append_time = self.keeper.lane(partition).and_then(|lane| lane.log_append_time);
+            let margin = self.shared.clock_margin_ms(log_append_time);
+            self.keeper.answered(partition, answer.asked_at_ms, margin, end);
         }
     }
 
     /// Pauses consumption while the workers or the broker are behind.
     fn hold_back(&mut self) {
         let in_flight = self.shared.status.bytes_in_flight();
-        let commit_waits = self.pending.is_some();
+        let commit_waits = self.keeper.is_committing();
         let pause = commit_waits
             || in_flight > if self.paused { BYTES_IN_FLIGHT / 2 } else { BYTES_IN_FLIGHT };
         if pause != self.paused {
             self.paused = pause;
+            self.keeper.set_paused(pause);
+            let lanes = self.keeper.lanes();
             let live: Vec<i32> =
-                self.lanes.iter().filter(|(_, lane)| lane.is_live()).map(|(&p, _)| p).collect();
+                lanes.filter(|(_, lane)| lane.is_live()).map(|(partition, _)| partition).collect();
             self.set_paused(&live, pause);
         }
     }
 
     fn halt(&mut self, partition: i32, halt: impl Into<Halt>) {
         let halt = halt.into();
-        tracing::error!(partition, "the partition is halted: {}", halt.message);
+        self.keeper.halt(partition, halt.places_needed);
+        self.halted(partition, halt);
+    }
+
+    /// The partition has halted: nothing more is read, and it is told once.
+    fn halted(&mut self, partition: i32, halt: Halt) {
         self.set_paused(&[partition], true);
-        if let Some(lane) = self.lanes.get_mut(&partition) {
-            lane.halt(halt.places_needed);
+        if let Some(carried) = self.carried.get_mut(&partition) {
+            carried.batch = Batch::default();
         }
         self.shared.status.update(partition, |status| {
+            if status.halted.as_ref() != Some(&halt) {
+                tracing::error!(partition, "the partition is halted: {}", halt.message);
+            }
             status.stage = Stage::Halted;
             status.halted = Some(halt);
         });
@@ -253,7 +277,7 @@ impl<'m> Engine<'m> {
         loop {
             self.shared.status.pulse(0);
             self.commit_round()?;
-            if self.pending.is_none() {
+            if !self.keeper.is_committing() {
                 break;
             }
             if watch.elapsed() > deadline {
@@ -261,8 +285,8 @@ impl<'m> Engine<'m> {
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        for lane in self.lanes.values() {
-            lane.cancel();
+        for carried in self.carried.values() {
+            carried.cancel();
         }
         Ok(())
     }

@@ -17,10 +17,18 @@ pub struct Answer {
     pub ends: Vec<(i32, i64)>,
 }
 
+/// What the thread that asks tells.
+pub enum Word {
+    /// The ends of these partitions are being asked for.
+    Asked(Vec<i32>),
+    /// The broker has answered.
+    Answered(Answer),
+}
+
 /// The thread that asks. It ends when this is dropped.
 pub struct Asker {
-    /// What the broker answered.
-    pub answers: Receiver<Answer>,
+    /// Questions and answers.
+    pub words: Receiver<Word>,
     stop: Option<Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -34,14 +42,14 @@ impl Asker {
         status: Arc<Status>,
         interval: Duration,
     ) -> std::io::Result<Self> {
-        let (answer, answers) = bounded(16);
+        let (word, words) = bounded(32);
         let (stop, stopped) = bounded(0);
         let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn(move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                ask(&client, &topic, &*clock, &status, &answer);
+                ask(&client, &topic, &*clock, &status, &word);
             }
         })?;
-        Ok(Self { answers, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { words, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -54,16 +62,17 @@ impl Drop for Asker {
     }
 }
 
-fn ask(client: &Client, topic: &str, clock: &dyn Clock, status: &Status, to: &Sender<Answer>) {
+fn ask(client: &Client, topic: &str, clock: &dyn Clock, status: &Status, to: &Sender<Word>) {
     let live = status.partitions.iter().filter(|status| status.stage == Stage::Live);
     let partitions: Vec<i32> = live.map(|status| *status.key()).collect();
     if partitions.is_empty() {
         return;
     }
+    // A full queue means that the engine is busy; it will be asked again.
+    let _ = to.try_send(Word::Asked(partitions.clone()));
     let asked_at_ms = clock.now_ms();
     match kafka::end_offsets(client, topic, &partitions) {
-        // A full queue means that the engine is busy; it will be asked again.
-        Ok(ends) => drop(to.try_send(Answer { asked_at_ms, ends })),
+        Ok(ends) => drop(to.try_send(Word::Answered(Answer { asked_at_ms, ends }))),
         Err(error) => tracing::warn!("{}", kafka::explain(&error, "asking for end offsets")),
     }
 }

@@ -22,6 +22,7 @@ mod evidence;
 mod http;
 mod kafka;
 mod native;
+pub mod recover;
 mod restore;
 mod room;
 mod sink;
@@ -31,7 +32,7 @@ pub mod telemetry;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
@@ -160,6 +161,8 @@ struct Shared {
     owner: String,
     guards: Guards,
     max_bytes: usize,
+    /// Partitions of the input, when last asked for.
+    input_partitions: AtomicI32,
 }
 
 impl Shared {
@@ -193,6 +196,7 @@ impl Shared {
             owner: format!("{}/{}", config.kafka.instance_id, clock.now_ms()),
             guards,
             max_bytes,
+            input_partitions: AtomicI32::new(0),
             config,
             policies,
             clock,
@@ -207,6 +211,10 @@ impl Shared {
                 ScanDecoder::Avro(AvroScans::new(&self.schema, Framing::Marked { schema_id })?)
             }
         })
+    }
+
+    fn input_partitions(&self) -> i32 {
+        self.input_partitions.load(Ordering::Relaxed)
     }
 
     /// How long a record may still arrive with an earlier log time, in milliseconds.
@@ -349,6 +357,8 @@ fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> 
         })
     };
     let input = count(&shared.input, "the input")?;
+    let partitions = i32::try_from(input).unwrap_or(i32::MAX);
+    shared.input_partitions.store(partitions, Ordering::Relaxed);
     let open = count(&shared.topics.open, "the open")?;
     count(&shared.topics.exceptions, "the exceptions")?;
     if shared.config.input.on_reject == OnReject::DeadLetter {

@@ -3,7 +3,7 @@
 //! - Events of a consumer with everything they say. The bindings' `poll` drops the offset of an
 //!   end-of-partition event, and that offset is the proof that control records have been passed. It
 //!   also hides rebalances in a callback, where a commit would have to happen behind a lock.
-//! - The generation and member id of the group metadata that offsets are sent with.
+//! - Offsets sent with a membership that has been looked at: the bindings hide what they send.
 
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
@@ -12,6 +12,8 @@ use std::time::Duration;
 use rdkafka::bindings as rdsys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 /// What a consumer reports.
 #[derive(Debug)]
@@ -261,18 +263,79 @@ unsafe fn text(native: *const std::ffi::c_char) -> String {
     unsafe { CStr::from_ptr(native) }.to_string_lossy().into_owned()
 }
 
-/// Whether the consumer is a member of its group at this moment: offsets sent with a generation
-/// below zero or without a member id would be accepted unfenced.
+/// Whether the consumer is a member of its group at this moment.
 pub fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
-    // SAFETY: the metadata object is ours; its member id lives until it is destroyed.
-    unsafe {
-        let metadata = rdsys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
-        if metadata.is_null() {
-            return false;
+    Membership::of(consumer).is_some_and(|membership| membership.is_valid())
+}
+
+/// Group metadata as offsets are sent with it.
+struct Membership(*mut rdsys::rd_kafka_consumer_group_metadata_t);
+
+impl Membership {
+    fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<Self> {
+        // SAFETY: the native client lives as long as the consumer; the object is ours to destroy.
+        let metadata =
+            unsafe { rdsys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr()) };
+        (!metadata.is_null()).then_some(Self(metadata))
+    }
+
+    /// Offsets sent with a generation below zero or without a member id would be accepted unfenced.
+    fn is_valid(&self) -> bool {
+        // SAFETY: the metadata object is ours; its member id lives until it is destroyed.
+        unsafe {
+            let generation = rdsys::rd_kafka_consumer_group_metadata_generation_id(self.0);
+            let member = text(rdsys::rd_kafka_consumer_group_metadata_member_id(self.0));
+            generation >= 0 && !member.is_empty()
         }
-        let generation = rdsys::rd_kafka_consumer_group_metadata_generation_id(metadata);
-        let member = text(rdsys::rd_kafka_consumer_group_metadata_member_id(metadata));
-        rdsys::rd_kafka_consumer_group_metadata_destroy(metadata);
-        generation >= 0 && !member.is_empty()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        // SAFETY: the object is ours and destroyed once.
+        unsafe { rdsys::rd_kafka_consumer_group_metadata_destroy(self.0) }
+    }
+}
+
+/// Offsets that were not accepted as part of a transaction.
+#[derive(Clone, Debug)]
+pub struct OffsetsRefused {
+    /// The kind of error.
+    pub code: RDKafkaErrorCode,
+    /// Whether the producer is of no more use or the transaction cannot be aborted.
+    pub indefinite: bool,
+}
+
+/// Sends offsets with the open transaction, with the consumer's membership of this moment: what is
+/// looked at is what is sent. Without a membership nothing is sent, unless `unfenced`.
+pub fn send_offsets<P: ProducerContext, C: ConsumerContext>(
+    producer: &BaseProducer<P>,
+    offsets: &TopicPartitionList,
+    consumer: &BaseConsumer<C>,
+    unfenced: bool,
+    timeout: Duration,
+) -> Result<(), OffsetsRefused> {
+    let no_member = OffsetsRefused { code: RDKafkaErrorCode::UnknownMemberId, indefinite: false };
+    let Some(membership) = Membership::of(consumer) else { return Err(no_member) };
+    if !unfenced && !membership.is_valid() {
+        return Err(no_member);
+    }
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: producer, list and metadata are valid for the call; the error is ours to destroy.
+    unsafe {
+        let error = rdsys::rd_kafka_send_offsets_to_transaction(
+            producer.client().native_ptr(),
+            offsets.ptr(),
+            membership.0,
+            millis,
+        );
+        if error.is_null() {
+            return Ok(());
+        }
+        let code = rdsys::rd_kafka_error_code(error).into();
+        let indefinite = rdsys::rd_kafka_error_is_fatal(error) != 0
+            || rdsys::rd_kafka_error_txn_requires_abort(error) == 0;
+        rdsys::rd_kafka_error_destroy(error);
+        Err(OffsetsRefused { code, indefinite })
     }
 }

@@ -9,20 +9,23 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clock::Stopwatch;
+use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
 use super::native::{Event, EventQueue, RecordView};
 use super::room::{BoundedShard, NoRoom};
 use super::status::Halt;
-use super::worker::Partition;
 use super::{Shared, millis};
 use crate::config::{self, StartFrom};
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::scan::Record;
-use crate::detector::shard::{Inconsistent, Shard};
-use crate::detector::time::{Frontier, floor_to_seconds};
-use crate::protocol::cut::{Backfill, CUT_KEY, CutError, CutRecord, StateSettings};
+use crate::detector::shard::{Inconsistent, Retention, Shard};
+use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason};
+use crate::protocol::commit_cycle;
+use crate::protocol::cut::{CUT_KEY, CutError, CutRecord, LastRecord};
+use crate::protocol::held::Ready;
 use crate::protocol::ownership::Epoch;
-use crate::protocol::restore::{Decision, Durable, HaltReason, decide};
+use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup};
+use crate::protocol::rules::Rules;
 use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, SchemaError};
 
@@ -31,17 +34,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often a long restore reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// A partition for its worker, and owner and number of its last commit.
-pub type Ready = (Box<Partition>, Option<(String, u64)>);
-
 /// What a restore thread says in the end.
 pub struct Restored {
     /// The partition.
     pub partition: i32,
     /// The assignment that it was restored for.
     pub epoch: Epoch,
-    /// The partition, ready for a worker, and owner and number of its last commit; or why it halts.
-    pub result: Result<Ready, Halt>,
+    /// The partition, ready for a worker; or why it halts.
+    pub result: Result<Box<Ready<BoundedShard>>, Halt>,
     /// Whether the timestamps of its records were set by the broker; `None` without records.
     pub log_append_time: Option<bool>,
     /// How long it took.
@@ -50,7 +50,7 @@ pub struct Restored {
 
 /// Why a restore did not come to its end.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub enum Failure {
     /// The partition was taken away meanwhile.
     #[error("the partition was taken away")]
     Cancelled,
@@ -58,14 +58,18 @@ enum Failure {
     #[error("{}", kafka::explain(.0, "restoring"))]
     Kafka(#[from] KafkaError),
     /// An operator must decide.
-    #[error(transparent)]
-    Halt(#[from] HaltReason),
+    #[error("{0}")]
+    Halt(HaltReason),
+    /// A cut record of no use.
     #[error(transparent)]
     Cut(#[from] CutError),
+    /// An entry of no use.
     #[error("an entry of the open topic cannot be read: {0}")]
     Open(#[from] ReadError),
-    #[error("package {0}: {1}; stop all instances and correct the open topic")]
+    /// A published exception contradicts the log.
+    #[error("package {0}: {1}; to close it as expired: {command}", command = Accept::TrustLog.command())]
     Inconsistent(String, Inconsistent),
+    /// The input's schema is of no use.
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// The packages do not fit.
@@ -74,10 +78,14 @@ enum Failure {
 }
 
 impl Failure {
-    fn halt(&self) -> Halt {
+    /// The halt; commands in it name the partition.
+    fn halt(&self, partition: i32) -> Halt {
         match self {
             Self::NoRoom(what, no_room) => no_room.restoring(what),
-            other => other.to_string().into(),
+            other => {
+                let named = format!("--partition {partition} ");
+                other.to_string().replace("--partition P ", &named).into()
+            }
         }
     }
 }
@@ -91,7 +99,7 @@ pub fn restore(
 ) -> Option<Restored> {
     let watch = Stopwatch::start();
     loop {
-        let mut restore = Restore { shared, partition, epoch, cancelled, log_append_time: None };
+        let mut restore = Rebuild { shared, partition, cancelled, log_append_time: None };
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
@@ -100,7 +108,7 @@ pub fn restore(
                 wait(cancelled, PAUSE)?;
                 continue;
             }
-            Err(failure) => Err(failure.halt()),
+            Err(failure) => Err(failure.halt(partition)),
         };
         let log_append_time = restore.log_append_time;
         return Some(Restored { partition, epoch, result, log_append_time, took: watch.elapsed() });
@@ -118,203 +126,142 @@ fn wait(cancelled: &AtomicBool, pause: Duration) -> Option<()> {
     Some(())
 }
 
-struct Restore<'a> {
+struct Rebuild<'a> {
     shared: &'a Shared,
     partition: i32,
-    epoch: Epoch,
     cancelled: &'a AtomicBool,
     log_append_time: Option<bool>,
 }
 
-impl Restore<'_> {
-    fn run(&mut self) -> Result<Ready, Failure> {
+type Machine = Restore<BoundedShard, Box<dyn Fn(bool) -> BoundedShard>>;
+
+impl Rebuild<'_> {
+    /// Fetches what the machine asks for, until it says where the partition goes on.
+    fn run(&mut self) -> Result<Box<Ready<BoundedShard>>, Failure> {
         let reader = kafka::reader(&self.shared.config.kafka)?;
         let asker = kafka::asker(&self.shared.config.kafka)?;
-        let mut again = false;
+        let (mut machine, mut ask) = Restore::begin(self.setup(&reader)?, self.maker());
         loop {
-            let stored = read_open(self.shared, &reader, &asker, self.partition, self.cancelled)?;
-            let durable = self.durable(&reader, stored.cut.clone())?;
-            match decide(&durable, again) {
-                Decision::ReadAgain => again = true,
-                Decision::Halt(reason) => return Err(reason.into()),
-                Decision::FirstStart => return self.first_start(&reader, &asker, &durable),
-                Decision::Continue(cut) => return self.go_on(&reader, &durable, cut, &stored.open),
-            }
+            ask = match ask {
+                Ask::Durable => self.durable(&mut machine, &reader, &asker)?,
+                Ask::Start => {
+                    let start = self.start_offset(&reader)?;
+                    tracing::info!(partition = self.partition, start, "first start");
+                    machine.start(start)
+                }
+                Ask::End => {
+                    let asked_at_ms = self.shared.clock.now_ms();
+                    let ends = kafka::end_offsets(&asker, &self.shared.input, &[self.partition])?;
+                    machine.end(asked_at_ms, ends.first().map_or(0, |(_, end)| *end))
+                }
+                Ask::Probe(offset) => machine.probed(self.probe(&reader, offset)?),
+                // No snapshots are kept yet: the log is all there is.
+                Ask::Snapshots => machine.snapshots(Vec::new()),
+                Ask::Load(_) => machine.loaded(Err("snapshots are not kept".to_owned())),
+                Ask::Records { from, to } => self.records(&mut machine, &reader, from, to)?,
+                Ask::Halt(reason) => return Err(Failure::Halt(reason)),
+                Ask::Done => {
+                    let margin_ms = self.shared.clock_margin_ms(self.log_append_time);
+                    return machine.finish(margin_ms).map(Box::new).map_err(|it| self.failure(it));
+                }
+            };
         }
     }
 
-    fn durable(&self, reader: &Client, cut: Option<CutRecord>) -> Result<Durable, Failure> {
-        let topic = &self.shared.input;
-        let (log_start, log_end) = reader.fetch_watermarks(topic, self.partition, REQUEST)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition(topic, self.partition);
-        let committed = reader.committed_offsets(list, REQUEST)?;
-        let group = committed.elements().first().and_then(|element| match element.offset() {
-            Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
-            _ => None,
-        });
-        Ok(Durable { cut, group, log_start, log_end })
+    fn setup(&self, reader: &Client) -> Result<Setup, Failure> {
+        let shared = self.shared;
+        let count = kafka::partition_count(reader, &shared.input)?;
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        shared.input_partitions.store(count, Ordering::Relaxed);
+        Ok(Setup {
+            topic: shared.input.to_string(),
+            partition: self.partition,
+            partitions: count,
+            today: Retention::of(&shared.policies),
+            first_start: match shared.config.input.backfill {
+                config::Backfill::Publish => FirstStart::Publish,
+                config::Backfill::Silent => FirstStart::Silent,
+            },
+            on_inconsistency: match shared.config.state.trust_log {
+                true => OnInconsistency::TrustLog,
+                false => OnInconsistency::Halt,
+            },
+            max_future_skew_ms: millis(shared.config.input.max_future_skew),
+            rules: Rules::ALL,
+        })
     }
 
-    fn first_start(
-        &mut self,
+    fn maker(&self) -> Box<dyn Fn(bool) -> BoundedShard> {
+        let (policies, memory) = (self.shared.policies.clone(), self.shared.memory.clone());
+        let room = self.shared.room.clone();
+        Box::new(move |awake| {
+            let (policies, memory) = (policies.clone(), memory.clone());
+            let shard = match awake {
+                true => Shard::with_memory(policies, memory),
+                false => Shard::rebuilding_with_memory(policies, memory),
+            };
+            BoundedShard::new(shard, &room)
+        })
+    }
+
+    fn durable(
+        &self,
+        machine: &mut Machine,
         reader: &Client,
         asker: &Client,
-        durable: &Durable,
-    ) -> Result<Ready, Failure> {
-        let start = self.start_offset(reader, durable)?;
-        let settings = self.settings_from(start);
-        if self.shared.config.input.backfill == config::Backfill::Publish {
-            tracing::info!(
-                partition = self.partition,
-                start,
-                "first start: publishing the history"
-            );
-            let shard = self.bounded(Shard::with_memory(
-                self.shared.policies.clone(),
-                self.shared.memory.clone(),
-            ));
-            let partition = self.partition(shard, start, start, Vec::new(), settings);
-            return Ok((Box::new(Partition { backfill: Backfill::Publish, ..partition }), None));
-        }
-        let now_ms = self.shared.clock.now_ms();
-        let ends = kafka::end_offsets(asker, &self.shared.input, &[self.partition])?;
-        let end = ends.first().map_or(start, |(_, end)| *end).max(start);
-        let mut shard = self.bounded(Shard::rebuilding_with_memory(
-            self.shared.policies.clone(),
-            self.shared.memory.clone(),
-        ));
-        let latest_ms = now_ms.saturating_add(millis(self.shared.config.input.max_future_skew));
-        let refused = self.rebuild(reader, &mut shard, start, end, &[], Some(latest_ms))?;
-        let margin = self.shared.clock_margin_ms(self.log_append_time);
-        shard.go_live(Some(Frontier::from_secs(floor_to_seconds(now_ms - margin))));
-        shard.backfill();
-        tracing::info!(
-            partition = self.partition,
-            packages = shard.len(),
-            "first start: what is open already is published once"
-        );
-        let partition = self.partition(shard, start, end, refused, settings);
-        Ok((Box::new(Partition { backfill: Backfill::Pending, ..partition }), None))
+    ) -> Result<Ask, Failure> {
+        let topic = OpenTopic::of(self.shared, self.partition);
+        let stored = read_open(&topic, reader, asker, self.cancelled)?;
+        let (durable, open) = durable_of(&self.shared.input, reader, self.partition, stored)?;
+        Ok(machine.durable(durable, open))
     }
 
-    fn go_on(
-        &mut self,
-        reader: &Client,
-        durable: &Durable,
-        cut: CutRecord,
-        open: &BTreeMap<Vec<u8>, ExceptionEvent>,
-    ) -> Result<Ready, Failure> {
-        let mut shard = self.bounded(Shard::rebuilding_with_memory(
-            self.shared.policies.clone(),
-            self.shared.memory.clone(),
-        ));
-        let from = cut.start.max(durable.log_start);
-        self.rebuild(reader, &mut shard, from, cut.offset, &cut.refused, None)?;
-        for event in open.values() {
-            self.restore_open(&mut shard, event)?;
-        }
-        shard.go_live(cut.frontier.map(Frontier::from_secs));
-        if cut.backfill == Backfill::Pending {
-            shard.backfill();
-        }
-        let mut settings = cut.settings.clone();
-        let now = self.settings_from(cut.offset);
-        if settings.last().zip(now.last()).is_none_or(|(then, now)| {
-            (then.forget_after, then.settled_retention) != (now.forget_after, now.settled_retention)
-        }) {
-            settings.extend(now);
-        }
-        settings.retain(|line| line.from >= durable.log_start || line.from == cut.start);
-        let refused =
-            cut.refused.iter().copied().filter(|&offset| offset >= durable.log_start).collect();
-        let partition = self.partition(shard, cut.start, cut.offset, refused, settings);
-        let partition = Partition { backfill: cut.backfill, ..partition };
-        Ok((Box::new(partition), Some((cut.owner, cut.commit))))
-    }
-
-    fn restore_open(
-        &self,
-        shard: &mut BoundedShard,
-        event: &ExceptionEvent,
-    ) -> Result<(), Failure> {
-        let shown = || self.shared.config.log.tracking_numbers.show(&event.key);
-        shard
-            .restore_open(event)
-            .map_err(|no_room| Failure::NoRoom(format!("the open package {}", shown()), no_room))?
-            .map_err(|inconsistent| Failure::Inconsistent(shown(), inconsistent))
-    }
-
-    fn bounded(&self, shard: Shard) -> BoundedShard {
-        BoundedShard::new(shard, &self.shared.room)
-    }
-
-    fn partition(
-        &self,
-        shard: BoundedShard,
-        start: i64,
-        offset: i64,
-        refused: Vec<i64>,
-        settings: Vec<StateSettings>,
-    ) -> Partition {
-        Partition {
-            partition: self.partition,
-            epoch: self.epoch,
-            shard,
-            offset,
-            start,
-            refused,
-            settings,
-            backfill: Backfill::Done,
-        }
-    }
-
-    fn settings_from(&self, from: i64) -> Vec<StateSettings> {
-        let defaults = self.shared.policies.defaults();
-        let (forget_after, settled_retention) = (defaults.forget_after, defaults.settled_retention);
-        vec![StateSettings { from, forget_after, settled_retention }]
-    }
-
-    fn start_offset(&self, reader: &Client, durable: &Durable) -> Result<i64, Failure> {
+    fn start_offset(&self, reader: &Client) -> Result<i64, Failure> {
+        let topic = &self.shared.input;
+        let (log_start, log_end) = reader.fetch_watermarks(topic, self.partition, REQUEST)?;
         let time = match self.shared.config.input.start_from {
-            StartFrom::Committed | StartFrom::Earliest => return Ok(durable.log_start),
-            StartFrom::Latest => return Ok(durable.log_end),
+            StartFrom::Committed | StartFrom::Earliest => return Ok(log_start),
+            StartFrom::Latest => return Ok(log_end),
             StartFrom::At(time) => time,
         };
         let mut list = TopicPartitionList::new();
         let at = Offset::Offset(time.secs() * 1000);
-        list.add_partition_offset(&self.shared.input, self.partition, at)?;
+        list.add_partition_offset(topic, self.partition, at)?;
         let found = reader.offsets_for_times(list, REQUEST)?;
         Ok(match found.elements().first().map(|element| element.offset()) {
             Some(Offset::Offset(offset)) => offset,
-            _ => durable.log_end,
+            _ => log_end,
         })
     }
 
-    /// Applies the records from `from` up to `to`, without ladders and without those refused. At a
-    /// first start those later than `latest_ms` are refused now; gives their offsets.
-    fn rebuild(
+    /// The record at an offset, if the log still has it.
+    fn probe(&self, reader: &Client, offset: i64) -> Result<Option<LastRecord>, Failure> {
+        let mut found = None;
+        let (topic, partition) = (&self.shared.input, self.partition);
+        read(reader, topic, partition, offset, offset + 1, self.cancelled, |record| {
+            found = Some(last_of(record));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Hands over the records from `from` up to `to`.
+    fn records(
         &mut self,
+        machine: &mut Machine,
         reader: &Client,
-        shard: &mut BoundedShard,
         from: i64,
         to: i64,
-        refused: &[i64],
-        latest_ms: Option<i64>,
-    ) -> Result<Vec<i64>, Failure> {
-        let mut newly_refused = Vec::new();
+    ) -> Result<Ask, Failure> {
         let mut decoder = self.shared.decoder()?;
-        let partition = self.partition;
+        let (shared, partition) = (self.shared, self.partition);
         let (mut records, progress) = (0u64, Stopwatch::start());
         let mut reported = Duration::ZERO;
-        let log_append_time = &mut self.log_append_time;
-        let topic = &self.shared.input;
-        read(reader, topic, partition, from, to, self.cancelled, |record| {
-            *log_append_time = Some(record.log_append_time);
-            if latest_ms.zip(record.timestamp_ms).is_some_and(|(latest, time)| time > latest) {
-                newly_refused.push(record.offset);
-            } else if refused.binary_search(&record.offset).is_err() {
-                apply(shard, &mut decoder, record)?;
+        let mut log_append_time = self.log_append_time;
+        read(reader, &shared.input, partition, from, to, self.cancelled, |record| {
+            log_append_time = Some(record.log_append_time);
+            if !machine.refuses(record.offset, record.timestamp_ms) {
+                apply(machine, &mut decoder, record).map_err(|failed| self.failure(failed))?;
             }
             records += 1;
             if progress.elapsed() > reported + PROGRESS {
@@ -324,61 +271,119 @@ impl Restore<'_> {
             }
             Ok(())
         })?;
-        shard.settle();
-        tracing::info!(partition, records, packages = shard.len(), "package state rebuilt");
-        if !newly_refused.is_empty() {
-            let count = newly_refused.len();
-            tracing::warn!(partition, count, "records from the future are refused");
+        self.log_append_time = log_append_time;
+        tracing::info!(partition, records, packages = machine.known(), "package state rebuilt");
+        Ok(machine.records_end())
+    }
+
+    fn failure(&self, failed: Failed<NoRoom>) -> Failure {
+        let shown = |key| self.shared.config.log.tracking_numbers.show(key);
+        match failed {
+            Failed::NoRoomForRecord(offset, no_room) => Failure::NoRoom(
+                format!("the package that the record at offset {offset} brings"),
+                no_room,
+            ),
+            Failed::NoRoomForOpen(key, no_room) => {
+                Failure::NoRoom(format!("the open package {}", shown(&key)), no_room)
+            }
+            Failed::Inconsistent(inconsistent) => {
+                Failure::Inconsistent(shown(&inconsistent.key), inconsistent)
+            }
         }
-        Ok(newly_refused)
+    }
+}
+
+/// What is durable about a partition, given what the `open` topic holds.
+pub fn durable_of(
+    topic: &str,
+    reader: &Client,
+    partition: i32,
+    stored: Stored,
+) -> Result<(Durable, Vec<ExceptionEvent>), KafkaError> {
+    let (log_start, log_end) = reader.fetch_watermarks(topic, partition, REQUEST)?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, partition);
+    let committed = reader.committed_offsets(list, REQUEST)?;
+    let group = committed.elements().first().and_then(|element| match element.offset() {
+        Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
+        _ => None,
+    });
+    let Stored { cut, answer, open } = stored;
+    Ok((Durable { cut, group, log_start, log_end, answer }, open))
+}
+
+fn last_of(record: &RecordView<'_>) -> LastRecord {
+    LastRecord {
+        offset: record.offset,
+        time_ms: record.timestamp_ms,
+        hash: LastRecord::hash(record.key, record.value),
     }
 }
 
 fn apply(
-    shard: &mut BoundedShard,
+    machine: &mut Machine,
     decoder: &mut ScanDecoder,
     record: &RecordView<'_>,
-) -> Result<(), Failure> {
-    let offset = record.offset;
-    let origin = Origin { log_time: record.timestamp_ms, offset };
-    let record = match decoder.decode(record.value.unwrap_or_default(), origin) {
+) -> Result<(), Failed<NoRoom>> {
+    let origin = Origin { log_time: record.timestamp_ms, offset: record.offset };
+    let decoded = match decoder.decode(record.value.unwrap_or_default(), origin) {
         Ok(scan) => Record::Scan(scan),
         Err(rejected) => rejected.record(),
     };
-    shard.apply(std::slice::from_ref(&record), &mut Vec::with_capacity(1)).map_err(|no_room| {
-        Failure::NoRoom(format!("the package that the record at offset {offset} brings"), no_room)
-    })
+    machine.record(last_of(record), &decoded)
 }
 
 /// What a partition of the `open` topic holds.
 pub struct Stored {
     /// The cut record.
     pub cut: Option<CutRecord>,
-    /// The last event of every exception that is open, by record key.
-    pub open: BTreeMap<Vec<u8>, ExceptionEvent>,
+    /// An operator's answer.
+    pub answer: Option<Answer>,
+    /// The last event of every exception that is open, in order of record keys.
+    pub open: Vec<ExceptionEvent>,
 }
 
-/// The owner and number of the commit that a partition's cut record names.
-pub fn read_stamp(
+/// Offset, owner and number of the commit that a partition's cut record names.
+pub fn read_stored(
     shared: &Shared,
     partition: i32,
-) -> Result<Option<(String, u64)>, Box<dyn std::error::Error>> {
+) -> Result<Option<commit_cycle::Stored>, Box<dyn std::error::Error>> {
     let reader = kafka::reader(&shared.config.kafka)?;
     let asker = kafka::asker(&shared.config.kafka)?;
-    let stored = read_open(shared, &reader, &asker, partition, &AtomicBool::new(false))?;
-    Ok(stored.cut.map(|cut| (cut.owner, cut.commit)))
+    let topic = OpenTopic::of(shared, partition);
+    let stored = read_open(&topic, &reader, &asker, &AtomicBool::new(false))?;
+    Ok(stored.cut.map(|CutRecord { owner, commit, offset, .. }| commit_cycle::Stored {
+        owner,
+        commit,
+        offset,
+    }))
+}
+
+/// A partition of the `open` topic.
+pub struct OpenTopic<'a> {
+    /// The topic.
+    pub name: &'a str,
+    /// Reads its values.
+    pub codec: &'a ExceptionCodec,
+    /// The partition.
+    pub partition: i32,
+}
+
+impl<'a> OpenTopic<'a> {
+    fn of(shared: &'a Shared, partition: i32) -> Self {
+        Self { name: &shared.topics.open, codec: &shared.exceptions, partition }
+    }
 }
 
 /// Reads a partition of the `open` topic to the end that a reader of uncommitted data sees, with a
 /// reader of committed data: transactions that are pending are waited for.
-fn read_open(
-    shared: &Shared,
+pub fn read_open(
+    open: &OpenTopic<'_>,
     reader: &Client,
     asker: &Client,
-    partition: i32,
     cancelled: &AtomicBool,
 ) -> Result<Stored, Failure> {
-    let topic = &shared.config.output.open;
+    let OpenTopic { name: topic, codec, partition } = *open;
     let end = kafka::end_offsets(asker, topic, &[partition])?.first().map_or(0, |(_, end)| *end);
     let (start, _) = reader.fetch_watermarks(topic, partition, REQUEST)?;
     let mut latest: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
@@ -392,11 +397,11 @@ fn read_open(
     })?;
     let cut = latest.remove(CUT_KEY.as_bytes());
     let cut = cut.map(|bytes| CutRecord::from_bytes(&bytes)).transpose()?;
-    let open = latest
-        .into_iter()
-        .map(|(key, value)| Ok((key, shared.exceptions.decode(&value)?)))
-        .collect::<Result<_, ReadError>>()?;
-    Ok(Stored { cut, open })
+    let answer = latest.remove(ANSWER_KEY.as_bytes());
+    let answer = answer.and_then(|bytes| Answer::from_bytes(&bytes));
+    let open =
+        latest.into_values().map(|value| codec.decode(&value)).collect::<Result<_, ReadError>>()?;
+    Ok(Stored { cut, answer, open })
 }
 
 /// Reads a partition from `from` up to, not including, `to`, or to the first failure of `each`.

@@ -12,6 +12,7 @@ use super::status::Halt;
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::scan::{Outcome, Record};
 use crate::detector::shard::{Inconsistent, Shard, Stop};
+use crate::protocol::held::Packages;
 
 /// Most places taken at once.
 const MOST_AT_ONCE: usize = 1024;
@@ -112,12 +113,31 @@ impl BoundedShard {
         Self { shard, room: room.clone(), places: 0, spare: 0 }
     }
 
-    /// Applies all of these records, in place of [`Shard::apply`].
-    ///
-    /// # Errors
-    /// When the record behind those that have an outcome brings a package and no place is left: the
-    /// clocks have advanced to it, nothing else has happened, and it may be applied again.
-    pub fn apply(
+    fn grow(&mut self) -> Result<(), NoRoom> {
+        self.spare = self.room.take();
+        if self.spare == 0 {
+            return Err(self.no_room());
+        }
+        self.set_places(self.places + self.spare);
+        Ok(())
+    }
+
+    fn no_room(&self) -> NoRoom {
+        NoRoom { limit: self.room.limit, here: self.places, to_go_on: self.room.to_go_on() }
+    }
+
+    fn set_places(&mut self, places: usize) {
+        self.places = places;
+        self.shard.set_max_packages(Some(places));
+    }
+}
+
+impl Packages for BoundedShard {
+    type NoRoom = NoRoom;
+
+    /// When no place is left the clocks have advanced to the record, nothing else has happened, and
+    /// it may be applied again.
+    fn apply_all(
         &mut self,
         mut records: &[Record<'_>],
         outcomes: &mut Vec<Option<Outcome>>,
@@ -139,14 +159,7 @@ impl BoundedShard {
         Ok(())
     }
 
-    /// In place of [`Shard::restore_open`], which may bring a package.
-    ///
-    /// # Errors
-    /// The outer one when no place was left for that package: the shard is of no more use.
-    pub fn restore_open(
-        &mut self,
-        event: &ExceptionEvent,
-    ) -> Result<Result<(), Inconsistent>, NoRoom> {
+    fn take_open(&mut self, event: &ExceptionEvent) -> Result<Result<(), Inconsistent>, NoRoom> {
         let restored = self.shard.restore_open(event);
         while self.places < self.shard.len() {
             self.grow()?;
@@ -155,27 +168,9 @@ impl BoundedShard {
     }
 
     /// Gives back the places that no package needs.
-    pub fn settle(&mut self) {
+    fn settle(&mut self) {
         self.room.give_back(self.places - self.shard.len());
         self.set_places(self.shard.len());
-    }
-
-    fn grow(&mut self) -> Result<(), NoRoom> {
-        self.spare = self.room.take();
-        if self.spare == 0 {
-            return Err(self.no_room());
-        }
-        self.set_places(self.places + self.spare);
-        Ok(())
-    }
-
-    fn no_room(&self) -> NoRoom {
-        NoRoom { limit: self.room.limit, here: self.places, to_go_on: self.room.to_go_on() }
-    }
-
-    fn set_places(&mut self, places: usize) {
-        self.places = places;
-        self.shard.set_max_packages(Some(places));
     }
 }
 
@@ -219,7 +214,7 @@ mod tests {
     fn opened() -> ExceptionEvent {
         let mut shard = shard(&Room::new(None));
         fill(&mut shard, 1);
-        shard.apply(&[arrived(1, 3)], &mut Vec::new()).unwrap();
+        shard.apply_all(&[arrived(1, 3)], &mut Vec::new()).unwrap();
         shard.take_outbox().remove(0)
     }
 
@@ -238,7 +233,8 @@ mod tests {
 
     /// Applies so many new packages, or as many as there is room for; how many.
     fn fill(shard: &mut BoundedShard, count: usize) -> usize {
-        let fits = |number: &usize| shard.apply(&[arrived(*number, 0)], &mut Vec::new()).is_ok();
+        let fits =
+            |number: &usize| shard.apply_all(&[arrived(*number, 0)], &mut Vec::new()).is_ok();
         (0..count).take_while(fits).count()
     }
 
@@ -249,7 +245,7 @@ mod tests {
         assert_eq!(fill(&mut one, 60), 60);
         assert_eq!(fill(&mut other, 60), 40);
         assert_eq!((one.len(), other.len(), room.free()), (60, 40, 0));
-        let no_room = other.apply(&[arrived(40, 0)], &mut Vec::new()).unwrap_err();
+        let no_room = other.apply_all(&[arrived(40, 0)], &mut Vec::new()).unwrap_err();
         assert_eq!(no_room, NoRoom { limit: 100, here: 40, to_go_on: 1 });
         assert_eq!(no_room.before(7).places_needed, Some(1));
         assert_eq!(no_room.restoring("it").places_needed, Some(41));
@@ -261,7 +257,7 @@ mod tests {
         let (mut one, mut other) = (shard(&room), shard(&room));
         fill(&mut one, 70);
         fill(&mut other, 30);
-        one.apply(&[arrived(0, 11)], &mut Vec::new()).unwrap();
+        one.apply_all(&[arrived(0, 11)], &mut Vec::new()).unwrap();
         one.settle();
         assert_eq!((one.len(), room.free()), (1, 69));
         drop(other);
@@ -296,9 +292,9 @@ mod tests {
         let event = opened();
         let room = Room::new(Some(1));
         let mut one = shard(&room);
-        assert_eq!(one.restore_open(&event), Ok(Ok(())));
+        assert_eq!(one.take_open(&event), Ok(Ok(())));
         assert_eq!((one.len(), room.free()), (1, 0));
-        assert!(shard(&room).restore_open(&event).is_err());
+        assert!(shard(&room).take_open(&event).is_err());
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clock::Stopwatch;
-use super::kafka::{self, Context, Meaning, REQUEST, Right};
+use super::kafka::{self, Client, Context, Meaning, REQUEST, Right};
+use super::native::{self, OffsetsRefused};
 use crate::config::Kafka;
 use crate::protocol::commit_cycle::Sent;
 
@@ -105,13 +105,16 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes everything in one transaction and commits it.
+    /// Writes everything in one transaction and commits it, with the membership as it is when the
+    /// offsets are sent; without one it does not, unless `unfenced`.
     pub fn send(
         &self,
         records: &[Outgoing],
         offsets: &[CommittedOffset],
-        member: &ConsumerGroupMetadata,
+        member: &Client,
+        unfenced: bool,
     ) -> Result<Sent, Hopeless> {
+        let group = (member, unfenced);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let written = self
             .producer
@@ -119,8 +122,8 @@ impl Sink {
             .map_err(Trouble::from)
             .and_then(|()| self.write(records))
             .and_then(|()| self.drain(records))
-            .map_err(|trouble| self.cause(trouble, records, offsets, member))
-            .and_then(|()| self.send_offsets(offsets, member));
+            .map_err(|trouble| self.cause(trouble, records, offsets, group))
+            .and_then(|()| self.send_offsets(offsets, group));
         match written {
             Ok(()) => Ok(self.commit()),
             Err(trouble) => trouble.judge(),
@@ -184,6 +187,7 @@ impl Sink {
                     partition: None,
                     doing: writing_to(records),
                     right: Right::Write,
+                    indefinite: None,
                 });
             }
         }
@@ -201,13 +205,13 @@ impl Sink {
         trouble: Trouble,
         records: &[Outgoing],
         offsets: &[CommittedOffset],
-        member: &ConsumerGroupMetadata,
+        group: (&Client, bool),
     ) -> Trouble {
         let purged = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
         if !kafka::code(&trouble.error).is_some_and(|code| purged.contains(&code)) {
             return trouble;
         }
-        match self.send_offsets(offsets, member) {
+        match self.send_offsets(offsets, group) {
             Err(cause) => Trouble { doing: writing_to(records), right: Right::Write, ..cause },
             Ok(()) => trouble,
         }
@@ -216,7 +220,7 @@ impl Sink {
     fn send_offsets(
         &self,
         offsets: &[CommittedOffset],
-        member: &ConsumerGroupMetadata,
+        (member, unfenced): (&Client, bool),
     ) -> Result<(), Trouble> {
         let mut list = TopicPartitionList::new();
         for offset in offsets {
@@ -224,12 +228,13 @@ impl Sink {
             element.set_offset(Offset::Offset(offset.offset))?;
             element.set_metadata(&offset.metadata);
         }
-        let sent = self.producer.send_offsets_to_transaction(&list, member, REQUEST);
-        sent.map_err(|error| Trouble {
-            error,
+        let sent = native::send_offsets(&self.producer, &list, member, unfenced, REQUEST);
+        sent.map_err(|OffsetsRefused { code, indefinite }| Trouble {
+            error: KafkaError::ConsumerCommit(code),
             partition: None,
             doing: format!("committing offsets of topic {}", self.input),
             right: Right::Read,
+            indefinite: Some(indefinite),
         })
     }
 
@@ -285,6 +290,8 @@ struct Trouble {
     doing: String,
     /// What a user must be allowed to do on the topic.
     right: Right,
+    /// Whether the producer is of no more use, where the error does not say it.
+    indefinite: Option<bool>,
 }
 
 impl From<KafkaError> for Trouble {
@@ -294,6 +301,7 @@ impl From<KafkaError> for Trouble {
             partition: None,
             doing: "committing exceptions".to_owned(),
             right: Right::Write,
+            indefinite: None,
         }
     }
 }
@@ -301,7 +309,7 @@ impl From<KafkaError> for Trouble {
 impl Trouble {
     fn of(error: KafkaError, record: &Outgoing) -> Self {
         let doing = format!("writing {} to topic {}", record.name, record.topic);
-        Self { error, partition: Some(record.of), doing, right: Right::Write }
+        Self { error, partition: Some(record.of), doing, right: Right::Write, indefinite: None }
     }
 
     fn judge(self) -> Result<Sent, Hopeless> {
@@ -322,6 +330,7 @@ impl Trouble {
         }
         tracing::warn!("{message}");
         let indefinite = match &self.error {
+            _ if self.indefinite.is_some() => self.indefinite == Some(true),
             KafkaError::Transaction(error) => error.is_fatal() || !error.txn_requires_abort(),
             _ => matches!(code, Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::ProducerFenced)),
         };

@@ -9,6 +9,8 @@ use dashmap::DashMap;
 
 use super::clock::Stopwatch;
 use crate::detector::shard::Stats;
+use crate::protocol::evidence::Hold;
+pub use crate::protocol::halt::Halt;
 
 /// Where a partition stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,37 +37,6 @@ impl Stage {
     }
 }
 
-/// Why a partition has halted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Halt {
-    /// What is wrong, where, and what to do.
-    pub message: String,
-    /// It goes on by itself once so many places for packages are free; `None`: never.
-    pub places_needed: Option<usize>,
-}
-
-impl Halt {
-    /// The reason that its frontier is held for.
-    pub const fn reason(&self) -> &'static str {
-        match self.places_needed {
-            Some(_) => "max_packages",
-            None => Stage::Halted.as_str(),
-        }
-    }
-}
-
-impl From<String> for Halt {
-    fn from(message: String) -> Self {
-        Self { message, places_needed: None }
-    }
-}
-
-impl From<&str> for Halt {
-    fn from(message: &str) -> Self {
-        message.to_owned().into()
-    }
-}
-
 /// One partition of the input that this instance holds.
 #[derive(Clone, Debug)]
 pub struct PartitionStatus {
@@ -73,6 +44,8 @@ pub struct PartitionStatus {
     pub stage: Stage,
     /// Why it halted.
     pub halted: Option<Halt>,
+    /// Why its frontier does not follow the wall clock.
+    pub hold: Option<Hold>,
     /// Next offset to read.
     pub position: i64,
     /// End offset, when last asked for.
@@ -95,6 +68,7 @@ impl PartitionStatus {
         Self {
             stage: Stage::Restoring,
             halted: None,
+            hold: Some(Hold::Restoring),
             position: 0,
             end: None,
             committed: None,

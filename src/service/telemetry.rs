@@ -15,6 +15,7 @@ use crate::detector::exception::{ExceptionEvent, Kind, Severity};
 use crate::detector::package::Phase;
 use crate::detector::policy::PolicySet;
 use crate::detector::scan::{Evidence, Outcome};
+use crate::protocol::evidence::Hold;
 use crate::wire::reject::Reason;
 
 /// Carriers with a label of their own; any further ones are `other`.
@@ -296,9 +297,8 @@ impl Metrics {
 
 fn held(partition: &PartitionStatus) -> Option<&'static str> {
     match (partition.stage, partition.lag(), &partition.halted) {
-        (Stage::Live, None, _) => Some("unanswered"),
-        (Stage::Live, Some(0), _) => None,
-        (Stage::Live, Some(_), _) => Some("behind"),
+        (Stage::Live, None, _) => Some(Hold::NoAnswer.as_str()),
+        (Stage::Live, Some(_), _) => partition.hold.map(Hold::as_str),
         (Stage::Halted, _, Some(halt)) => Some(halt.reason()),
         (stage, ..) => Some(stage.as_str()),
     }

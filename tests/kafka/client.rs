@@ -117,6 +117,11 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> BTreeMap<i32, i64
     elements.iter().filter_map(|one| Some((one.partition(), offset(one.offset())?))).collect()
 }
 
+/// A consumer that may commit offsets of a group.
+pub fn committing(bootstrap: &str, group: &str) -> BaseConsumer {
+    config(bootstrap).set("group.id", group).create().expect("a consumer")
+}
+
 /// All committed records of a topic, by partition and offset.
 pub fn read(bootstrap: &str, topic: &str) -> Vec<OwnedMessage> {
     let consumer = reader(bootstrap, "read_committed");

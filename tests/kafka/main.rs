@@ -16,6 +16,7 @@ mod features;
 mod first_start;
 mod limit;
 mod outage;
+mod recover;
 mod refused;
 mod restart;
 mod rights;

@@ -30,7 +30,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from fastavro.schema import fingerprint, load_schema, to_parsing_canonical_form
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
-CUT_KEY = b":cut"
+RESERVED = b":"
 CLOSING = {"resolved", "retracted", "expired"}
 TIMES = {
     "anchor_time",
@@ -230,7 +230,7 @@ def open_exceptions(arguments):
     found, count = records(arguments.bootstrap, arguments.topic)
     latest = {}
     for record in found:
-        if record.key() == CUT_KEY:
+        if record.key().startswith(RESERVED):
             continue
         latest[(record.partition(), record.key())] = record
     seen = set()

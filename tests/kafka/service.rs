@@ -217,6 +217,26 @@ impl Setup {
         (status.code().expect("an exit code, not a signal"), log)
     }
 
+    /// `stallwatch recover` with the configuration of the last run: whether it succeeded, and what it
+    /// said.
+    pub fn recover(&self, partition: i32, accept: &str) -> (bool, String) {
+        let ran = stallwatch()
+            .args([
+                "recover",
+                "--partition",
+                &partition.to_string(),
+                "--accept",
+                accept,
+                "--config",
+            ])
+            .arg(self.file("stallwatch.toml"))
+            .current_dir(self.dir.path())
+            .output()
+            .expect("stallwatch can be run");
+        let said = [ran.stdout, ran.stderr].concat();
+        (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     /// `stallwatch replay` of a log of this service's topic; the NDJSON that it writes.
     pub fn replay(&self, log: &Path, until_secs: i64) -> String {
         self.write("127.0.0.1:0");

@@ -8,12 +8,12 @@ use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::key::PackageKey;
 use stallwatch::detector::memory::SystemBlocks;
 use stallwatch::detector::scan::{Outcome, Record};
-use stallwatch::detector::shard::{PackageView, Shard};
+use stallwatch::detector::shard::{PackageView, Retention, Shard};
 use stallwatch::detector::snapshot::Image;
 use stallwatch::detector::time::Frontier;
 use stallwatch::wire::snapshot::{Encoder, Header, read};
 
-use crate::generate::{Case, Entry};
+use crate::generate::{Case, Entry, Rules};
 use crate::model::{Census, Known, Model};
 use crate::report::{Difference, Verdict, event_line};
 
@@ -35,27 +35,28 @@ pub struct Given {
 
 /// A case through the model.
 pub fn by_model<'r>(case: &'r Case, model: &mut Model<'r>) -> Vec<Given> {
-    let give = |entry: &Entry| {
-        let outcome = match entry {
-            Entry::Record { record, .. } => model.apply(record),
-            Entry::Advance(to) => {
-                model.advance(*to);
-                None
-            }
-            Entry::Finish(until) => {
-                model.finish(*until);
-                None
-            }
-        };
-        Given {
-            outcome,
-            events: model.take_events(),
-            clocks: model.clocks(),
-            census: model.census(),
-            known: package_of(entry).and_then(|key| model.known(key)),
+    case.entries.iter().map(|entry| model_gives(entry, model)).collect()
+}
+
+fn model_gives(entry: &Entry, model: &mut Model<'_>) -> Given {
+    let outcome = match entry {
+        Entry::Record { record, .. } => model.apply(record),
+        Entry::Advance(to) => {
+            model.advance(*to);
+            None
+        }
+        Entry::Finish(until) => {
+            model.finish(*until);
+            None
         }
     };
-    case.entries.iter().map(give).collect()
+    Given {
+        outcome,
+        events: model.take_events(),
+        clocks: model.clocks(),
+        census: model.census(),
+        known: package_of(entry).and_then(|key| model.known(key)),
+    }
 }
 
 fn package_of(entry: &Entry) -> Option<&PackageKey> {
@@ -135,6 +136,66 @@ fn take_up(mut shard: Shard, applied: usize, case: &Case, before: &[Given]) -> V
     shard.go_live(before.last().and_then(|given| given.clocks.1).map(Frontier::from_secs));
     let mut detector = Detector(shard);
     rest.iter().map(|entry| detector.give(entry)).collect()
+}
+
+/// Settings that hold from an entry on.
+pub type Changes<'r> = BTreeMap<usize, &'r Rules>;
+
+/// A case through the model, under settings that change on the way.
+pub fn by_changing_model(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
+    let hash = case.rules.set().expect("a valid set").hash().clone();
+    let mut model = Model::new(&case.rules, hash.clone());
+    let mut given = Vec::new();
+    for (at, entry) in case.entries.iter().enumerate() {
+        if let Some(rules) = changes.get(&at) {
+            model.switch(rules, hash.clone());
+        }
+        given.push(model_gives(entry, &mut model));
+    }
+    given
+}
+
+/// A case through a detector under settings that change on the way.
+pub fn by_changing_detector(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
+    let mut detector = Detector::new(case);
+    let give = |(at, entry)| {
+        if let Some(Rules { defaults, .. }) = changes.get(&at) {
+            let (forget_after, settled_retention) =
+                (defaults.forget_after, defaults.settled_retention);
+            detector.0.set_retention(Retention { forget_after, settled_retention });
+        }
+        detector.give(entry)
+    };
+    case.entries.iter().enumerate().map(give).collect()
+}
+
+/// What is derived at a first start behind `history` entries, at this frontier, and what the rest
+/// gives; by the model and by the detector.
+pub fn first_start(case: &Case, history: usize, frontier: i64) -> [Vec<ExceptionEvent>; 2] {
+    let (before, after) = case.entries.split_at(history);
+    let set = case.rules.set().expect("a valid set");
+    let mut model = Model::asleep(&case.rules, set.hash().clone());
+    let mut shard = Shard::rebuilding(set);
+    for entry in before {
+        if let Entry::Record { record, .. } = entry {
+            model.apply(record);
+            while shard.apply(std::slice::from_ref(record), &mut Vec::new()).records == 0 {}
+        }
+    }
+    model.wake(Some(frontier));
+    shard.go_live(Some(Frontier::from_secs(frontier)));
+    shard.backfill();
+    let mut by_model = model.backfill();
+    by_model.iter().for_each(|event| model.take_open(event));
+    by_model.sort_by(|a, b| (a.deadline, &a.key).cmp(&(b.deadline, &b.key)));
+    let mut detector = Detector(shard);
+    let mut by_detector = detector.take_events();
+    by_detector.sort_by(|a, b| (a.deadline, &a.key).cmp(&(b.deadline, &b.key)));
+    for entry in after {
+        by_model.extend(model_gives(entry, &mut model).events);
+        by_detector.extend(detector.give(entry).events);
+    }
+    [by_model, by_detector]
 }
 
 /// One shard, each call repeated until the shard says it is done.

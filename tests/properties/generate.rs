@@ -164,7 +164,7 @@ const TIERS: &[&str] = &["high", "low"];
 const FACILITIES: &[&str] = &["MEM", "LEJ", "hub 9"];
 const NAMES: &[&str] = &["stalled", "presumed_lost", "not_delivered"];
 
-fn rules(random: &mut Random, unit: i64) -> Rules {
+pub fn rules(random: &mut Random, unit: i64) -> Rules {
     let near = |random: &mut Random, units: i64| {
         let jitter = if unit > 1 { random.between(-1, 1) } else { 0 };
         units * unit + jitter
@@ -248,7 +248,7 @@ fn ladder(random: &mut Random, unit: i64, longest: i64) -> Ladder {
 }
 
 /// Every span of time after which something may happen.
-fn marks(rules: &Rules) -> Vec<i64> {
+pub fn marks(rules: &Rules) -> Vec<i64> {
     let defaults = &rules.defaults;
     let mut marks = vec![
         defaults.forget_after,

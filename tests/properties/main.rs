@@ -23,10 +23,11 @@ use stallwatch::detector::exception::{Change, ExceptionEvent, Kind, Severity};
 use stallwatch::detector::scan::{Outcome, Record};
 
 use drive::{
-    Detector, Given, by_detector, by_hindered_detector, by_model, by_package,
-    by_restarted_detector, by_restored_detector, model, same, same_events,
+    Changes, Detector, Given, by_changing_detector, by_changing_model, by_detector,
+    by_hindered_detector, by_model, by_package, by_restarted_detector, by_restored_detector,
+    first_start, model, same, same_events,
 };
-use generate::{Case, Entry, Random, generate};
+use generate::{Case, Entry, Random, Rules, generate};
 use report::{Difference, Verdict, holds, seeds};
 
 /// Seeds of each property where `STALLWATCH_SEEDS` says nothing.
@@ -240,6 +241,43 @@ fn a_restart_from_a_snapshot_anywhere_goes_on_as_if_nothing_had_happened() {
             let what = format!("snapshot at {snapshot}, restart at {cut}: {}", it.what);
             Difference { what, ..it }
         })
+    });
+}
+
+#[test]
+fn settings_that_change_between_two_records_hold_from_there_on() {
+    holds(seeds(SEEDS), |case| {
+        let mut random = Random::new(case.seed ^ 0x5e77);
+        let others: Vec<Rules> = (0..3).map(|_| other_settings(case, &mut random)).collect();
+        let changes: Changes<'_> =
+            others.iter().map(|rules| (random.below(case.entries.len() + 1), rules)).collect();
+        let expected = by_changing_model(case, &changes);
+        same(case, ("model", &expected), ("detector", &by_changing_detector(case, &changes)))
+    });
+}
+
+/// The same policies; packages are known for another time.
+fn other_settings(case: &Case, random: &mut Random) -> Rules {
+    loop {
+        let mut rules = case.rules.clone();
+        let forget_after = rules.defaults.forget_after;
+        rules.defaults.forget_after = random.between(forget_after / 2, 2 * forget_after);
+        rules.defaults.settled_retention = random.between(1, rules.defaults.forget_after);
+        if rules.set().is_some() {
+            return rules;
+        }
+    }
+}
+
+#[test]
+fn what_is_open_at_a_first_start_and_all_after_it_equals_the_model() {
+    holds(seeds(SEEDS), |case| {
+        let mut random = Random::new(case.seed ^ 0xf1);
+        let history = random.below(case.entries.len() + 1);
+        let clock = clock_after(&case.entries[..history]).unwrap_or(case.base);
+        let frontier = clock + random.between(0, case.rules.defaults.forget_after);
+        let [by_model, by_detector] = first_start(case, history, frontier);
+        same_events(case, ("model", &by_model), ("detector", &by_detector))
     });
 }
 

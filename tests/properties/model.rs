@@ -4,6 +4,9 @@
 //! through all of them for the earliest one. The model shares with the detector only the words
 //! (scans, milestones, exceptions, policies as data); what they mean is said here once more.
 
+#[path = "model/restart.rs"]
+mod restart;
+#[path = "model/scans.rs"]
 mod scans;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +107,8 @@ pub struct Model<'r> {
     packages: BTreeMap<Id, Package>,
     events: Vec<ExceptionEvent>,
     situations: BTreeSet<&'static str>,
+    /// Package state alone is built: ladders sleep.
+    asleep: bool,
 }
 
 impl<'r> Model<'r> {
@@ -117,6 +122,7 @@ impl<'r> Model<'r> {
             packages: BTreeMap::new(),
             events: Vec::new(),
             situations: BTreeSet::new(),
+            asleep: false,
         }
     }
 
@@ -212,7 +218,7 @@ impl<'r> Model<'r> {
 
     fn clocks_to(&mut self, log_time: i64) {
         let new_second = self.log_clock.is_none_or(|clock| clock < log_time);
-        let new_frontier = self.frontier.is_none_or(|frontier| frontier < log_time);
+        let new_frontier = !self.asleep && self.frontier.is_none_or(|frontier| frontier < log_time);
         if new_second {
             self.log_clock = Some(log_time);
         }
@@ -341,6 +347,7 @@ impl<'r> Model<'r> {
                 last_milestone: package.milestone,
                 attributes: package.attributes.clone(),
                 policy_id: policy.id.clone(),
+                policy_set: self.policy_set.clone(),
                 ..last.clone()
             },
         };

@@ -74,7 +74,7 @@ impl Shard {
         let graces = Graces {
             feed: self.profiles.feed_grace(traits),
             catch_up: defaults.catch_up_grace,
-            forget_after: defaults.forget_after,
+            forget_after: self.retention.forget_after,
         };
         let ladder = self.policies.policies()[policy].ladder(kind);
         Some((next_step(package, open, ladder, &graces)?, policy))
@@ -83,11 +83,10 @@ impl Shard {
     /// The second in which a package is given up.
     #[inline]
     pub(super) fn end_of(&self, package: &Package) -> u32 {
-        let defaults = self.policies.defaults();
         to_wheel(match package.phase {
-            Phase::Settled => package.set_at.secs() + defaults.settled_retention,
+            Phase::Settled => package.set_at.secs() + self.retention.settled_retention,
             Phase::AwaitingFirstScan | Phase::Moving => {
-                package.anchor.secs() + defaults.forget_after
+                package.anchor.secs() + self.retention.forget_after
             }
         })
     }

@@ -368,7 +368,7 @@ impl Shard {
         if self.table.get(slot).is_open() {
             let subject = self.subject(slot);
             if let Some(open) = self.take_open(slot) {
-                self.outbox.expired(subject, &open, self.policies.defaults().forget_after);
+                self.outbox.expired(subject, &open, self.retention.forget_after);
             }
         }
         self.forget(slot);

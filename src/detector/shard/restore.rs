@@ -8,9 +8,8 @@ use super::super::open::{OpenException, kind_of};
 use super::super::package::{Package, Phase, Taken};
 use super::super::profile::Sighted;
 use super::super::scan::Attributes;
-use super::super::time::{Deadline, Frontier, LogTime};
+use super::super::time::{Deadline, Frontier};
 use super::super::wheel::Hung;
-use super::hang::to_wheel;
 use super::{Inconsistent, Shard};
 use crate::detector::scan::Milestone;
 use crate::detector::table::Slot;
@@ -51,14 +50,7 @@ impl Shard {
         let log = self.log_clock.map(Frontier::at);
         self.frontier = frontier.max(log);
         self.live = true;
-        let second = |seconds: Option<i64>| to_wheel(seconds.unwrap_or(0));
-        let steps = second(self.frontier.map(Frontier::secs));
-        self.look.restart(steps, second(self.log_clock.map(LogTime::secs)));
-        let slots: Vec<Slot> = self.table.slots().collect();
-        for &slot in &slots {
-            self.table.get_mut(slot).set_hung(Hung::NOWHERE);
-            self.hang(slot);
-        }
+        self.hang_up_anew();
     }
 
     /// Opens, once, what is past its first step by the state of the packages at the frontier and
@@ -106,7 +98,7 @@ impl Shard {
         let reached = |after: i64| {
             let deadline =
                 package.anchor.secs() + after + self.profiles.feed_grace(record.traits());
-            let given_up = package.anchor.secs() + self.policies.defaults().forget_after;
+            let given_up = package.anchor.secs() + self.retention.forget_after;
             (deadline <= frontier.secs().min(given_up)).then_some(Deadline::from_secs(deadline))
         };
         let ladder = policy.ladder(kind);
@@ -147,7 +139,7 @@ impl Shard {
     }
 }
 
-fn borrowed(attributes: &Attributes<Arc<str>>) -> Attributes<&str> {
+pub(super) fn borrowed(attributes: &Attributes<Arc<str>>) -> Attributes<&str> {
     Attributes {
         service: attributes.service.as_deref(),
         direction: attributes.direction.as_deref(),

@@ -19,7 +19,7 @@ impl Shard {
         sighted: &Sighted,
     ) -> Option<Outcome> {
         let log_clock = self.log_clock.unwrap_or(scan.log_time);
-        let retention = self.policies.defaults().settled_retention;
+        let retention = self.retention.settled_retention;
         let before = slot.map(|slot| self.table.package(slot));
         let transition = observe(before.as_ref(), scan, log_clock, retention);
         if self.profiles.are_full(TRAITS) {

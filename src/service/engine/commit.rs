@@ -3,87 +3,52 @@
 use std::collections::BTreeMap;
 
 use crossbeam_channel::bounded;
-use rdkafka::consumer::Consumer;
 
-use super::{Engine, HEARTBEAT};
-use crate::protocol::commit_cycle::{Action, CommitCycle, Sent, Stamp};
-use crate::protocol::cut::Backfill;
-use crate::protocol::evidence::Evidence;
+use super::Engine;
+use crate::protocol::commit_cycle::{Action, Sent, Stored};
+use crate::protocol::keeper::{Finished, HEARTBEAT_MS};
 use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
 use crate::service::contents::Writer;
 use crate::service::kafka;
 use crate::service::native;
-use crate::service::restore::read_stamp;
+use crate::service::restore::read_stored;
 use crate::service::sink::Hopeless;
-use crate::service::worker::{Cut, Job};
+use crate::service::worker::{Cut, DeadLetter, Job};
 
 /// Actions in one round; a cycle that needs more goes on in the next, so that the loop turns.
 const ACTIONS: usize = 6;
-
-/// A commit cycle under way.
-pub(super) struct Pending {
-    cycle: CommitCycle,
-    next: Action,
-    cuts: BTreeMap<i32, Cut>,
-    watch: Stopwatch,
-}
 
 impl Engine<'_> {
     /// Begins a commit if there is something to say, or goes on with the one under way.
     pub(super) fn commit_round(&mut self) -> Result<(), ServiceError> {
         self.last_commit = Stopwatch::start();
-        if self.pending.is_none() {
-            self.pending = self.begin();
+        if self.keeper.wants_cuts() {
+            self.begin();
         }
         for _ in 0..ACTIONS {
             self.shared.status.pulse(0);
-            let Some(pending) = self.pending.take() else {
+            let Some(action) = self.keeper.next().cloned() else {
                 return Ok(());
             };
-            self.pending = self.step(pending)?;
+            self.act(action)?;
         }
         Ok(())
     }
 
-    /// The contents of a partition that is gone must not be published.
-    pub(super) fn lose_contents(&mut self, partition: i32) {
-        if let Some(pending) = &mut self.pending {
-            pending.cuts.remove(&partition);
-            if let Some(action) = pending.cycle.lost(partition) {
-                pending.next = action;
-            }
-        }
-    }
-
-    fn begin(&mut self) -> Option<Pending> {
-        let heartbeat = self.last_heartbeat.elapsed() >= HEARTBEAT;
-        let mut cuts = BTreeMap::new();
-        for cut in self.cuts() {
-            self.note(&cut);
-            let Some(lane) = self.lanes.get(&cut.partition) else {
-                continue;
-            };
-            let says = !cut.events.is_empty()
-                || !cut.dead_letters.is_empty()
-                || lane.committed != Some(cut.offset)
-                || lane.is_backfilling();
-            if !says {
-                self.settle(&cut);
-            }
-            if self.ownership.holds(cut.partition, cut.epoch) && (says || heartbeat) {
-                cuts.insert(cut.partition, cut);
-            }
-        }
+    fn begin(&mut self) {
+        let heartbeat = self.last_heartbeat.elapsed().as_millis() >= u128::from(HEARTBEAT_MS);
         if heartbeat {
             self.last_heartbeat = Stopwatch::start();
         }
-        if cuts.is_empty() {
-            return None;
+        let cuts = self.cuts();
+        for cut in &cuts {
+            self.note(cut);
         }
-        let stamps = cuts.values().map(|cut| (cut.partition, self.stamp(cut))).collect();
-        let (cycle, next) = CommitCycle::begin(stamps);
-        Some(Pending { cycle, next, cuts, watch: Stopwatch::start() })
+        for silent in self.keeper.begin(cuts, heartbeat) {
+            self.settle(&silent);
+        }
+        self.cycle = Stopwatch::start();
     }
 
     /// A cut of every partition, from every worker.
@@ -103,10 +68,10 @@ impl Engine<'_> {
             status.stats = cut.stats.clone();
         });
         if let Some(halt) = &cut.halt
-            && let Some(lane) = self.lanes.get_mut(&cut.partition).filter(|lane| lane.is_live())
+            && self.keeper.lane(cut.partition).is_some_and(|lane| lane.is_live())
         {
-            lane.evidence = Evidence::starting_at(cut.offset);
-            self.halt(cut.partition, halt.clone());
+            self.keeper.halt_at(cut.partition, cut.offset, halt.places_needed);
+            self.halted(cut.partition, halt.clone());
         }
     }
 
@@ -116,58 +81,55 @@ impl Engine<'_> {
         self.shared.status.update(cut.partition, |status| status.settled = settled);
     }
 
-    fn stamp(&self, cut: &Cut) -> Stamp {
-        let before = self.lanes.get(&cut.partition).and_then(|lane| lane.last.clone());
-        let commit = before.as_ref().map_or(1, |(_, commit)| commit + 1);
-        Stamp { epoch: cut.epoch, owner: self.shared.owner.clone(), commit, before }
-    }
-
-    /// Does the next action of the cycle; `None` when it has come to its end.
-    fn step(&mut self, mut pending: Pending) -> Result<Option<Pending>, ServiceError> {
-        pending.next = match std::mem::replace(&mut pending.next, Action::Abort) {
+    /// Does the next action of the cycle.
+    fn act(&mut self, action: Action) -> Result<(), ServiceError> {
+        match action {
             Action::Send(partitions) => {
-                if !self.shared.guards.embedded && !native::is_member(self.member) {
+                if !self
+                    .keeper
+                    .may_send(self.shared.guards.embedded || native::is_member(self.member))
+                {
                     tracing::warn!("not a member of the group: the commit waits");
-                    pending.next = Action::Send(partitions);
-                    return Ok(Some(pending));
+                    return Ok(());
                 }
-                match self.send(&pending, &partitions) {
+                match self.send(&partitions) {
                     Ok(sent) => {
-                        self.count(sent, &pending);
-                        pending.cycle.sent(sent)
+                        self.count(sent);
+                        self.keeper.sent(sent);
                     }
-                    Err(hopeless) => self.stop_at(&mut pending, hopeless)?,
+                    Err(hopeless) => self.stop_at(hopeless)?,
                 }
             }
             Action::Abort => {
                 let done = self.sink.abort();
-                pending.cycle.aborted(done)
+                self.keeper.aborted(done);
             }
             Action::ReplaceProducer => match self.sink.replace() {
                 Ok(()) => {
                     self.shared.status.set_producer_ready(true);
-                    pending.cycle.replaced()
+                    self.keeper.replaced();
                 }
                 Err(error) => {
                     self.shared.status.set_producer_ready(false);
                     let message = kafka::explain(&error, "making a new producer");
                     tracing::warn!("{message}; trying again");
-                    Action::ReplaceProducer
                 }
             },
-            Action::ReadCuts(partitions) => match self.stored(&partitions) {
-                Some(stored) => pending.cycle.cuts_read(&stored),
-                None => Action::ReadCuts(partitions),
-            },
-            Action::Finish { committed, given_up } => {
-                self.finish(&mut pending, &committed, &given_up);
-                return Ok(None);
+            Action::ReadCuts(partitions) => {
+                if let Some(stored) = self.stored(&partitions) {
+                    self.keeper.cuts_read(&stored);
+                }
             }
-        };
-        Ok(Some(pending))
+            Action::Finish { .. } => {
+                if let Some(finished) = self.keeper.finish() {
+                    self.finish(finished);
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn send(&self, pending: &Pending, partitions: &[i32]) -> Result<Sent, Hopeless> {
+    fn send(&self, partitions: &[i32]) -> Result<Sent, Hopeless> {
         let shared = &self.shared;
         let writer = Writer {
             codec: &shared.exceptions,
@@ -176,55 +138,42 @@ impl Engine<'_> {
             open: &shared.topics.open,
             dead_letter: &shared.topics.dead_letter,
             group_id: &shared.config.kafka.group_id,
-            owner: &shared.owner,
-            policies: shared.policies.hash(),
             now_ms: shared.clock.now_ms(),
             max_bytes: shared.max_bytes,
         };
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
-        for cut in partitions.iter().filter_map(|partition| pending.cuts.get(partition)) {
-            let commit = self.stamp(cut).commit;
-            offsets.push(writer.contents(cut, commit, &mut records));
+        let count = shared.input_partitions();
+        for (cut, record) in self.keeper.contents(partitions, shared.policies.hash(), count) {
+            offsets.push(writer.contents(cut, &record, &mut records));
         }
-        match self.member.group_metadata() {
-            Some(member) => self.sink.send(&records, &offsets, &member),
-            None => Err(Hopeless {
-                partition: None,
-                message: "the consumer has no group metadata".to_owned(),
-            }),
-        }
+        self.sink.send(&records, &offsets, self.member, shared.guards.embedded)
     }
 
     /// Something no retry mends: the partition stops, or everything does.
-    fn stop_at(
-        &mut self,
-        pending: &mut Pending,
-        hopeless: Hopeless,
-    ) -> Result<Action, ServiceError> {
+    fn stop_at(&mut self, hopeless: Hopeless) -> Result<(), ServiceError> {
         let Some(partition) = hopeless.partition else {
             self.sink.abort();
             return Err(ServiceError::Broker(hopeless.message));
         };
-        self.halt(partition, hopeless.message);
-        pending.cuts.remove(&partition);
-        self.ownership.ended(partition);
-        Ok(pending.cycle.lost(partition).unwrap_or(Action::Abort))
+        self.keeper.hopeless(partition);
+        self.halted(partition, hopeless.message.into());
+        Ok(())
     }
 
-    fn count(&self, sent: Sent, pending: &Pending) {
+    fn count(&self, sent: Sent) {
         let outcome = match sent {
             Sent::Committed => "committed",
             Sent::Abortable => "aborted",
             Sent::Indefinite => "indefinite",
         };
-        self.shared.metrics.transaction(outcome, pending.watch.elapsed().as_secs_f64());
+        self.shared.metrics.transaction(outcome, self.cycle.elapsed().as_secs_f64());
     }
 
-    /// Owner and number of the stored commits; `None` when the broker did not say.
-    fn stored(&self, partitions: &[i32]) -> Option<BTreeMap<i32, Option<(String, u64)>>> {
+    /// The stored cuts; `None` when the broker did not say.
+    fn stored(&self, partitions: &[i32]) -> Option<BTreeMap<i32, Option<Stored>>> {
         let mut stored = BTreeMap::new();
         for &partition in partitions {
-            match read_stamp(&self.shared, partition) {
+            match read_stored(&self.shared, partition) {
                 Ok(stamp) => drop(stored.insert(partition, stamp)),
                 Err(error) => {
                     tracing::warn!(partition, "reading the stored cut: {error}");
@@ -235,29 +184,18 @@ impl Engine<'_> {
         Some(stored)
     }
 
-    fn finish(&mut self, pending: &mut Pending, committed: &[i32], given_up: &[i32]) {
+    fn finish(&mut self, finished: Finished<DeadLetter>) {
         let now_ms = self.shared.clock.now_ms();
-        for &partition in committed {
-            let Some(cut) = pending.cuts.remove(&partition) else {
-                continue;
-            };
+        for cut in finished.committed {
             self.shared.metrics.committed(&cut.events, now_ms);
             self.settle(&cut);
-            let stamp = self.stamp(&cut);
-            let Some(lane) = self.lanes.get_mut(&partition) else {
-                continue;
-            };
-            lane.last = Some((stamp.owner, stamp.commit));
-            lane.committed = Some(cut.offset);
-            let backfilled = lane.is_backfilling() && cut.backfill != Backfill::Pending;
-            self.shared.status.update(partition, |status| status.committed = Some(cut.offset));
-            if backfilled {
-                self.go_live(partition);
-            }
+            self.shared.status.update(cut.partition, |status| status.committed = Some(cut.offset));
         }
-        for &partition in given_up {
-            self.ownership.ended(partition);
-            self.halt(partition, "another instance has committed for it; it is given up");
+        for partition in finished.live {
+            self.go_live(partition);
+        }
+        for partition in finished.given_up {
+            self.halted(partition, "another instance has committed for it; it is given up".into());
         }
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::batching::Lane;
+use super::batching::Carried;
 use super::{Engine, start_restore, worker_of};
-use crate::protocol::cut::Backfill;
-use crate::protocol::evidence::Evidence;
+use crate::protocol::keeper::TakenOver;
 use crate::protocol::ownership::Epoch;
 use crate::service::ServiceError;
+use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::restore::Restored;
 use crate::service::status::{PartitionStatus, Stage};
-use crate::service::worker::Job;
+use crate::service::worker::{BACKFILL_CHUNK, Job, Partition};
 
 impl Engine<'_> {
     /// Takes partitions over: assigned at the committed offset and paused until they are restored.
@@ -30,7 +30,8 @@ impl Engine<'_> {
             return;
         }
         for &partition in partitions {
-            let epoch = self.ownership.assigned(partition);
+            let epoch = self.keeper.assigned(partition);
+            self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
             self.begin_restore(partition, epoch);
         }
     }
@@ -40,8 +41,7 @@ impl Engine<'_> {
         let done = self.restored.0.clone();
         match start_restore(Arc::clone(&self.shared), partition, epoch, done) {
             Ok(cancelled) => {
-                self.lanes.insert(partition, Lane::restoring(epoch, cancelled));
-                self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
+                self.carried.insert(partition, Carried::new(cancelled));
             }
             Err(error) => self.failure = Some(error.into()),
         }
@@ -68,11 +68,11 @@ impl Engine<'_> {
 
     /// Contents and state of the partition are dropped for good.
     pub(super) fn drop_partition(&mut self, partition: i32) {
-        self.ownership.ended(partition);
-        self.lose_contents(partition);
-        if let Some(lane) = self.lanes.remove(&partition) {
-            lane.cancel();
-            worker_of(&self.workers, partition).tell(Job::Drop(partition, lane.epoch));
+        if let Some(epoch) = self.keeper.lost(partition) {
+            worker_of(&self.workers, partition).tell(Job::Drop(partition, epoch));
+        }
+        if let Some(carried) = self.carried.remove(&partition) {
+            carried.cancel();
         }
         self.shared.status.partitions.remove(&partition);
     }
@@ -80,51 +80,64 @@ impl Engine<'_> {
     /// Partitions whose restore has come to its end.
     pub(super) fn take_restored(&mut self) {
         while let Ok(restored) = self.restored.1.try_recv() {
-            if self.ownership.holds(restored.partition, restored.epoch) {
+            let lane = self.keeper.lane(restored.partition);
+            if lane.is_some_and(|lane| lane.epoch == restored.epoch) {
                 self.take_over(restored);
             }
         }
     }
 
     fn take_over(&mut self, restored: Restored) {
-        let partition = restored.partition;
-        let (ready, last) = match restored.result {
+        let (partition, epoch) = (restored.partition, restored.epoch);
+        let ready = match restored.result {
             Ok(ready) => ready,
-            Err(halt) => return self.halt(partition, halt),
+            Err(halt) => {
+                if halt.places_needed.is_none()
+                    && let Some(carried) = self.carried.get_mut(&partition)
+                {
+                    carried.waits_for_an_answer = Some(Stopwatch::start());
+                }
+                return self.halt(partition, halt);
+            }
         };
-        let Some(lane) = self.lanes.get_mut(&partition) else {
+        let taken_over = self.keeper.restored(partition, epoch, &ready);
+        if taken_over == TakenOver::Stale {
             return;
-        };
+        }
         tracing::info!(
             partition,
             offset = ready.offset,
-            packages = ready.shard.len(),
+            packages = ready.packages.len(),
             seconds = restored.took.as_secs_f64(),
             "restored"
         );
         self.shared.metrics.restored(restored.took.as_secs_f64());
-        lane.evidence = Evidence::starting_at(ready.offset);
-        lane.log_append_time = restored.log_append_time;
-        lane.last = last;
-        let (offset, backfill, stats) = (ready.offset, ready.backfill, ready.shard.stats());
-        let frontier = ready.shard.frontier().map(|frontier| frontier.secs());
-        worker_of(&self.workers, partition).tell(Job::Own(ready));
+        if let Some(lane) = self.keeper.lane_mut(partition) {
+            lane.log_append_time = restored.log_append_time;
+        }
+        let (offset, stats) = (ready.offset, ready.packages.stats());
+        let frontier = ready.packages.frontier().map(|frontier| frontier.secs());
+        let held = Partition::new(partition, epoch, *ready, BACKFILL_CHUNK);
+        // A predecessor that halted may still be there.
+        worker_of(&self.workers, partition).tell(Job::Drop(partition, epoch));
+        worker_of(&self.workers, partition).tell(Job::Own(Box::new(held)));
         self.shared.status.update(partition, |status| {
             status.position = offset;
             status.frontier = frontier;
             status.stats = stats;
+            status.halted = None;
         });
-        if backfill == Backfill::Pending {
-            lane.begin_backfill();
-            self.shared.status.update(partition, |status| status.stage = Stage::Backfilling);
-        } else {
-            self.go_live(partition);
+        match taken_over {
+            TakenOver::Backfilling => {
+                self.shared.status.update(partition, |status| status.stage = Stage::Backfilling);
+            }
+            TakenOver::Live | TakenOver::Stale => self.go_live(partition),
         }
     }
 
     /// Reads on at the position; records count from now on.
     pub(super) fn go_live(&mut self, partition: i32) {
-        let Some(lane) = self.lanes.get_mut(&partition) else {
+        let Some(lane) = self.keeper.lane(partition) else {
             return;
         };
         let mut list = TopicPartitionList::new();
@@ -135,7 +148,7 @@ impl Engine<'_> {
             .and_then(|list| list.elements().first().map_or(Ok(()), |element| element.error()));
         match sought {
             Ok(()) => {
-                lane.go_live();
+                self.keeper.go_live(partition);
                 self.shared.status.update(partition, |status| {
                     status.stage = Stage::Live;
                     status.halted = None;

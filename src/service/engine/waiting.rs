@@ -1,14 +1,17 @@
-//! Partitions that halted for want of room for packages, and go on once there is some.
+//! Partitions that halted and go on once there is room for packages, or an operator has answered.
 
 use std::time::Duration;
 
-use super::batching::Wait;
+use super::batching::Carried;
 use super::{Engine, worker_of};
 use crate::service::clock::Stopwatch;
+use crate::service::status::PartitionStatus;
 use crate::service::worker::Job;
 
 /// How often room is looked for.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often an operator's answer is looked for.
+const ANSWERS: Duration = Duration::from_secs(5);
 
 impl Engine<'_> {
     /// Lets one partition go on, if there is room enough for it. One at a time, as it may need all
@@ -19,28 +22,33 @@ impl Engine<'_> {
         }
         self.last_look_for_room = Stopwatch::start();
         let free = self.shared.room.free();
-        let Some((partition, wait)) = self.waiting(free) else {
+        let Some((partition, wait)) = self.keeper.waiting(free) else {
             return;
         };
-        let Some(epoch) = self.lanes.get(&partition).map(|lane| lane.epoch) else {
+        let Some(epoch) = self.keeper.lane(partition).map(|lane| lane.epoch) else {
             return;
         };
         tracing::info!(partition, free, "there is room for packages again: the partition goes on");
         if wait.restored {
             worker_of(&self.workers, partition).tell(Job::Resume(partition, epoch));
             self.go_live(partition);
-        } else {
+        } else if let Some(epoch) = self.keeper.restoring_again(partition) {
             self.begin_restore(partition, epoch);
+            self.shared.status.update(partition, |status| *status = PartitionStatus::restoring());
         }
     }
 
-    /// A partition that needs no more than this. While any is being restored, what that takes is
-    /// not known, and a restore that failed does not begin again.
-    fn waiting(&self, free: usize) -> Option<(i32, Wait)> {
-        let restoring = self.lanes.values().any(super::Lane::is_restoring);
-        self.lanes
-            .iter()
-            .filter_map(|(&partition, lane)| Some((partition, lane.wait?)))
-            .find(|(_, wait)| wait.places <= free && (wait.restored || !restoring))
+    /// Partitions that halted in a restore read anew what is durable: an operator may have answered.
+    pub(super) fn look_for_answers(&mut self) {
+        let due = |carried: &Carried| {
+            carried.waits_for_an_answer.as_ref().is_some_and(|since| since.elapsed() >= ANSWERS)
+        };
+        let waiting: Vec<i32> =
+            self.carried.iter().filter(|(_, carried)| due(carried)).map(|(&it, _)| it).collect();
+        for partition in waiting {
+            if let Some(epoch) = self.keeper.restoring_again(partition) {
+                self.begin_restore(partition, epoch);
+            }
+        }
     }
 }

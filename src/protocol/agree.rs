@@ -1,0 +1,398 @@
+//! Whether what is durable about a partition agrees, and what an operator may answer where it does
+//! not.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::cut::CutRecord;
+use super::rules::Rules;
+
+/// Key of an operator's answer in the `open` topic. No carrier is empty, so no exception has it.
+pub const ANSWER_KEY: &str = ":accept";
+
+/// What an operator accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accept {
+    /// The cut counts, whatever the group's offset is.
+    Cut,
+    /// Records were deleted before they were read: go on behind the gap.
+    Gap,
+    /// The topic was made anew: its records begin another log; what is open stays open.
+    NewLog,
+    /// The topic has another number of partitions: packages may be on two of them.
+    Partitions,
+    /// The cut is lost: begin as at a first start.
+    FirstStart,
+    /// The log is right where an open exception contradicts it: it is closed as expired.
+    TrustLog,
+}
+
+impl Accept {
+    /// Every answer.
+    pub const ALL: &'static [Self] =
+        &[Self::Cut, Self::Gap, Self::NewLog, Self::Partitions, Self::FirstStart, Self::TrustLog];
+
+    /// As it is written on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Gap => "gap",
+            Self::NewLog => "new-log",
+            Self::Partitions => "partitions",
+            Self::FirstStart => "first-start",
+            Self::TrustLog => "trust-log",
+        }
+    }
+
+    /// How an operator gives it.
+    pub fn command(self) -> String {
+        format!("stallwatch recover --partition P --accept {}", self.as_str())
+    }
+
+    /// The answer of exactly this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|accept| accept.as_str() == text)
+    }
+}
+
+/// An operator's answer. It holds for the one state of things that the operator saw: with the next
+/// commit it means nothing any more, and given twice it means the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What is accepted; one thing accepted may show another that must be.
+    pub accept: Vec<Accept>,
+    /// Owner and number of the cut that was stored.
+    pub cut: Option<(String, u64)>,
+    /// The group's offset.
+    pub group: Option<i64>,
+}
+
+impl Answer {
+    /// An answer to this state of things, together with what has been accepted in it before.
+    pub fn to(durable: &Durable, accept: Accept) -> Self {
+        let mut answer = Self {
+            accept: Vec::new(),
+            cut: durable.cut.as_ref().map(|cut| (cut.owner.clone(), cut.commit)),
+            group: durable.group.as_ref().map(|(offset, _)| *offset),
+        };
+        let before = durable.answer.iter().filter(|before| before.concerns(&answer));
+        answer.accept = before.flat_map(|before| before.accept.clone()).collect();
+        if !answer.accept.contains(&accept) {
+            answer.accept.push(accept);
+        }
+        answer
+    }
+
+    /// Whether both are about the same state of things.
+    fn concerns(&self, other: &Self) -> bool {
+        self.cut == other.cut && self.group == other.group
+    }
+
+    /// The record's value.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain numbers and texts always serialise")
+    }
+
+    /// Reads a record's value; one that cannot be read is no answer.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// What is durable about a partition, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// The cut record of the `open` topic.
+    pub cut: Option<CutRecord>,
+    /// The group's committed offset and its metadata.
+    pub group: Option<(i64, String)>,
+    /// First offset that the log still has.
+    pub log_start: i64,
+    /// End of the log.
+    pub log_end: i64,
+    /// What an operator has answered.
+    pub answer: Option<Answer>,
+}
+
+impl Durable {
+    /// Whether an operator has accepted this, in this very state of things.
+    pub fn accepts(&self, accept: Accept) -> bool {
+        let answer = Answer::to(self, accept);
+        self.answer
+            .as_ref()
+            .is_some_and(|given| given.concerns(&answer) && given.accept.contains(&accept))
+    }
+}
+
+/// What to do with a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nobody has worked on it before.
+    FirstStart,
+    /// Go on at the cut.
+    Continue(CutRecord),
+    /// Offset and cut disagree: a commit may have come between, so read both again.
+    ReadAgain,
+    /// Stop this partition and name it; an operator decides.
+    Halt(HaltReason),
+}
+
+/// Why a partition halts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HaltReason {
+    /// Somebody moved the group's offset by hand.
+    OffsetDisagrees {
+        /// The group's offset.
+        group: i64,
+        /// Its metadata.
+        metadata: String,
+        /// The cut's offset.
+        cut: i64,
+    },
+    /// The group has an offset and the `open` topic has no cut.
+    CutMissing {
+        /// The group's offset.
+        group: i64,
+    },
+    /// The records from the cut's offset on have been deleted.
+    Truncated {
+        /// The cut's offset.
+        cut: i64,
+        /// First offset of the log.
+        log_start: i64,
+    },
+    /// The log ends before the cut's offset.
+    TooShort {
+        /// The cut's offset.
+        cut: i64,
+        /// End of the log.
+        log_end: i64,
+    },
+    /// The log has another record where the cut's last one was.
+    Recreated {
+        /// Its offset.
+        offset: i64,
+    },
+    /// The topic has another number of partitions than at the cut.
+    PartitionsChanged {
+        /// At the cut.
+        then: i32,
+        /// At present.
+        now: i32,
+    },
+    /// The records behind the newest usable snapshot have been deleted.
+    SnapshotBelowLog {
+        /// The snapshot's offset.
+        snapshot: i64,
+        /// First offset of the log.
+        log_start: i64,
+    },
+}
+
+impl HaltReason {
+    /// The answer that lets the partition go on.
+    pub const fn accepted_by(&self) -> Accept {
+        match self {
+            Self::OffsetDisagrees { .. } => Accept::Cut,
+            Self::CutMissing { .. } => Accept::FirstStart,
+            Self::Truncated { .. } | Self::SnapshotBelowLog { .. } => Accept::Gap,
+            Self::TooShort { .. } | Self::Recreated { .. } => Accept::NewLog,
+            Self::PartitionsChanged { .. } => Accept::Partitions,
+        }
+    }
+}
+
+impl fmt::Display for HaltReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OffsetDisagrees { group, metadata, cut } => write!(
+                f,
+                "the group's offset {group} ({metadata:?}) does not belong to the cut at offset {cut}: was the offset reset by hand? What was published up to {cut} stands; to go on there"
+            ),
+            Self::CutMissing { group } => write!(
+                f,
+                "the group has offset {group} but the open topic has no cut record: was the open topic recreated? What was published before may be published again; to begin as at a first start"
+            ),
+            Self::Truncated { cut, log_start } => write!(
+                f,
+                "the records from the cut's offset {cut} up to {log_start} were deleted before they were read; to go on without them"
+            ),
+            Self::TooShort { cut, log_end } => write!(
+                f,
+                "the cut's offset {cut} lies behind the end of the log, {log_end}: was the topic recreated? To go on with the new log and what is open"
+            ),
+            Self::Recreated { offset } => write!(
+                f,
+                "the record at offset {offset} is not the one that was applied last: was the topic recreated? To go on with the new log and what is open"
+            ),
+            Self::PartitionsChanged { then, now } => write!(
+                f,
+                "the input topic has {now} partitions, at the cut it had {then}: a package may now be on two of them; to go on all the same"
+            ),
+            Self::SnapshotBelowLog { snapshot, log_start } => write!(
+                f,
+                "the newest usable snapshot ends at offset {snapshot}, and the records from there to {log_start} were deleted; to go on without them"
+            ),
+        }?;
+        write!(f, ": {}", self.accepted_by().command())
+    }
+}
+
+impl std::error::Error for HaltReason {}
+
+/// Decides; `again` when offset and cut have been read a second time.
+pub fn decide(durable: &Durable, partitions: i32, again: bool, rules: Rules) -> Decision {
+    let halt = |reason| if again { Decision::Halt(reason) } else { Decision::ReadAgain };
+    match (&durable.cut, &durable.group) {
+        (None, None) => Decision::FirstStart,
+        (None, Some(_)) if durable.accepts(Accept::FirstStart) => Decision::FirstStart,
+        (None, Some((group, _))) => halt(HaltReason::CutMissing { group: *group }),
+        (Some(cut), Some((group, metadata)))
+            if (*group != cut.offset || *metadata != cut.metadata())
+                && rules.offset_agrees_with_cut
+                && !accepts_any(durable) =>
+        {
+            halt(HaltReason::OffsetDisagrees {
+                group: *group,
+                metadata: metadata.clone(),
+                cut: cut.offset,
+            })
+        }
+        (Some(cut), _) => within_log(durable, cut, partitions),
+    }
+}
+
+/// Whoever accepts more than the cut accepts the cut.
+fn accepts_any(durable: &Durable) -> bool {
+    Accept::ALL.iter().any(|accept| durable.accepts(*accept))
+}
+
+fn within_log(durable: &Durable, cut: &CutRecord, partitions: i32) -> Decision {
+    let (log_start, log_end) = (durable.log_start, durable.log_end);
+    if durable.accepts(Accept::NewLog) {
+        return Decision::Continue(on_new_log(cut, log_start));
+    }
+    if let Some(then) = cut.partitions.filter(|then| *then != partitions)
+        && !durable.accepts(Accept::Partitions)
+    {
+        return Decision::Halt(HaltReason::PartitionsChanged { then, now: partitions });
+    }
+    if cut.offset > log_end {
+        return Decision::Halt(HaltReason::TooShort { cut: cut.offset, log_end });
+    }
+    if cut.offset >= log_start {
+        return Decision::Continue(cut.clone());
+    }
+    if durable.accepts(Accept::Gap) {
+        return Decision::Continue(CutRecord { offset: log_start, last: None, ..cut.clone() });
+    }
+    Decision::Halt(HaltReason::Truncated { cut: cut.offset, log_start })
+}
+
+fn on_new_log(cut: &CutRecord, log_start: i64) -> CutRecord {
+    let mut anew = CutRecord { offset: log_start, last: None, ..cut.clone() };
+    anew.decisions.start = log_start;
+    anew.decisions.refused.clear();
+    let last = anew.decisions.settings.pop();
+    anew.decisions.settings.clear();
+    anew.decisions.settings.extend(last.map(|mut line| {
+        line.from = log_start;
+        line
+    }));
+    anew.decisions.dropped_below = 0;
+    anew
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cut::example;
+    use super::*;
+
+    fn durable(cut: Option<CutRecord>, group: Option<(i64, String)>) -> Durable {
+        Durable { cut, group, log_start: 0, log_end: 100, answer: None }
+    }
+
+    fn decide(durable: &Durable, again: bool) -> Decision {
+        super::decide(durable, 1, again, Rules::ALL)
+    }
+
+    /// The same once an operator has accepted what the halt names.
+    fn accepted(durable: &Durable) -> Decision {
+        let Decision::Halt(reason) = decide(durable, true) else { panic!("it halts") };
+        let accept = reason.accepted_by();
+        assert!(reason.to_string().contains(&format!("--accept {}", accept.as_str())), "{reason}");
+        assert_eq!(Accept::parse(accept.as_str()), Some(accept));
+        let answer = Answer::to(durable, accept);
+        let answer = Answer::from_bytes(&answer.to_bytes());
+        let answered = Durable { answer: answer.clone(), ..durable.clone() };
+        let later = Durable {
+            cut: answered.cut.clone().map(|cut| CutRecord { commit: cut.commit + 1, ..cut }),
+            group: answered.group.clone().map(|(offset, metadata)| (offset + 1, metadata)),
+            ..answered.clone()
+        };
+        if later.cut.is_some() || later.group.is_some() {
+            assert!(!later.accepts(accept), "an answer holds for what the operator saw");
+        }
+        decide(&answered, true)
+    }
+
+    #[test]
+    fn without_offset_and_cut_it_is_a_first_start() {
+        assert_eq!(decide(&durable(None, None), false), Decision::FirstStart);
+    }
+
+    #[test]
+    fn a_cut_whose_group_offset_has_expired_still_counts() {
+        let cut = example(12, 3);
+        let decision = decide(&durable(Some(cut.clone()), None), false);
+        assert_eq!(decision, Decision::Continue(cut));
+    }
+
+    #[test]
+    fn an_offset_reset_by_hand_halts_after_a_second_look() {
+        let cut = example(12, 3);
+        let reset = durable(Some(cut.clone()), Some((4, String::new())));
+        assert_eq!(decide(&reset, false), Decision::ReadAgain);
+        assert!(matches!(
+            decide(&reset, true),
+            Decision::Halt(HaltReason::OffsetDisagrees { group: 4, cut: 12, .. })
+        ));
+        let stale = durable(Some(cut.clone()), Some((12, "2 a/1 5".to_owned())));
+        assert_eq!(decide(&stale, false), Decision::ReadAgain);
+        let agreeing = durable(Some(cut.clone()), Some((12, cut.metadata())));
+        assert_eq!(decide(&agreeing, false), Decision::Continue(cut.clone()));
+        assert_eq!(accepted(&reset), Decision::Continue(cut));
+    }
+
+    #[test]
+    fn a_cut_that_is_missing_halts_unless_a_first_start_is_accepted() {
+        assert_eq!(accepted(&durable(None, Some((4, String::new())))), Decision::FirstStart);
+    }
+
+    #[test]
+    fn a_cut_outside_the_log_halts_unless_that_is_accepted() {
+        let cut = example(12, 3);
+        let truncated = Durable { log_start: 13, ..durable(Some(cut.clone()), None) };
+        assert!(matches!(decide(&truncated, false), Decision::Halt(HaltReason::Truncated { .. })));
+        let behind = CutRecord { offset: 13, ..cut.clone() };
+        assert_eq!(accepted(&truncated), Decision::Continue(behind));
+        let recreated = Durable { log_end: 11, ..durable(Some(cut), None) };
+        assert!(matches!(decide(&recreated, false), Decision::Halt(HaltReason::TooShort { .. })));
+        let Decision::Continue(anew) = accepted(&recreated) else { panic!("it goes on") };
+        assert_eq!((anew.offset, anew.commit), (0, 3));
+        assert!(anew.decisions.refused.is_empty());
+    }
+
+    #[test]
+    fn another_number_of_partitions_halts_unless_that_is_accepted() {
+        let cut = example(12, 3);
+        let grown = durable(Some(CutRecord { partitions: Some(2), ..cut }), None);
+        assert!(matches!(
+            decide(&grown, false),
+            Decision::Halt(HaltReason::PartitionsChanged { then: 2, now: 1 })
+        ));
+        assert!(matches!(accepted(&grown), Decision::Continue(_)));
+    }
+}

@@ -1,0 +1,165 @@
+//! What was decided about the log: package state is a function of the records under these.
+
+use serde::{Deserialize, Serialize};
+
+use crate::detector::shard::Retention;
+
+/// The settings that package state depends on, from an offset on. Seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSettings {
+    /// First offset they hold for.
+    pub from: i64,
+    /// A package is given up this long after its anchor.
+    pub forget_after: i64,
+    /// A settled package is remembered this long.
+    pub settled_retention: i64,
+}
+
+impl StateSettings {
+    /// These settings, from an offset on.
+    pub fn new(from: i64, retention: Retention) -> Self {
+        let Retention { forget_after, settled_retention } = retention;
+        Self { from, forget_after, settled_retention }
+    }
+
+    /// What the detector is to be told.
+    pub fn retention(&self) -> Retention {
+        let Self { forget_after, settled_retention, .. } = *self;
+        Retention { forget_after, settled_retention }
+    }
+}
+
+/// Every decision about the records of a partition, part of its cut record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// The offset that package state was first built from.
+    pub start: i64,
+    /// Offsets refused because their log time lay too far in the future, in order.
+    pub refused: Vec<i64>,
+    /// Settings by the offset from which they hold, in order.
+    pub settings: Vec<StateSettings>,
+    /// What concerned earlier offsets only has been dropped; 0: nothing has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_below: i64,
+}
+
+fn is_zero(offset: &i64) -> bool {
+    *offset == 0
+}
+
+impl Decisions {
+    /// Those of a first start.
+    pub fn beginning_at(start: i64, retention: Retention) -> Self {
+        let settings = vec![StateSettings::new(start, retention)];
+        Self { start, refused: Vec::new(), settings, dropped_below: 0 }
+    }
+
+    /// Whether the record at this offset was refused.
+    pub fn is_refused(&self, offset: i64) -> bool {
+        self.refused.binary_search(&offset).is_ok()
+    }
+
+    /// The record at this offset, which is behind all that were refused before, is refused.
+    pub fn refuse(&mut self, offset: i64) {
+        self.refused.push(offset);
+    }
+
+    /// The settings for the record at this offset: the last line at or before it.
+    pub fn retention_at(&self, offset: i64) -> Option<Retention> {
+        let lines = &self.settings[..self.settings.partition_point(|line| line.from <= offset)];
+        lines.last().or(self.settings.first()).map(StateSettings::retention)
+    }
+
+    /// From this offset on these settings hold; a line is written only where they differ.
+    pub fn settle(&mut self, from: i64, retention: Retention) {
+        if self.settings.last().is_some_and(|line| line.retention() == retention) {
+            return;
+        }
+        self.settings.retain(|line| line.from < from);
+        self.settings.push(StateSettings::new(from, retention));
+    }
+
+    /// Drops what only concerns records that the log no longer has.
+    pub fn drop_below(&mut self, log_start: i64) {
+        if log_start <= self.dropped_below.max(self.start) {
+            return;
+        }
+        self.refused.retain(|&offset| offset >= log_start);
+        let in_force = self.settings.partition_point(|line| line.from <= log_start);
+        self.settings.drain(..in_force.saturating_sub(1));
+        self.dropped_below = log_start;
+    }
+
+    /// Those about the records before an offset.
+    pub fn below(&self, offset: i64) -> Self {
+        let mut below = self.clone();
+        below.refused.retain(|&refused| refused < offset);
+        below.settings.retain(|line| line.from < offset || line.from == self.start);
+        below
+    }
+
+    /// Whether both say the same of every record before an offset, as far as both still say
+    /// anything.
+    pub fn agree_below(&self, other: &Self, offset: i64) -> bool {
+        let from = self.dropped_below.max(other.dropped_below);
+        let refused = |of: &Self| -> Vec<i64> {
+            of.refused.iter().copied().filter(|at| (from..offset).contains(at)).collect()
+        };
+        let mut bounds: Vec<i64> =
+            self.settings.iter().chain(&other.settings).map(|it| it.from).collect();
+        bounds.push(from.max(self.start));
+        bounds.retain(|at| (from..offset).contains(at));
+        self.start == other.start
+            && refused(self) == refused(other)
+            && bounds.iter().all(|&at| self.retention_at(at) == other.retention_at(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAYS: Retention = Retention { forget_after: 60, settled_retention: 7 };
+    const WEEKS: Retention = Retention { forget_after: 90, settled_retention: 7 };
+
+    #[test]
+    fn each_setting_holds_from_its_offset_on() {
+        let mut decisions = Decisions::beginning_at(3, DAYS);
+        decisions.settle(10, DAYS);
+        decisions.settle(10, WEEKS);
+        assert_eq!(decisions.settings.len(), 2);
+        assert_eq!(decisions.retention_at(9), Some(DAYS));
+        assert_eq!(decisions.retention_at(10), Some(WEEKS));
+        decisions.settle(10, DAYS);
+        assert_eq!(decisions.retention_at(10), Some(DAYS));
+    }
+
+    #[test]
+    fn decisions_are_dropped_only_below_the_start_of_the_log() {
+        let mut decisions = Decisions::beginning_at(0, DAYS);
+        decisions.refuse(5);
+        decisions.settle(10, WEEKS);
+        decisions.refuse(25);
+        decisions.settle(30, DAYS);
+        let whole = decisions.clone();
+        decisions.drop_below(20);
+        assert_eq!(decisions.refused, [25]);
+        assert_eq!(decisions.retention_at(20), Some(WEEKS), "the line in force stays");
+        assert_eq!(decisions.retention_at(30), Some(DAYS));
+        assert!(whole.agree_below(&decisions, 40));
+        decisions.refuse(35);
+        assert!(whole.agree_below(&decisions, 35));
+        assert!(!whole.agree_below(&decisions, 36));
+    }
+
+    #[test]
+    fn decisions_about_earlier_records_agree_whatever_was_decided_later() {
+        let early = Decisions::beginning_at(0, DAYS);
+        let mut late = early.clone();
+        late.settle(10, WEEKS);
+        late.refuse(12);
+        assert!(early.agree_below(&late, 10));
+        assert!(!early.agree_below(&late, 11));
+        assert_eq!(late.below(10), early);
+    }
+}

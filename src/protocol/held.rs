@@ -1,0 +1,253 @@
+//! A partition as its worker holds it: packages, how far they have come, and what has come out.
+
+use std::ops::DerefMut;
+
+use super::cut::{Backfill, LastRecord};
+use super::decisions::Decisions;
+use super::halt::Halt;
+use super::ownership::Epoch;
+use super::restore::SnapshotMeta;
+use crate::detector::exception::ExceptionEvent;
+use crate::detector::scan::{Outcome, Record};
+use crate::detector::shard::{Inconsistent, Shard, Stats};
+use crate::detector::time::{Frontier, LogTime};
+
+/// A shard, and whatever limits it.
+pub trait Packages: DerefMut<Target = Shard> {
+    /// Why a package finds no place.
+    type NoRoom;
+
+    /// Applies all of these records; see [`Shard::apply`].
+    ///
+    /// # Errors
+    /// When the record behind those that have an outcome brings a package and there is no room.
+    fn apply_all(
+        &mut self,
+        records: &[Record<'_>],
+        outcomes: &mut Vec<Option<Outcome>>,
+    ) -> Result<(), Self::NoRoom>;
+
+    /// [`Shard::restore_open`], which may bring a package.
+    ///
+    /// # Errors
+    /// The outer one when there was no room for that package: the shard is of no more use.
+    fn take_open(
+        &mut self,
+        event: &ExceptionEvent,
+    ) -> Result<Result<(), Inconsistent>, Self::NoRoom>;
+
+    /// A piece of work is done.
+    fn settle(&mut self) {}
+}
+
+/// A partition whose state is there.
+#[derive(Debug)]
+pub struct Ready<S> {
+    /// Its packages, ladders awake.
+    pub packages: S,
+    /// The next offset to apply.
+    pub offset: i64,
+    /// What was decided about the records, the settings of today included.
+    pub decisions: Decisions,
+    /// State of a first start.
+    pub backfill: Backfill,
+    /// The last record that was applied.
+    pub last: Option<LastRecord>,
+    /// Exceptions that the log contradicts, closed: they are published with the first commit.
+    pub closings: Vec<ExceptionEvent>,
+    /// Owner and number of the last commit.
+    pub stamp: Option<(String, u64)>,
+}
+
+/// A partition between two applies, with all that has come out of it up to there.
+#[derive(Clone, Debug)]
+pub struct Cut<L> {
+    /// The partition.
+    pub partition: i32,
+    /// The assignment it was taken under.
+    pub epoch: Epoch,
+    /// Last applied offset + 1, control records passed.
+    pub offset: i64,
+    /// The last finished second of the frontier.
+    pub frontier: Option<Frontier>,
+    /// The greatest log time so far.
+    pub log_clock: Option<LogTime>,
+    /// Exceptions since the last cut.
+    pub events: Vec<ExceptionEvent>,
+    /// Rejected records since the last cut.
+    pub dead_letters: Vec<L>,
+    /// What was decided about the records.
+    pub decisions: Decisions,
+    /// Pending as long as a first start has more to publish.
+    pub backfill: Backfill,
+    /// The last record that was applied.
+    pub last: Option<LastRecord>,
+    /// What the shard holds.
+    pub stats: Stats,
+    /// Why it went no further: the record at `offset` stops the partition.
+    pub halt: Option<Halt>,
+}
+
+/// See the module's head. `L` is a rejected record on its way.
+pub struct Held<S, L> {
+    partition: i32,
+    epoch: Epoch,
+    packages: S,
+    offset: i64,
+    decisions: Decisions,
+    backfill: Backfill,
+    last: Option<LastRecord>,
+    /// What waits for the next transactions.
+    backlog: Vec<ExceptionEvent>,
+    dead_letters: Vec<L>,
+    halt: Option<Halt>,
+    /// Events of a backfill in one transaction.
+    chunk: usize,
+}
+
+impl<S: Packages, L> Held<S, L> {
+    /// A partition that has been restored. `chunk`: events of a backfill in one transaction.
+    pub fn new(partition: i32, epoch: Epoch, ready: Ready<S>, chunk: usize) -> Self {
+        let Ready { packages, offset, decisions, backfill, last, closings, stamp: _ } = ready;
+        Self {
+            partition,
+            epoch,
+            packages,
+            offset,
+            decisions,
+            backfill,
+            last,
+            backlog: closings,
+            dead_letters: Vec::new(),
+            halt: None,
+            chunk: chunk.max(1),
+        }
+    }
+
+    /// Whether it is this partition under this assignment.
+    pub fn is(&self, partition: i32, epoch: Epoch) -> bool {
+        self.partition == partition && self.epoch == epoch
+    }
+
+    /// Its packages.
+    pub fn packages(&self) -> &S {
+        &self.packages
+    }
+
+    /// The next offset to apply.
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// Whether it goes no further.
+    pub fn is_halted(&self) -> bool {
+        self.halt.is_some()
+    }
+
+    /// It goes no further.
+    pub fn stop(&mut self, halt: Halt) {
+        self.halt = Some(halt);
+    }
+
+    /// There is room for packages again.
+    pub fn resume(&mut self) {
+        self.halt = None;
+    }
+
+    /// Applies records; their offsets are `offset_of` their places. Returns how many were applied:
+    /// all, or those in front of the one that finds no room.
+    ///
+    /// # Errors
+    /// The second part, when a record brings a package and there is no room.
+    pub fn apply(
+        &mut self,
+        records: &[Record<'_>],
+        offset_of: impl Fn(usize) -> i64,
+        outcomes: &mut Vec<Option<Outcome>>,
+    ) -> (usize, Result<(), S::NoRoom>) {
+        let applied = self.packages.apply_all(records, outcomes);
+        let reached = outcomes.len();
+        if let Some(last) = reached.checked_sub(1) {
+            self.offset = offset_of(last) + 1;
+        }
+        (reached, applied)
+    }
+
+    /// The last record that was applied is this one.
+    pub fn applied_last(&mut self, last: LastRecord) {
+        self.last = Some(last);
+    }
+
+    /// The record at this offset was refused because of its log time.
+    pub fn refused(&mut self, offset: i64) {
+        self.decisions.refuse(offset);
+    }
+
+    /// A rejected record goes to the dead letters.
+    pub fn dead_letter(&mut self, letter: L) {
+        self.dead_letters.push(letter);
+    }
+
+    /// A batch is done.
+    pub fn settle(&mut self) {
+        self.packages.settle();
+    }
+
+    /// Control records up to this offset have been passed.
+    pub fn pass(&mut self, offset: i64) {
+        if self.halt.is_none() {
+            self.offset = self.offset.max(offset);
+        }
+    }
+
+    /// The log is complete up to here, by evidence.
+    pub fn advance(&mut self, to: Frontier) {
+        if self.halt.is_none() {
+            while !self.packages.advance(to) {}
+        }
+    }
+
+    /// What a snapshot of the packages as they are now must say of itself.
+    pub fn snapshot(&self, topic: &str, partitions: i32) -> SnapshotMeta {
+        SnapshotMeta {
+            topic: topic.to_owned(),
+            partition: self.partition,
+            partitions,
+            offset: self.offset,
+            decisions: self.decisions.below(self.offset),
+            last: self.last,
+        }
+    }
+
+    /// Takes a cut. What it holds is the taker's to keep until it is committed.
+    pub fn cut(&mut self) -> Cut<L> {
+        let mut events = std::mem::take(&mut self.backlog);
+        events.extend(self.packages.take_outbox());
+        if self.backfill == Backfill::Pending {
+            self.backlog = events.split_off(events.len().min(self.chunk));
+            if self.backlog.is_empty() {
+                self.backfill = Backfill::Done;
+            }
+        }
+        Cut {
+            partition: self.partition,
+            epoch: self.epoch,
+            offset: self.offset,
+            frontier: self.packages.frontier(),
+            log_clock: self.packages.log_clock(),
+            events,
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            decisions: self.decisions.clone(),
+            backfill: self.backfill,
+            last: self.last,
+            stats: self.packages.stats(),
+            halt: self.halt.clone(),
+        }
+    }
+}
+
+/// Whether a record's timestamp lies so far ahead of the wall clock that the record is refused. All
+/// in milliseconds. The only decision that the wall clock makes; it is kept in the cut.
+pub fn lies_in_the_future(timestamp_ms: Option<i64>, now_ms: i64, max_future_skew_ms: i64) -> bool {
+    timestamp_ms.is_some_and(|time| time > now_ms.saturating_add(max_future_skew_ms))
+}

@@ -1,0 +1,88 @@
+//! The rules that recovery rests on, by name.
+//!
+//! They hold, all of them, always: no configuration reaches them. They have names so that a
+//! simulation can leave one out and show what it is needed for.
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Which rules hold.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Rules { $($(#[$doc])* pub $name: bool),* }
+
+        impl Rules {
+            /// As it must be.
+            pub const ALL: Self = Self { $($name: true),* };
+            /// The names, in order.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// All rules but the one of this name; `None` where none has it.
+            pub fn without(name: &str) -> Option<Self> {
+                let mut rules = Self::ALL;
+                match name {
+                    $(stringify!($name) => rules.$name = false,)*
+                    _ => return None,
+                }
+                Some(rules)
+            }
+        }
+    };
+}
+
+rules! {
+    /// A commit took if and only if owner and number of the stored cut are ours; the offset says
+    /// nothing.
+    outcome_by_number,
+    /// What belongs to a partition that was lost is dropped and never sent again.
+    lost_is_dropped,
+    /// A restore that was begun under an earlier assignment is of no use to a later one.
+    epochs_kept_apart,
+    /// What is sent again is what was sent, and nothing newer beside it.
+    contents_kept_apart,
+    /// Contents are dropped only once they are committed.
+    kept_until_committed,
+    /// Offsets are sent with the membership as it is when they are sent.
+    fresh_membership,
+    /// Offsets are never sent without a membership: the broker would accept them unfenced.
+    members_only,
+    /// The frontier follows the wall clock only once the position has reached the end.
+    position_reaches_end,
+    /// It stays behind the wall clock by the margin.
+    margin_is_kept,
+    /// The end is that of a reader of uncommitted data.
+    uncommitted_end,
+    /// Control records are passed: the position goes beyond them.
+    control_records_passed,
+    /// The offsets of refused records are kept in the cut.
+    refusals_are_durable,
+    /// No snapshot that is newer than the cut is used.
+    snapshot_not_beyond_cut,
+    /// No snapshot is used that was made under other decisions.
+    snapshot_decisions_agree,
+    /// While package state is rebuilt ladders sleep, and nothing opens.
+    ladders_sleep,
+    /// Open exceptions are taken from the table once the records are applied, so that none of these
+    /// closes one.
+    open_after_records,
+    /// The frontier is that of the cut.
+    frontier_from_cut,
+    /// After a restore nothing is looked at before the frontier enters a new second.
+    no_second_look,
+    /// What a first start has not published yet is derived again.
+    backfill_again,
+    /// No record is applied before all that was open at a first start is out.
+    records_wait_for_backfill,
+    /// Each setting holds from its offset on.
+    settings_by_offset,
+    /// Transactions that are pending when the stored cut is read are waited for.
+    pending_waited_for,
+    /// The group's offset must belong to the cut.
+    offset_agrees_with_cut,
+    /// A package that the records no longer tell of is given back from its open exception.
+    given_back,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::ALL
+    }
+}

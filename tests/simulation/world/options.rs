@@ -1,0 +1,207 @@
+//! What a seed decides beforehand.
+
+use std::sync::Arc;
+
+use stallwatch::detector::policy::PolicySet;
+
+use crate::generate::{Random, Rules, marks, rules};
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What goes wrong in a run, or lies on an edge.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault { $($(#[$doc])* $name),* }
+
+        impl Fault {
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+        }
+    };
+}
+
+faults! {
+    /// A process ends between two steps.
+    Crash,
+    /// A process ends while a transaction is open or its outcome is not known.
+    CrashInCommit,
+    /// A process ends while it restores a partition.
+    CrashInRestore,
+    /// A process stands still for longer than its session.
+    Zombie,
+    /// Another process takes the name of one that stands still.
+    Replaced,
+    /// A process joins or leaves.
+    Scale,
+    /// A transaction fails and can be aborted.
+    Abortable,
+    /// An abort fails.
+    FailedAbort,
+    /// A commit takes, and nobody hears of it.
+    TookUnheard,
+    /// A commit does not take, and nobody hears of it.
+    LostUnheard,
+    /// A commit takes later.
+    TookLater,
+    /// A snapshot is taken.
+    Snapshot,
+    /// A snapshot is corrupt.
+    CorruptSnapshot,
+    /// A snapshot is gone, or comes into sight late.
+    MissingSnapshot,
+    /// A snapshot of another partition or topic lies among ours.
+    ForeignSnapshot,
+    /// A record of the feed lies too far in the future.
+    FutureRecord,
+    /// A record cannot be decoded.
+    Poison,
+    /// A record is logged with an earlier time than one before it.
+    Late,
+    /// A record is there twice.
+    Doubled,
+    /// Several records of one second.
+    SameSecond,
+    /// A producer of scans writes in a transaction.
+    InputTransaction,
+    /// Such a transaction is aborted.
+    InputAborted,
+    /// Records do not come although they are there.
+    StalledFetch,
+    /// The broker does not say where the log ends.
+    NoAnswer,
+    /// The clock of a process jumps.
+    ClockJump,
+    /// The open topic is compacted.
+    Compaction,
+    /// The group's offsets expire.
+    OffsetsExpired,
+    /// An operator sets the group's offset.
+    OffsetReset,
+    /// The beginning of the log is deleted.
+    Truncation,
+    /// Policies or settings are others after a crash.
+    NewPolicies,
+}
+
+/// What a seed decides beforehand.
+pub struct Options {
+    pub seed: u64,
+    pub partitions: usize,
+    pub instances: usize,
+    /// Steps before everything is mended.
+    pub steps: usize,
+    /// Sets of policies; the first is in force at the start.
+    pub sets: Vec<(Rules, Arc<PolicySet>)>,
+    /// Every span after which something may happen, of the first set. Seconds.
+    pub marks: Vec<i64>,
+    pub silent_start: bool,
+    /// Scans that are in the log before anybody reads it.
+    pub history: usize,
+    pub packages: usize,
+    /// Events of a backfill in one transaction.
+    pub chunk: usize,
+    pub margin_ms: i64,
+    pub max_future_skew_ms: i64,
+    /// How far a clock may be ahead of the broker's.
+    pub ahead_ms: i64,
+    /// How much earlier than it is logged a record's log time may be.
+    pub lateness_ms: i64,
+    /// Every record at or past an end offset asked for at wall time w has log time ≥ w − margin.
+    pub margin_holds: bool,
+    pub session_timeout_ms: i64,
+    pub transaction_timeout_ms: i64,
+    pub commit_interval_ms: i64,
+    /// In thousandths, by fault.
+    chances: Vec<u64>,
+}
+
+impl Options {
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let unit = 1;
+        let count = if random.chance(25) { 3 } else { 1 };
+        let mut sets = Vec::new();
+        while sets.len() < count {
+            let rules = rules(&mut random, unit);
+            if let Some(set) = rules.set() {
+                sets.push((rules, set));
+            }
+        }
+        let margin_ms = random.pick(&[2_000, 2_000, 6_000]);
+        let margin_holds = random.chance(90);
+        let (ahead_ms, lateness_ms) = match (margin_holds, random.below(6)) {
+            (true, 0) => (0, 0),
+            (true, 1) => (random.between(0, margin_ms), 0),
+            (true, 2) => (0, random.between(0, margin_ms)),
+            (true, 3) => (margin_ms, 0),
+            (true, _) => {
+                let ahead = random.between(0, margin_ms);
+                (ahead, random.between(0, margin_ms - ahead))
+            }
+            (false, _) => (random.between(0, 3 * margin_ms), random.between(0, 3 * margin_ms)),
+        };
+        let calm = random.chance(15);
+        let chances = Fault::ALL
+            .iter()
+            .map(|_| match random.below(5) {
+                _ if calm => 0,
+                0 | 1 => 0,
+                2 => 300,
+                3 => 1_000,
+                _ => 2_500,
+            })
+            .collect();
+        Self {
+            seed,
+            partitions: random.pick(&[1, 1, 2, 3]),
+            instances: random.pick(&[1, 2, 2, 3]),
+            steps: random.pick(&[80, 150, 250, 400]),
+            marks: marks(&sets[0].0),
+            sets,
+            silent_start: random.chance(45),
+            history: random.pick(&[0, 0, 3, 12, 25, 40]),
+            packages: random.between(1, 5) as usize,
+            chunk: random.pick(&[1, 1, 2, 10_000]),
+            margin_ms,
+            max_future_skew_ms: random.pick(&[3_000, 8_000]),
+            ahead_ms,
+            lateness_ms,
+            margin_holds,
+            session_timeout_ms: 12_000,
+            transaction_timeout_ms: 6_000,
+            commit_interval_ms: random.pick(&[0, 500, 2_000]),
+            chances,
+        }
+    }
+
+    /// Whether a fault that is possible here comes about. `per_thousand`: where chances are plain.
+    pub fn strikes(&self, fault: Fault, per_thousand: u64, random: &mut Random) -> bool {
+        let chance = self.chances[fault as usize] * per_thousand;
+        chance > 0 && random.next() % 1_000_000 < chance
+    }
+
+    /// One line, for a report.
+    pub fn line(&self) -> String {
+        let faults: Vec<String> = Fault::NAMES
+            .iter()
+            .zip(&self.chances)
+            .filter(|(_, chance)| **chance > 0)
+            .map(|(name, chance)| format!("{name}×{}", *chance as f64 / 1_000.0))
+            .collect();
+        format!(
+            "seed {}: {} partitions, {} instances, {} steps, {} packages, history {}, {} start, {} policy sets, ahead {} ms, late {} ms (margin {} ms {}), faults: {}",
+            self.seed,
+            self.partitions,
+            self.instances,
+            self.steps,
+            self.packages,
+            self.history,
+            if self.silent_start { "silent" } else { "publishing" },
+            self.sets.len(),
+            self.ahead_ms,
+            self.lateness_ms,
+            self.margin_ms,
+            if self.margin_holds { "holds" } else { "is broken" },
+            if faults.is_empty() { "none".to_owned() } else { faults.join(" ") }
+        )
+    }
+}

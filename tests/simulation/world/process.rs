@@ -1,0 +1,309 @@
+//! One process of the service: the real machines, and a driver that carries what they say to the
+//! fake broker, a step at a time.
+
+mod commit;
+mod engine;
+mod rebuild;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use stallwatch::detector::policy::PolicySet;
+use stallwatch::protocol::held::Held;
+use stallwatch::protocol::keeper::Keeper;
+use stallwatch::protocol::rules::Rules;
+
+use super::broker::{Broker, Letter};
+use super::group::{Heard, Membership};
+use super::options::{Fault, Options};
+use super::oracle::{AtCut, Oracle, Schedule};
+use super::store::{Plain, Snapshot};
+use super::tell::Tell;
+use crate::generate::Random;
+use commit::Cycle;
+pub use commit::GIVEN_UP;
+use rebuild::{Completed, Rebuild};
+
+/// Everything outside a process.
+pub struct Around<'o> {
+    pub options: &'o Options,
+    pub rules: Rules,
+    pub now_ms: i64,
+    pub random: Random,
+    pub broker: Broker,
+    pub store: Vec<Snapshot>,
+    pub oracle: Oracle<'o>,
+    pub tell: Tell,
+    /// Faults strike.
+    pub troubled: bool,
+}
+
+impl Around<'_> {
+    /// Whether a fault comes about here; it is counted.
+    pub fn strikes(&mut self, fault: Fault, per_thousand: u64) -> bool {
+        let strikes = self.troubled && self.options.strikes(fault, per_thousand, &mut self.random);
+        if strikes {
+            self.tell.fault(fault);
+        }
+        strikes
+    }
+
+    pub fn say(&mut self, line: impl FnOnce() -> String) {
+        self.tell.say(self.now_ms, line);
+    }
+}
+
+/// What the client tells the engine.
+enum News {
+    Assigned(BTreeSet<i32>),
+    /// Partitions are to be given back; they are lost already where `true`.
+    Revoked(BTreeSet<i32>, bool),
+}
+
+/// The member of the group, with a thread of its own.
+struct Client {
+    id: Option<u64>,
+    generation: i64,
+    owned: BTreeSet<i32>,
+    news: VecDeque<News>,
+    /// Something has been given back: the group must hear of it.
+    joins_again: bool,
+    fatal: bool,
+}
+
+impl Client {
+    fn membership(&self) -> Membership {
+        match self.id {
+            Some(_) => Membership { member: self.id, generation: self.generation },
+            None => Membership::NONE,
+        }
+    }
+}
+
+/// A question for end offsets.
+struct Question {
+    asked_at_ms: i64,
+    partitions: Vec<i32>,
+    ends: Option<Vec<(i32, i64)>>,
+}
+
+/// See the module's head.
+pub struct Process {
+    /// Which of the instances.
+    pub instance: usize,
+    pub alive: bool,
+    /// It stands still up to this time.
+    pub still_until_ms: i64,
+    pub skew_ms: i64,
+    name: String,
+    owner: String,
+    policies: Arc<PolicySet>,
+    client: Client,
+    producer: u32,
+    keeper: Keeper<Letter>,
+    held: BTreeMap<i32, Held<Plain, Letter>>,
+    schedules: BTreeMap<i32, Schedule>,
+    at_cuts: BTreeMap<i32, AtCut>,
+    stalled: BTreeMap<i32, i64>,
+    restores: Vec<Rebuild>,
+    completed: VecDeque<Completed>,
+    /// Partitions that halted, why, and when they look again.
+    pub halted: BTreeMap<i32, (String, i64)>,
+    question: Option<Question>,
+    last_asked_ms: i64,
+    last_commit_ms: i64,
+    last_heartbeat_ms: i64,
+    cycle: Option<Cycle>,
+    /// The membership as it was at the last assignment.
+    stale: Membership,
+}
+
+/// What a process can do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    Engine,
+    Client,
+    Asker,
+    Restore(usize),
+}
+
+impl Process {
+    /// A process starts: its producer first, which settles whatever an earlier one left.
+    pub fn start(
+        instance: usize,
+        policies: Arc<PolicySet>,
+        skew_ms: i64,
+        around: &mut Around<'_>,
+    ) -> Self {
+        let name = format!("i{instance}");
+        let producer = around.broker.init_producer(&name);
+        let owner = format!("{name}/{}", around.now_ms);
+        around.say(|| format!("{owner} starts"));
+        Self {
+            instance,
+            alive: true,
+            still_until_ms: 0,
+            skew_ms,
+            client: Client {
+                id: None,
+                generation: -1,
+                owned: BTreeSet::new(),
+                news: VecDeque::new(),
+                joins_again: false,
+                fatal: false,
+            },
+            producer,
+            keeper: Keeper::new(owner.clone(), around.rules),
+            name,
+            owner,
+            policies,
+            held: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            at_cuts: BTreeMap::new(),
+            stalled: BTreeMap::new(),
+            restores: Vec::new(),
+            completed: VecDeque::new(),
+            halted: BTreeMap::new(),
+            question: None,
+            last_asked_ms: around.now_ms,
+            last_commit_ms: around.now_ms,
+            last_heartbeat_ms: around.now_ms,
+            cycle: None,
+            stale: Membership::NONE,
+        }
+    }
+
+    pub fn runs(&self, now_ms: i64) -> bool {
+        self.alive && self.still_until_ms <= now_ms
+    }
+
+    /// Whether a transaction is under way, or its outcome is not known.
+    pub fn is_committing(&self) -> bool {
+        self.keeper.is_committing()
+    }
+
+    /// Whether what was open at a first start is still being published.
+    pub fn is_backfilling(&self) -> bool {
+        self.keeper.lanes().any(|(_, lane)| lane.is_backfilling())
+    }
+
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// What it can do, some of it more than once: a choice among these is a fair one.
+    pub fn tasks(&self) -> Vec<Task> {
+        let mut tasks = vec![Task::Engine, Task::Engine, Task::Engine, Task::Client, Task::Asker];
+        for at in 0..self.restores.len() {
+            tasks.extend([Task::Restore(at); 4]);
+        }
+        tasks
+    }
+
+    pub fn step(&mut self, task: Task, around: &mut Around<'_>) -> Result<(), String> {
+        match task {
+            Task::Client => self.client_step(around),
+            Task::Asker => self.asker_step(around),
+            Task::Restore(at) => self.restore_step(at, around),
+            Task::Engine => return self.engine_step(around),
+        }
+        Ok(())
+    }
+
+    fn wall_ms(&self, around: &Around<'_>) -> i64 {
+        around.now_ms + self.skew_ms
+    }
+
+    // ---- the member's own thread
+
+    fn client_step(&mut self, around: &mut Around<'_>) {
+        let (now_ms, group) = (around.now_ms, &mut around.broker.group);
+        let client = &mut self.client;
+        if client.fatal {
+            return;
+        }
+        let Some(id) = client.id else {
+            if client.news.is_empty() && client.owned.is_empty() {
+                client.id = Some(group.join(&self.name, now_ms));
+            }
+            return;
+        };
+        let busy = !client.news.is_empty();
+        match group.heartbeat(id, now_ms) {
+            Heard::Fine if client.joins_again && !busy => {
+                client.joins_again = false;
+                group.join_again(id, &client.owned, now_ms);
+            }
+            Heard::Fine => {}
+            Heard::JoinAgain if busy => {}
+            Heard::JoinAgain => {
+                client.joins_again = false;
+                group.join_again(id, &client.owned, now_ms);
+            }
+            Heard::Assigned(generation, assigned) => {
+                client.generation = generation;
+                let gone: BTreeSet<i32> = client.owned.difference(&assigned).copied().collect();
+                let new: BTreeSet<i32> = assigned.difference(&client.owned).copied().collect();
+                if !gone.is_empty() {
+                    client.news.push_back(News::Revoked(gone, false));
+                }
+                if !new.is_empty() {
+                    client.news.push_back(News::Assigned(new));
+                }
+            }
+            Heard::Unknown => {
+                client.id = None;
+                client.generation = -1;
+                client.joins_again = false;
+                client.news.clear();
+                if !client.owned.is_empty() {
+                    client.news.push_back(News::Revoked(client.owned.clone(), true));
+                }
+                let owner = &self.owner;
+                around.tell.say(now_ms, || format!("{owner} is no member any more"));
+            }
+            Heard::Fenced => client.fatal = true,
+        }
+    }
+
+    // ---- the thread that asks for end offsets
+
+    fn asker_step(&mut self, around: &mut Around<'_>) {
+        self.ask(around);
+        if around.random.chance(50) {
+            self.ask(around);
+        }
+    }
+
+    fn ask(&mut self, around: &mut Around<'_>) {
+        let now_ms = around.now_ms;
+        match &mut self.question {
+            Some(question) if question.ends.is_none() => {
+                if around.strikes(Fault::NoAnswer, 100) {
+                    self.question = None;
+                    return;
+                }
+                let end = |partition: i32| {
+                    let input = &around.broker.of(partition).input;
+                    match around.rules.uncommitted_end {
+                        true => input.high_watermark(),
+                        false => input.last_stable_offset(),
+                    }
+                };
+                question.ends = Some(question.partitions.iter().map(|&it| (it, end(it))).collect());
+            }
+            Some(_) => {}
+            None if now_ms - self.last_asked_ms >= 1_000 => {
+                self.last_asked_ms = now_ms;
+                let live = self.keeper.lanes().filter(|(_, lane)| lane.is_live());
+                let partitions: Vec<i32> = live.map(|(partition, _)| partition).collect();
+                for &partition in &partitions {
+                    self.keeper.asked(partition);
+                }
+                let asked_at_ms = now_ms + self.skew_ms;
+                self.question = Some(Question { asked_at_ms, partitions, ends: None });
+            }
+            None => {}
+        }
+    }
+}

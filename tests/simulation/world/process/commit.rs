@@ -1,0 +1,236 @@
+//! The commit cycle against the broker, each request a step of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use stallwatch::protocol::commit_cycle::{Action, Sent, Stored};
+use stallwatch::wire::exception::open_key;
+
+use super::{Around, AtCut, Fault, Process};
+use crate::world::broker::{Offsets, Open, Out, Refused};
+use crate::world::oracle::Digest;
+
+/// Actions in one round; a cycle that needs more goes on in the next.
+const ACTIONS: usize = 6;
+
+/// A round of the commit cycle.
+pub struct Cycle {
+    actions_left: usize,
+    /// What is given back once the round is over.
+    revoking: Option<BTreeSet<i32>>,
+    sending: Option<Sending>,
+}
+
+struct Sending {
+    records: std::vec::IntoIter<(i32, Out)>,
+    offsets: Option<Offsets>,
+}
+
+impl Process {
+    /// Begins a commit if there is something to say, or goes on with the one under way.
+    pub(super) fn begin_cycle(&mut self, revoking: Option<BTreeSet<i32>>, around: &mut Around<'_>) {
+        self.last_commit_ms = around.now_ms;
+        if self.keeper.wants_cuts() {
+            let heartbeat = self.heartbeat(around);
+            let fresh = !self.keeper.is_committing();
+            let mut cuts = Vec::new();
+            for (&partition, held) in &mut self.held {
+                let digest = Digest::of(held.packages());
+                let schedule = std::mem::take(self.schedules.entry(partition).or_default());
+                if fresh {
+                    self.at_cuts.insert(partition, AtCut { digest, schedule });
+                }
+                cuts.push(held.cut());
+            }
+            for silent in self.keeper.begin(cuts, heartbeat) {
+                if let Some(at_cut) = self.at_cuts.remove(&silent.partition) {
+                    self.schedules.insert(silent.partition, at_cut.schedule);
+                }
+            }
+        }
+        self.cycle = Some(Cycle { actions_left: ACTIONS, revoking, sending: None });
+    }
+
+    pub(super) fn commit_step(&mut self, around: &mut Around<'_>) {
+        let Some(mut cycle) = self.cycle.take() else { return };
+        let action = self.keeper.next().cloned();
+        let Some(action) = action.filter(|_| cycle.actions_left > 0) else {
+            if let Some(partitions) = cycle.revoking.take() {
+                self.give_back(&partitions);
+            }
+            return;
+        };
+        let done = match action {
+            Action::Send(partitions) => self.send_step(&mut cycle, &partitions, around),
+            Action::Abort => {
+                let failed = around.strikes(Fault::FailedAbort, 300);
+                let aborted = !failed && around.broker.abort((&self.name, self.producer)).is_ok();
+                self.keeper.aborted(aborted);
+                true
+            }
+            Action::ReplaceProducer => {
+                self.producer = around.broker.init_producer(&self.name);
+                self.keeper.replaced();
+                true
+            }
+            Action::ReadCuts(partitions) => {
+                if let Some(stored) = stored(&partitions, around) {
+                    self.keeper.cuts_read(&stored);
+                }
+                true
+            }
+            Action::Finish { .. } => {
+                self.finish(around);
+                true
+            }
+        };
+        cycle.actions_left -= usize::from(done);
+        self.cycle = Some(cycle);
+    }
+
+    /// One request of an attempt to send; true when the attempt is over.
+    fn send_step(
+        &mut self,
+        cycle: &mut Cycle,
+        partitions: &[i32],
+        around: &mut Around<'_>,
+    ) -> bool {
+        let Some(sending) = &mut cycle.sending else {
+            cycle.sending = Some(self.prepare(partitions, around));
+            return false;
+        };
+        let producer = (self.name.as_str(), self.producer);
+        let sent = if around.strikes(Fault::Abortable, 40) {
+            Some(Sent::Abortable)
+        } else if sending.records.len() > 0 {
+            let most = around.random.between(1, 4) as usize;
+            let mut refused = None;
+            for (partition, out) in sending.records.by_ref().take(most) {
+                refused = around.broker.write(producer, partition, out, around.now_ms).err();
+                if refused.is_some() {
+                    break;
+                }
+            }
+            refused.map(judge)
+        } else if let Some(offsets) = sending.offsets.take() {
+            let membership = match around.rules.fresh_membership {
+                true => self.client.membership(),
+                false => self.stale.clone(),
+            };
+            let now_ms = around.now_ms;
+            if self.keeper.may_send(membership.is_valid()) {
+                around.broker.send_offsets(producer, &membership, offsets, now_ms).err().map(judge)
+            } else {
+                Some(Sent::Abortable)
+            }
+        } else {
+            let (sent, later) = commit(producer, around);
+            if later && around.strikes(Fault::Zombie, 400) {
+                self.still_until_ms = around.now_ms + around.random.between(13_000, 40_000);
+            }
+            Some(sent)
+        };
+        let Some(sent) = sent else { return false };
+        around.say(|| format!("{}: {sent:?}", self.owner));
+        cycle.sending = None;
+        self.keeper.sent(sent);
+        true
+    }
+
+    fn prepare(&mut self, partitions: &[i32], around: &mut Around<'_>) -> Sending {
+        let (mut records, mut offsets) = (Vec::new(), Vec::new());
+        let count = around.options.partitions as i32;
+        for (cut, record) in self.keeper.contents(partitions, self.policies.hash(), count) {
+            let partition = cut.partition;
+            for event in &cut.events {
+                let event = Arc::new(event.clone());
+                let key = open_key(&event);
+                let entry = (!event.change.closes()).then(|| event.clone());
+                records.push((partition, Out::Open(Open::Entry { key, event: entry })));
+                records.push((partition, Out::Exception(event)));
+            }
+            for letter in &cut.dead_letters {
+                records.push((partition, Out::Dead(letter.clone())));
+            }
+            if let Some(at_cut) = self.at_cuts.get(&partition) {
+                let stamp = (record.owner.clone(), record.commit);
+                around.oracle.sending(partition, stamp, at_cut.clone());
+            }
+            around.tell.say(around.now_ms, || {
+                format!(
+                    "{}: sends {partition} #{} at {} frontier {:?}, {} events",
+                    record.owner,
+                    record.commit,
+                    record.offset,
+                    record.frontier,
+                    cut.events.len()
+                )
+            });
+            offsets.push((partition, record.offset, record.metadata()));
+            records.push((partition, Out::Open(Open::Cut(Arc::new(record)))));
+        }
+        Sending { records: records.into_iter(), offsets: Some(offsets) }
+    }
+
+    fn finish(&mut self, around: &mut Around<'_>) {
+        let Some(finished) = self.keeper.finish() else { return };
+        for cut in &finished.committed {
+            self.at_cuts.remove(&cut.partition);
+        }
+        if self.is_backfilling() && around.strikes(Fault::CrashInCommit, 200) {
+            around.say(|| format!("{} crashes amid its backfill", self.owner));
+            self.alive = false;
+        }
+        for partition in finished.given_up {
+            around.say(|| format!("{}: {partition} is given up", self.owner));
+            self.halted.insert(partition, (GIVEN_UP.to_owned(), i64::MAX));
+        }
+    }
+}
+
+/// Why a partition halts that another instance has committed for.
+pub const GIVEN_UP: &str = "another instance has committed for it";
+
+/// What the broker's refusal means to a producer.
+fn judge(refused: Refused) -> Sent {
+    match refused {
+        Refused::Fenced => Sent::Indefinite,
+        Refused::NotThisGeneration => Sent::Abortable,
+    }
+}
+
+/// How a commit ended, and whether it takes only later.
+fn commit(producer: (&str, u32), around: &mut Around<'_>) -> (Sent, bool) {
+    let now_ms = around.now_ms;
+    if around.strikes(Fault::LostUnheard, 80) {
+        return (Sent::Indefinite, false);
+    }
+    let later = around.strikes(Fault::TookLater, 80);
+    let longest = around.random.pick(&[9_000, 40_000]);
+    let delay_ms = if later { around.random.between(1, longest) } else { 0 };
+    let sent = match around.broker.commit(producer, now_ms, delay_ms) {
+        Err(refused) => judge(refused),
+        Ok(()) if later || around.strikes(Fault::TookUnheard, 80) => Sent::Indefinite,
+        Ok(()) => Sent::Committed,
+    };
+    (sent, later)
+}
+
+/// The stored cuts; `None` while a transaction is pending there.
+fn stored(partitions: &[i32], around: &Around<'_>) -> Option<BTreeMap<i32, Option<Stored>>> {
+    let mut stored = BTreeMap::new();
+    for &partition in partitions {
+        let open = &around.broker.of(partition).open;
+        if around.rules.pending_waited_for && open.last_stable_offset() < open.high_watermark() {
+            return None;
+        }
+        let cut = around.broker.read_open(partition).cut;
+        let named = cut.map(|cut| Stored {
+            owner: cut.owner.clone(),
+            commit: cut.commit,
+            offset: cut.offset,
+        });
+        stored.insert(partition, named);
+    }
+    Some(stored)
+}

@@ -1,0 +1,266 @@
+//! A restore against the broker, each read a step of its own.
+
+use std::sync::Arc;
+
+use stallwatch::detector::exception::ExceptionEvent;
+use stallwatch::detector::scan::Record;
+use stallwatch::detector::shard::{Retention, Shard};
+use stallwatch::protocol::agree::{Accept, Durable};
+use stallwatch::protocol::held::Ready;
+use stallwatch::protocol::ownership::Epoch;
+use stallwatch::protocol::restore::{
+    Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, SnapshotMeta,
+};
+
+use super::{Around, Fault, Process};
+use crate::world::broker::OpenRead;
+use crate::world::store::{Plain, Snapshot};
+
+type Machine = Restore<Plain, Box<dyn Fn(bool) -> Plain>>;
+
+/// A restore under way, on a thread of its own.
+pub struct Rebuild {
+    pub partition: i32,
+    epoch: Epoch,
+    machine: Option<Machine>,
+    ask: Ask,
+    /// The end of the `open` partition that is read up to, then what was read.
+    open_end: Option<i64>,
+    open: Option<OpenRead>,
+    asked_at_ms: Option<i64>,
+    /// Where the next record is read.
+    at: Option<i64>,
+    listed: Vec<usize>,
+    lossy: bool,
+    disagrees: bool,
+}
+
+/// A restore that is done.
+pub struct Completed {
+    pub partition: i32,
+    pub epoch: Epoch,
+    pub result: Result<Ready<Plain>, String>,
+    /// Records that it would have needed are deleted.
+    pub lossy: bool,
+    /// Offset and cut did not belong together, and nobody has accepted that.
+    pub disagrees: bool,
+}
+
+impl Rebuild {
+    pub fn begin(partition: i32, epoch: Epoch, process: &Process, around: &Around<'_>) -> Self {
+        let policies = process.policies.clone();
+        let setup = Setup {
+            topic: "scans".to_owned(),
+            partition,
+            partitions: around.options.partitions as i32,
+            today: Retention::of(&policies),
+            first_start: match around.options.silent_start {
+                true => FirstStart::Silent,
+                false => FirstStart::Publish,
+            },
+            on_inconsistency: OnInconsistency::Halt,
+            max_future_skew_ms: around.options.max_future_skew_ms,
+            rules: around.rules,
+        };
+        let make: Box<dyn Fn(bool) -> Plain> = Box::new(move |awake| {
+            Plain(match awake {
+                true => Shard::new(policies.clone()),
+                false => Shard::rebuilding(policies.clone()),
+            })
+        });
+        let (machine, ask) = Restore::begin(setup, make);
+        Self {
+            partition,
+            epoch,
+            machine: Some(machine),
+            ask,
+            open_end: None,
+            open: None,
+            asked_at_ms: None,
+            at: None,
+            listed: Vec::new(),
+            lossy: false,
+            disagrees: false,
+        }
+    }
+
+    /// One read. The result, once there is one.
+    fn step(
+        &mut self,
+        wall_ms: i64,
+        around: &mut Around<'_>,
+    ) -> Option<Result<Ready<Plain>, String>> {
+        let machine = self.machine.as_mut()?;
+        let topics = around.broker.of(self.partition);
+        let next = match self.ask.clone() {
+            Ask::Durable => {
+                let Some(end) = self.open_end else {
+                    self.open_end = Some(match around.rules.pending_waited_for {
+                        true => topics.open.high_watermark(),
+                        false => topics.open.last_stable_offset(),
+                    });
+                    return None;
+                };
+                let Some(open) = &self.open else {
+                    if topics.open.last_stable_offset() >= end {
+                        self.open = Some(around.broker.read_open(self.partition));
+                    }
+                    return None;
+                };
+                let group = match around.broker.group.stable_offset(self.partition) {
+                    Some(group) => group,
+                    None if around.rules.pending_waited_for => return None,
+                    None => around.broker.group.offsets.get(&self.partition).cloned(),
+                };
+                let durable = Durable {
+                    cut: open.cut.as_deref().cloned(),
+                    group,
+                    log_start: topics.input.start(),
+                    log_end: topics.input.high_watermark(),
+                    answer: open.answer.clone(),
+                };
+                let entries: Vec<ExceptionEvent> = open
+                    .open
+                    .values()
+                    .map(|event: &Arc<ExceptionEvent>| (**event).clone())
+                    .collect();
+                self.disagrees = durable.group.as_ref().is_some_and(|(offset, metadata)| {
+                    let of_cut = durable.cut.as_ref().map(|cut| (cut.offset, cut.metadata()));
+                    of_cut != Some((*offset, metadata.clone()))
+                }) && !Accept::ALL.iter().any(|accept| durable.accepts(*accept));
+                (self.open_end, self.open) = (None, None);
+                machine.durable(durable, entries)
+            }
+            Ask::Start => machine.start(topics.input.start()),
+            Ask::End => {
+                let Some(asked_at_ms) = self.asked_at_ms else {
+                    self.asked_at_ms = Some(wall_ms);
+                    return None;
+                };
+                machine.end(asked_at_ms, topics.input.high_watermark())
+            }
+            Ask::Probe(offset) => {
+                let found = topics.input.committed(offset).next();
+                let found = found.filter(|(entry, _)| entry.offset == offset);
+                machine.probed(found.map(|(entry, input)| input.last(entry.offset)))
+            }
+            Ask::Snapshots => {
+                let visible = |at: &usize| {
+                    let snapshot = &around.store[*at];
+                    snapshot.visible_at_ms <= around.now_ms && !snapshot.gone
+                };
+                self.listed = (0..around.store.len()).filter(visible).collect();
+                let metas: Vec<SnapshotMeta> =
+                    self.listed.iter().map(|at| around.store[*at].meta.clone()).collect();
+                let next = machine.snapshots(metas);
+                self.is_lossy(&next, around);
+                next
+            }
+            Ask::Load(index) => {
+                let snapshot = &around.store[self.listed[index]];
+                let loaded = match snapshot {
+                    Snapshot { gone: true, .. } => Err("it is gone".to_owned()),
+                    Snapshot { corrupt: true, .. } => Err("its checksum is wrong".to_owned()),
+                    whole => Ok(whole),
+                };
+                let loaded = loaded.map(|snapshot| {
+                    let mut plain = machine.blank();
+                    snapshot.load(&mut plain);
+                    plain
+                });
+                let next = machine.loaded(loaded);
+                self.is_lossy(&next, around);
+                next
+            }
+            Ask::Records { from, to } => return self.read(from, to, around),
+            Ask::Done => {
+                let machine = self.machine.take()?;
+                return Some(machine.finish(around.options.margin_ms).map_err(
+                    |failed| match failed {
+                        Failed::NoRoomForRecord(_, ()) | Failed::NoRoomForOpen(_, ()) => {
+                            "no room".to_owned()
+                        }
+                        Failed::Inconsistent(inconsistent) => {
+                            format!("{inconsistent}: {}", Accept::TrustLog.command())
+                        }
+                    },
+                ));
+            }
+            Ask::Halt(reason) => return Some(Err(reason.to_string())),
+        };
+        self.ask = next;
+        None
+    }
+
+    fn is_lossy(&mut self, next: &Ask, around: &Around<'_>) {
+        let input = &around.broker.of(self.partition).input;
+        if let Ask::Records { from, to } = *next {
+            let first = input.history(0, to).next().map(|(entry, _)| entry.offset);
+            self.lossy |= first.is_some_and(|first| first < from)
+                && from <= input.start()
+                && input.start() > 0;
+        }
+    }
+
+    fn read(
+        &mut self,
+        from: i64,
+        to: i64,
+        around: &mut Around<'_>,
+    ) -> Option<Result<Ready<Plain>, String>> {
+        let machine = self.machine.as_mut()?;
+        let input = &around.broker.of(self.partition).input;
+        let at = *self.at.get_or_insert(from);
+        if at < input.start() && at < to {
+            // What was to be read is deleted: all is begun again.
+            return Some(Err(AGAIN.to_owned()));
+        }
+        let most = around.random.between(1, 12) as usize;
+        let mut reached = at;
+        let mut count = 0;
+        for (entry, record) in input.committed(at) {
+            if entry.offset >= to || count == most {
+                break;
+            }
+            count += 1;
+            reached = entry.offset + 1;
+            if !machine.refuses(entry.offset, Some(record.time_ms)) {
+                let decoded: Record<'_> = record.at(entry.offset);
+                machine.record(record.last(entry.offset), &decoded).expect("there is room");
+            }
+        }
+        if count < most {
+            reached = reached.max(input.last_stable_offset().min(to));
+        }
+        self.at = Some(reached);
+        if reached >= to {
+            self.ask = machine.records_end();
+        }
+        None
+    }
+}
+
+/// Says that a restore is begun again.
+const AGAIN: &str = "again";
+
+impl Process {
+    pub(super) fn restore_step(&mut self, at: usize, around: &mut Around<'_>) {
+        let wall_ms = self.wall_ms(around);
+        if around.strikes(Fault::CrashInRestore, 4) {
+            self.alive = false;
+            around.say(|| format!("{} crashes in a restore", self.owner));
+            return;
+        }
+        let Some(restore) = self.restores.get_mut(at) else { return };
+        let Some(result) = restore.step(wall_ms, around) else { return };
+        let (partition, epoch) = (restore.partition, restore.epoch);
+        let (lossy, disagrees) = (restore.lossy, restore.disagrees);
+        self.restores.remove(at);
+        if matches!(&result, Err(why) if why == AGAIN) {
+            let again = Rebuild::begin(partition, epoch, self, around);
+            self.restores.push(again);
+            return;
+        }
+        self.completed.push_back(Completed { partition, epoch, result, lossy, disagrees });
+    }
+}

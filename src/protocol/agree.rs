@@ -242,6 +242,11 @@ impl fmt::Display for HaltReason {
 
 impl std::error::Error for HaltReason {}
 
+/// A halt's text with the partition in its command.
+pub fn of_partition(text: &str, partition: i32) -> String {
+    text.replace("--partition P ", &format!("--partition {partition} "))
+}
+
 /// Decides; `again` when offset and cut have been read a second time.
 pub fn decide(durable: &Durable, partitions: i32, again: bool, rules: Rules) -> Decision {
     let halt = |reason| if again { Decision::Halt(reason) } else { Decision::ReadAgain };

@@ -9,7 +9,7 @@ use super::contents::ExceptionCodec;
 use super::kafka::{self, REQUEST};
 use super::restore::{OpenTopic, durable_of, read_open};
 use crate::config::Config;
-use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Decision, Durable, decide};
+use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Decision, Durable, decide, of_partition};
 use crate::protocol::rules::Rules;
 
 /// What became of an answer.
@@ -60,7 +60,10 @@ pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recove
         return Ok(Recovered::AlreadyAnswered);
     }
     let partitions = i32::try_from(count).unwrap_or(i32::MAX);
-    asked(&durable, partitions, accept).map_err(|why| RecoverError::NotAsked { partition, why })?;
+    asked(&durable, partitions, accept).map_err(|why| {
+        let why = of_partition(&why, partition);
+        RecoverError::NotAsked { partition, why }
+    })?;
     write(config, partition, &Answer::to(&durable, accept))?;
     Ok(Recovered::Answered(durable))
 }

@@ -19,7 +19,7 @@ use crate::config::{self, StartFrom};
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention, Shard};
-use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason};
+use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason, of_partition};
 use crate::protocol::commit_cycle;
 use crate::protocol::cut::{CUT_KEY, CutError, CutRecord, LastRecord};
 use crate::protocol::held::Ready;
@@ -82,10 +82,7 @@ impl Failure {
     fn halt(&self, partition: i32) -> Halt {
         match self {
             Self::NoRoom(what, no_room) => no_room.restoring(what),
-            other => {
-                let named = format!("--partition {partition} ");
-                other.to_string().replace("--partition P ", &named).into()
-            }
+            other => of_partition(&other.to_string(), partition).into(),
         }
     }
 }

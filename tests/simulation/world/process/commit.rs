@@ -103,7 +103,7 @@ impl Process {
         let sent = if around.strikes(Fault::Abortable, 40) {
             Some(Sent::Abortable)
         } else if sending.records.len() > 0 {
-            let most = around.random.between(1, 4) as usize;
+            let most = around.random.between(1, 4) as usize + sending.records.len() / 8;
             let mut refused = None;
             for (partition, out) in sending.records.by_ref().take(most) {
                 refused = around.broker.write(producer, partition, out, around.now_ms).err();

@@ -87,7 +87,7 @@ pub fn snapshot(packages: u64, header: &Header) -> Vec<u8> {
 
 pub fn state_at(url: &str, keep: usize) -> State {
     let url = Some(SnapshotUrl::parse(url).unwrap());
-    State { url, snapshot_interval: std::time::Duration::from_secs(300), keep }
+    State { url, snapshot_interval: std::time::Duration::from_secs(300), keep, trust_log: false }
 }
 
 /// The newest snapshot up to an offset.

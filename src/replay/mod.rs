@@ -75,7 +75,7 @@ pub enum ReplayError {
 const PROGRESS_EVERY: u64 = 4_096;
 
 /// Most records that are read before they are applied: few enough to stay in the processor's cache.
-const BATCH: u64 = 1_024;
+const BATCH: u64 = 4_096;
 
 /// Partitions below this number are found without hashing.
 const FEW: i32 = 1_024;

@@ -344,7 +344,8 @@ impl Shard {
         };
         let policy = &self.policies.policies()[policy];
         let step = &policy.ladder(kind)[next.step];
-        let before = self.open.get(slot);
+        let is_open = self.table.get(slot).is_open();
+        let before = if is_open { self.open.get(slot) } else { None };
         let open = OpenException {
             kind,
             anchor: before.map_or(package.anchor, |open| open.anchor),

@@ -129,6 +129,11 @@ impl<S: Packages, L> Held<S, L> {
         self.partition == partition && self.epoch == epoch
     }
 
+    /// The partition.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
     /// Its packages.
     pub fn packages(&self) -> &S {
         &self.packages

@@ -11,7 +11,8 @@
 //!
 //! [`Service`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
 //! rebuilds a partition beside the running ones; [`snapshots`] keep package state; `room` counts the packages that all may know; `sink`
-//! is the transactional producer; `native` holds the calls that the bindings lack; [`clock`] is the
+//! is the transactional producer; `misrouted` notices packages in two partitions, `settings` topics that are not
+//! set as they should be; `native` holds the calls that the bindings lack; [`clock`] is the
 //! only reader of the wall clock.
 
 mod batch;
@@ -21,10 +22,12 @@ mod engine;
 mod evidence;
 mod http;
 mod kafka;
+mod misrouted;
 mod native;
 pub mod recover;
 mod restore;
 mod room;
+mod settings;
 mod sink;
 pub mod snapshots;
 pub mod status;
@@ -48,6 +51,7 @@ use contents::ExceptionCodec;
 use engine::Engine;
 use evidence::Asker;
 use kafka::{Client, Meaning};
+use misrouted::Misrouted;
 use room::Room;
 use sink::Sink;
 use status::Status;
@@ -301,6 +305,8 @@ fn workers(shared: &Arc<Shared>, decoders: Vec<ScanDecoder>) -> Result<Vec<Worke
         clock: shared.clock.clone(),
         metrics: shared.metrics.clone(),
         status: shared.status.clone(),
+        misrouted: Arc::new(Misrouted::default()),
+        tracking_numbers: shared.config.log.tracking_numbers,
         max_future_skew_ms: millis(shared.config.input.max_future_skew),
         on_reject: shared.config.input.on_reject,
     };
@@ -318,7 +324,11 @@ fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, 
             shared.status.pulse(worker);
         }
         let (why, hopeless) = match check_topics(shared, client) {
-            Ok(()) => return Ok(true),
+            Ok(()) if shared.guards.embedded => return Ok(true),
+            Ok(()) => match settings::check(shared) {
+                Ok(()) => return Ok(true),
+                Err(why) => (why, true),
+            },
             Err(why) => why,
         };
         let waited = watch.elapsed();

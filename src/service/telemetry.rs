@@ -43,6 +43,8 @@ pub struct Metrics {
     transactions: IntCounterVec,
     transaction_duration: Histogram,
     detection_delay: Histogram,
+    lateness: Histogram,
+    misrouted: IntCounter,
     rebalances: IntCounter,
     tracked: IntGaugeVec,
     open: IntGaugeVec,
@@ -98,6 +100,15 @@ impl Metrics {
                 "detection_delay_seconds",
                 "From a step's deadline to the commit of its event.",
                 &[0.5, 1.0, 2.0, 4.0, 8.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0],
+            )?,
+            lateness: new.histogram(
+                "input_timestamp_lateness_seconds",
+                "Records whose log time had been proven complete: by how much input.clock_margin is too small.",
+                &[1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0, 3600.0, 86_400.0],
+            )?,
+            misrouted: new.counter(
+                "misrouted_packages_total",
+                "Packages of a sample, one in 128, whose scans came in two partitions.",
             )?,
             rebalances: new.counter("rebalances_total", "Assignments and revocations.")?,
             tracked: new.gauges("packages_tracked", "Packages known.", &["phase"])?,
@@ -209,6 +220,17 @@ impl Metrics {
         if outcome == "committed" {
             self.transaction_duration.observe(seconds);
         }
+    }
+
+    /// A record came with a log time that lies so many seconds before what had been proven.
+    pub fn late(&self, seconds: i64) {
+        self.lateness.observe(seconds as f64);
+    }
+
+    /// A package was seen in two partitions; true for the first one.
+    pub fn misrouted(&self) -> bool {
+        self.misrouted.inc();
+        self.misrouted.get() == 1
     }
 
     /// An assignment or a revocation.

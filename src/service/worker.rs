@@ -6,10 +6,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::batch::{Batch, Raw};
 use super::clock::Clock;
+use super::misrouted::Misrouted;
 use super::room::BoundedShard;
 use super::status::Status;
 use super::telemetry::{Metrics, ScanCounts};
-use crate::config::OnReject;
+use crate::config::{OnReject, TrackingNumbers};
 use crate::detector::scan::{Record, Scan};
 use crate::detector::time::Frontier;
 use crate::protocol::cut::LastRecord;
@@ -73,6 +74,10 @@ pub struct Tools {
     pub metrics: Arc<Metrics>,
     /// Shared state.
     pub status: Arc<Status>,
+    /// Packages seen in two partitions.
+    pub misrouted: Arc<Misrouted>,
+    /// How tracking numbers are shown in the log.
+    pub tracking_numbers: TrackingNumbers,
     /// How far a log time may lie ahead of the wall clock, in milliseconds.
     pub max_future_skew_ms: i64,
     /// What becomes of rejected records.
@@ -200,10 +205,12 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
         OnReject::Skip | OnReject::DeadLetter => None,
     };
     let wanted = &records[..stop.unwrap_or(records.len())];
+    tell_late(held, tools, wanted);
     let (reached, applied) = held.apply(wanted, |at| raws[at].offset, &mut outcomes);
     for (record, outcome) in records.iter().zip(&outcomes) {
         if let (Record::Scan(scan), Some(outcome)) = (record, outcome) {
             counts.add(scan.key.carrier(), scan.evidence, *outcome);
+            look_for_another_partition(held, tools, scan);
         }
     }
     for (at, why) in rejected {
@@ -220,6 +227,38 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
     }
     if let Err(no_room) = applied {
         held.stop(no_room.before(raws[reached].offset));
+    }
+}
+
+/// Counts records with a log time that evidence had said could not come any more: the margin is
+/// too small. Where the frontier is the log clock, they are only out of order.
+fn tell_late(held: &Partition, tools: &Tools, records: &[Record<'_>]) {
+    let shard = held.packages();
+    let log_clock = shard.log_clock().map(Frontier::at);
+    let Some(proven) = shard.frontier().filter(|frontier| Some(*frontier) > log_clock) else {
+        return;
+    };
+    for record in records {
+        let log_time = match record {
+            Record::Scan(scan) => Some(scan.log_time),
+            Record::Rejected { log_time } => *log_time,
+        };
+        if let Some(late) = log_time.map(Frontier::at).filter(|log_time| *log_time < proven) {
+            tools.metrics.late(proven.secs() - late.secs());
+        }
+    }
+}
+
+fn look_for_another_partition(held: &Partition, tools: &Tools, scan: &Scan<'_>) {
+    let here = held.partition();
+    if let Some(before) = tools.misrouted.look(&scan.key, here) {
+        let package = tools.tracking_numbers.show(&scan.key);
+        if tools.metrics.misrouted() {
+            tracing::warn!(
+                package,
+                "scans of a package come in partitions {before} and {here}: key the input topic by carrier and tracking number, for each partition sees only a part of its journey; more like it are only counted (misrouted_packages_total)"
+            );
+        }
     }
 }
 

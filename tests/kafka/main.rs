@@ -14,6 +14,7 @@ mod equality;
 mod evidence;
 mod features;
 mod first_start;
+mod guards;
 mod limit;
 mod outage;
 mod recover;

@@ -129,9 +129,19 @@ impl<S: Packages, L> Held<S, L> {
         self.partition == partition && self.epoch == epoch
     }
 
+    /// The partition.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
     /// Its packages.
     pub fn packages(&self) -> &S {
         &self.packages
+    }
+
+    /// Its packages alone: it is given away.
+    pub fn into_packages(self) -> S {
+        self.packages
     }
 
     /// The next offset to apply.

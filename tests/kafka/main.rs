@@ -20,3 +20,4 @@ mod recover;
 mod refused;
 mod restart;
 mod rights;
+mod snapshots;

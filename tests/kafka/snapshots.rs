@@ -1,20 +1,22 @@
 //! With snapshots a restart reads only the records behind the last one; what is published stays what
 //! `replay` of the whole log gives, whatever becomes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
 use crate::broker::shared;
-use crate::client::{committed, create_topic, delete_records, end_offsets, produce};
-use crate::equality::{assert_equals_replay, assert_equals_replay_of, run_to_the_end};
+use crate::client::{NewRecord, committed, create_topic, delete_records, end_offsets, produce};
+use crate::equality::{assert_equals_replay_of, run_to_the_end};
 use crate::scans::{JOURNEY_POLICIES, Scan, journeys};
 use crate::service::{SCANS_SETTINGS, Service, Setup};
-use crate::wait::{now_ms, now_secs};
+use crate::wait::now_ms;
 
 const PARTITIONS: i32 = 4;
 /// So long that no test sees an image taken on time.
 const NEVER: &str = "1d";
+/// Longer than a half takes to be produced: nothing comes later than the clock allows.
+const MARGIN: &str = "clock_margin = \"5s\"";
 
 /// A service without scans, and journeys to come in two halves.
 struct Journeys {
@@ -24,10 +26,16 @@ struct Journeys {
 
 impl Journeys {
     fn new(name: &str, interval: &str) -> Self {
-        let setup = Setup::new(shared(), name, PARTITIONS, "json").policies(JOURNEY_POLICIES);
+        // What was scanned weeks ago is still known when the second half comes.
+        let policies = JOURNEY_POLICIES.replace("forget_after = \"12d\"", "forget_after = \"90d\"");
+        let setup = Setup::new(shared(), name, PARTITIONS, "json").policies(policies);
         let mut first = journeys(2_000, now_ms(), 0x0dd_ba11);
         let second = first.split_off(first.len() / 2);
-        Self { setup, halves: [first, second] }.every(interval)
+        let setup = setup.with("input", MARGIN);
+        let journeys = Self { setup, halves: [first, second] }.every(interval);
+        let bootstrap = &journeys.setup.bootstrap;
+        create_topic(bootstrap, &journeys.witness(), PARTITIONS, SCANS_SETTINGS);
+        journeys
     }
 
     /// With another pause between two snapshots.
@@ -38,13 +46,23 @@ impl Journeys {
         Self { setup, ..self }
     }
 
-    fn produce(&self, half: usize, topic: &str) {
-        produce(&self.setup.bootstrap, topic, self.halves[half].iter().map(Scan::json));
+    /// The half is logged: the first weeks ago, the second now. The topics of scans and what bears
+    /// witness get the same.
+    fn come(&self, half: usize) -> BTreeMap<i32, i64> {
+        let now_ms = now_ms();
+        let stamped = |scan: &Scan| match half {
+            0 => scan.json(),
+            _ => Scan { log_ms: now_ms, event_ms: None, ..scan.clone() }.json(),
+        };
+        let records: Vec<NewRecord> = self.halves[half].iter().map(stamped).collect();
+        produce(&self.setup.bootstrap, &self.setup.scans(), records.iter().cloned());
+        produce(&self.setup.bootstrap, &self.witness(), records);
+        self.ends()
     }
 
-    fn come(&self, half: usize) -> BTreeMap<i32, i64> {
-        self.produce(half, &self.setup.scans());
-        self.ends()
+    /// The topic that keeps all that the topic of scans ever had.
+    fn witness(&self) -> String {
+        format!("{}.witness", self.setup.name)
     }
 
     fn ends(&self) -> BTreeMap<i32, i64> {
@@ -53,8 +71,20 @@ impl Journeys {
 
     /// Runs the service to the end of the log and stops it in order, which leaves a snapshot there.
     fn run_and_hand_over(&self) {
-        run_to_the_end(&self.setup);
+        let mut service = self.setup.start();
+        self.wait_committed(&mut service);
+        service.stop();
         assert_eq!(self.newest(), self.ends(), "every partition has left a snapshot at its end");
+    }
+
+    /// Runs to the end of the log and compares with a replay of all that ever was in it.
+    fn assert_equals_replay(&self) {
+        run_to_the_end(&self.setup);
+        let events = assert_equals_replay_of(&self.setup, &self.witness());
+        let later: BTreeSet<&str> =
+            self.halves[1].iter().map(|scan| scan.number.as_str()).collect();
+        let went_on = events.keys().filter(|(_, number)| later.contains(number.as_str())).count();
+        assert!(went_on > 100, "only {went_on} packages went on in the second half");
     }
 
     /// The snapshots of a partition, oldest first.
@@ -134,30 +164,20 @@ fn after_a_kill_only_the_records_behind_the_last_snapshot_are_read_again() {
     assert_eq!(replayed(&service), behind);
     assert_eq!(sum(&service, "stallwatch_snapshots_unusable_total"), 0);
     service.kill();
-    run_to_the_end(&journeys.setup);
-    assert_equals_replay(&journeys.setup);
+    journeys.assert_equals_replay();
 }
 
 #[test]
 fn a_log_that_is_deleted_below_the_snapshot_is_not_needed() {
     let journeys = Journeys::new("snapshots-deleted", NEVER);
     let setup = &journeys.setup;
-    let witness = format!("{}.witness", setup.name);
-    create_topic(&setup.bootstrap, &witness, PARTITIONS, SCANS_SETTINGS);
-    for half in 0..2 {
-        journeys.produce(half, &witness);
-    }
     let first = journeys.come(0);
     journeys.run_and_hand_over();
     delete_records(&setup.bootstrap, &setup.scans(), &first);
 
     journeys.come(1);
     journeys.run_and_hand_over();
-    let events = assert_equals_replay_of(setup, &witness);
-    let spanning = journeys.halves[1].iter().map(|scan| &scan.number);
-    let spanning: std::collections::BTreeSet<_> = spanning.collect();
-    let told = events.keys().filter(|(_, number)| spanning.contains(number)).count();
-    assert!(told > 100, "only {told} packages went on in the second half");
+    journeys.assert_equals_replay();
 }
 
 #[test]
@@ -179,7 +199,7 @@ fn a_damaged_snapshot_is_set_aside_and_counted_and_the_one_before_or_the_log_is_
     let log = service.log();
     assert_eq!(log.matches("a snapshot cannot be used").count(), 3, "{log}");
     service.stop();
-    assert_equals_replay(&journeys.setup);
+    journeys.assert_equals_replay();
 }
 
 #[test]
@@ -194,22 +214,24 @@ fn whoever_takes_over_after_a_stop_reads_nothing_again() {
     service.stop();
     journeys.come(1);
     journeys.run_and_hand_over();
-    assert_equals_replay(&journeys.setup);
+    journeys.assert_equals_replay();
 }
 
 #[test]
 fn partitions_that_move_to_another_instance_leave_a_snapshot_at_the_commit() {
-    let journeys = Journeys::new("snapshots-move", NEVER);
+    let mut journeys = Journeys::new("snapshots-move", NEVER);
+    // A static member is gone only once its session has timed out.
+    for line in ["session_timeout = \"6s\"", "transaction_timeout = \"5s\""] {
+        journeys.setup = journeys.setup.with("kafka", line);
+    }
     let ends = journeys.come(0);
-    let started = now_secs();
     let mut one = journeys.setup.start();
-    one.wait_frontier(PARTITIONS, started - 2);
     journeys.wait_committed(&mut one);
     assert!(journeys.newest().is_empty(), "no image was due yet");
 
     let setup = &journeys.setup;
     let mut second = Setup::on(setup.bootstrap.clone(), "snapshots-move-to", PARTITIONS, "json")
-        .policies(JOURNEY_POLICIES)
+        .policies(setup.policies.clone())
         .with("kafka", "instance_id = \"the-other\"");
     second.name = setup.name.clone();
     second.lines.extend(setup.lines.clone());
@@ -227,7 +249,7 @@ fn partitions_that_move_to_another_instance_leave_a_snapshot_at_the_commit() {
     journeys.wait_committed(&mut other);
     other.stop();
     one.stop();
-    assert_equals_replay(setup);
+    journeys.assert_equals_replay();
 }
 
 #[test]
@@ -246,13 +268,12 @@ fn a_store_that_cannot_be_stops_nothing_and_a_restart_reads_the_log() {
     assert_eq!(log.matches("detection goes on").count(), 1, "it is said once: {log}");
     service.stop();
 
-    let mut service = journeys.setup.start();
+    let service = journeys.setup.start();
     let all: i64 = journeys.ends().values().sum();
     assert!(all > first.values().sum());
     assert_eq!(replayed(&service), all);
     assert!(sum(&service, "stallwatch_snapshot_failures_total") >= i64::from(PARTITIONS));
     assert!(service.log().contains("package state is rebuilt from the log instead"));
-    service.wait_frontier(PARTITIONS, now_secs() - 2);
     service.stop();
-    assert_equals_replay(&journeys.setup);
+    journeys.assert_equals_replay();
 }

@@ -137,12 +137,9 @@ impl<L> Keeper<L> {
     pub fn hopeless(&mut self, partition: i32) {
         self.halt(partition, None);
         self.ownership.ended(partition);
-        match &mut self.pending {
-            Some(pending) => {
-                pending.cuts.remove(&partition);
-                pending.next = pending.cycle.lost(partition).unwrap_or(Action::Abort);
-            }
-            None => {}
+        if let Some(pending) = &mut self.pending {
+            pending.cuts.remove(&partition);
+            pending.next = pending.cycle.lost(partition).unwrap_or(Action::Abort);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::protocol::rules::Rules;
 #[derive(Debug)]
 pub enum Recovered {
     /// It is written: the partition finds it within seconds, or at the next start.
-    Answered(Durable),
+    Answered(Box<Durable>),
     /// It had been given before.
     AlreadyAnswered,
 }
@@ -65,7 +65,7 @@ pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recove
         RecoverError::NotAsked { partition, why }
     })?;
     write(config, partition, &Answer::to(&durable, accept))?;
-    Ok(Recovered::Answered(durable))
+    Ok(Recovered::Answered(Box::new(durable)))
 }
 
 /// Whether the partition halts, or may halt, for what is accepted.

@@ -33,7 +33,8 @@ impl Packages for Plain {
         records: &[Record<'_>],
         outcomes: &mut Vec<Option<Outcome>>,
     ) -> Result<(), Infallible> {
-        self.0.apply(records, outcomes);
+        let applied = self.0.apply(records, outcomes);
+        assert_eq!(applied.records, records.len());
         Ok(())
     }
 

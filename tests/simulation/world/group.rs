@@ -164,7 +164,7 @@ impl Group {
         let late = self.preparing.is_some_and(|since| now_ms - since > timeout);
         let before = self.members.len();
         self.members.retain(|_, member| {
-            now_ms - member.last_seen_ms <= timeout && !(late && !member.joined)
+            now_ms - member.last_seen_ms <= timeout && (!late || member.joined)
         });
         if self.members.len() < before {
             self.prepare(now_ms);

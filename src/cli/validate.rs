@@ -94,7 +94,9 @@ fn snapshots_text(config: &Config) -> String {
     match url {
         Some(url) => {
             let interval = format_duration(*snapshot_interval);
-            format!("snapshots: every {interval} to {url}, the last {keep} of a partition are kept")
+            format!(
+                "snapshots: every {interval}, at a hand-over and at a stop to {url}, the last {keep} of a partition are kept"
+            )
         }
         None => "snapshots: none; a restart reads the log from its start, as state.url is not set"
             .to_owned(),

@@ -139,6 +139,11 @@ impl<S: Packages, L> Held<S, L> {
         &self.packages
     }
 
+    /// Its packages alone: it is given away.
+    pub fn into_packages(self) -> S {
+        self.packages
+    }
+
     /// The next offset to apply.
     pub fn offset(&self) -> i64 {
         self.offset

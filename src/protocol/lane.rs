@@ -73,6 +73,11 @@ impl Lane {
         self.passed = None;
     }
 
+    /// The offset of the last commit under this assignment.
+    pub fn committed(&self) -> Option<i64> {
+        self.committed
+    }
+
     /// Whether its state is being rebuilt.
     pub fn is_restoring(&self) -> bool {
         self.state == State::Restoring

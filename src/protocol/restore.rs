@@ -1,9 +1,9 @@
 //! How a partition is rebuilt: what to read next, and where it goes on or why it must not.
 //!
 //! ```text
-//!  Durable ─► again? ─► Probe ─► Snapshots ─► Load … ─► Records S..C ─► Margin ─► Done
-//!     │                                                     ▲
-//!     ├─► neither cut nor offset: Start ─► (silent) End ────┘
+//!  Durable ─► again? ─► Probe ─► Snapshots ─► Probe ─► Load … ─► Records S..C ─► Margin ─► Done
+//!     │                                                               ▲
+//!     ├─► neither cut nor offset: Start ─► (silent) End ──────────────┘
 //!     └─► they disagree, or C lies outside the log: Halt
 //! ```
 //!
@@ -120,11 +120,17 @@ pub enum Failed<N> {
 }
 
 enum Phase {
-    Durable { again: bool },
+    Durable {
+        again: bool,
+    },
     Probe,
     Start,
-    End { start: i64 },
+    End {
+        start: i64,
+    },
     Snapshots,
+    /// Is the log still the one that the newest candidate is of?
+    ProbeSnapshot,
     Records,
     Over,
 }
@@ -224,8 +230,12 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.go(Phase::Records, Ask::Records { from: start, to: self.to })
     }
 
-    /// What the log has at the offset of the cut's last record; `None`: nothing any more.
+    /// What the log has at the offset of the last record of the cut, or of a snapshot; `None`: nothing
+    /// any more.
     pub fn probed(&mut self, found: Option<LastRecord>) -> Ask {
+        if matches!(self.phase, Phase::ProbeSnapshot) {
+            return self.probed_for_snapshot(found);
+        }
         let known = self.cut.as_ref().and_then(|cut| cut.last);
         match (found, known) {
             (Some(found), Some(known)) if found != known => {
@@ -233,6 +243,18 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             }
             _ => self.go(Phase::Snapshots, Ask::Snapshots),
         }
+    }
+
+    fn probed_for_snapshot(&mut self, found: Option<LastRecord>) -> Ask {
+        let Some((index, meta)) = self.candidates.last() else { return self.rebuild(None) };
+        let index = *index;
+        if found.is_some() && found != meta.last {
+            let why = "the log has another record where its last one was".to_owned();
+            self.candidates.pop();
+            self.set_aside.push((index, why));
+            return self.next_snapshot();
+        }
+        self.go(Phase::Snapshots, Ask::Load(index))
     }
 
     /// The snapshots that there are of this partition, in any order.
@@ -408,9 +430,12 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
                 let snapshot = meta.offset;
                 self.halt(HaltReason::SnapshotBelowLog { snapshot, log_start: self.log_start })
             }
-            Some((index, _)) => {
+            Some((index, meta)) => {
                 let index = *index;
-                self.go(Phase::Snapshots, Ask::Load(index))
+                match meta.last.filter(|last| last.offset >= self.log_start) {
+                    Some(last) => self.go(Phase::ProbeSnapshot, Ask::Probe(last.offset)),
+                    None => self.go(Phase::Snapshots, Ask::Load(index)),
+                }
             }
             None => self.rebuild(None),
         }
@@ -467,3 +492,6 @@ fn closing(event: &ExceptionEvent, today: Retention) -> ExceptionEvent {
         ..event.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

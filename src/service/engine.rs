@@ -276,8 +276,7 @@ impl<'m> Engine<'m> {
         self.flush();
         loop {
             self.shared.status.pulse(0);
-            self.commit_round()?;
-            if !self.keeper.is_committing() {
+            if self.commit_all()? {
                 break;
             }
             if watch.elapsed() > deadline {
@@ -288,7 +287,23 @@ impl<'m> Engine<'m> {
         for carried in self.carried.values() {
             carried.cancel();
         }
+        self.leave_snapshots(deadline.saturating_sub(watch.elapsed()));
         Ok(())
+    }
+
+    /// Everything is committed: the state of every partition is kept, so that whoever comes next
+    /// reads nothing again. What is not in place in time is left out.
+    fn leave_snapshots(&self, at_most: Duration) {
+        let Some(keeping) = &self.shared.keeping else { return };
+        let watch = Stopwatch::start();
+        self.keeper.lanes().for_each(|(partition, _)| self.keep_state(partition));
+        // Once they answer, the workers have handed over what they held.
+        self.cuts();
+        if !keeping.finish(at_most.saturating_sub(watch.elapsed())) {
+            tracing::warn!(
+                "not every partition has left a snapshot within shutdown.deadline; the next start reads more of the log"
+            );
+        }
     }
 }
 

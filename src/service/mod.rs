@@ -10,9 +10,10 @@
 //! ```
 //!
 //! [`Service`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
-//! rebuilds a partition beside the running ones; [`snapshots`] keep package state; `room` counts the packages that all may know; `sink`
-//! is the transactional producer; `misrouted` notices packages in two partitions, `settings` topics that are not
-//! set as they should be; `native` holds the calls that the bindings lack; [`clock`] is the
+//! rebuilds a partition beside the running ones; [`snapshots`] keep package state; `room` counts the
+//! packages that all may know; `sink` is the transactional producer; `misrouted` notices packages in
+//! two partitions, `settings` topics that are not set as they should be; `native` holds the calls
+//! that the bindings lack; [`clock`] is the
 //! only reader of the wall clock.
 
 mod batch;
@@ -34,6 +35,7 @@ pub mod status;
 pub mod telemetry;
 mod worker;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
@@ -43,6 +45,7 @@ use rdkafka::error::KafkaError;
 use crate::config::{
     CLOCK_MARGIN_CREATE_TIME, CLOCK_MARGIN_LOG_APPEND_TIME, Config, Format, OnReject,
 };
+use crate::detector::memory::SystemBlocks;
 use crate::detector::policy::PolicySet;
 use crate::prefault::ReadyBlocks;
 use crate::wire::scan::{AvroScans, Framing, JsonScans, SCAN_SCHEMA, ScanDecoder, SchemaError};
@@ -54,6 +57,7 @@ use kafka::{Client, Meaning};
 use misrouted::Misrouted;
 use room::Room;
 use sink::Sink;
+use snapshots::{Keeping, Limits, SnapshotStore, SnapshotWriter};
 use status::Status;
 use telemetry::Metrics;
 use worker::{Tools, Worker};
@@ -131,6 +135,9 @@ pub enum ServiceError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The environment says nothing sensible of the bucket of snapshots.
+    #[error("state.url: {0}")]
+    Snapshots(#[from] snapshots::StoreError),
     /// A metric could not be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -166,7 +173,11 @@ struct Shared {
     guards: Guards,
     max_bytes: usize,
     /// Partitions of the input, when last asked for.
-    input_partitions: AtomicI32,
+    input_partitions: Arc<AtomicI32>,
+    /// Where package state is kept.
+    keeping: Option<Arc<Keeping>>,
+    /// Bars of the restores under way, where a terminal looks on.
+    bars: indicatif::MultiProgress,
 }
 
 impl Shared {
@@ -184,13 +195,20 @@ impl Shared {
         };
         let max_bytes = config.kafka.properties.get("message.max.bytes");
         let max_bytes = max_bytes.and_then(|text| text.parse().ok()).unwrap_or(MAX_BYTES);
+        let metrics = Metrics::new(&policies, config.engine.max_packages)?;
+        let input: Arc<str> = config.input.topics.first().map_or("", String::as_str).into();
+        let input_partitions = Arc::new(AtomicI32::new(0));
+        let of = (input.clone(), input_partitions.clone());
+        let keeping = keeping(&config, of, &metrics, &clock)?;
         Ok(Arc::new(Self {
-            metrics: Metrics::new(&policies, config.engine.max_packages)?,
+            metrics,
+            keeping,
+            bars: indicatif::MultiProgress::new(),
             status: Status::new(config.engine.workers),
             room: Room::new(config.engine.max_packages),
             memory: Arc::new(ReadyBlocks::start()?),
             exceptions: ExceptionCodec::new(config.output.format),
-            input: config.input.topics.first().map_or("", String::as_str).into(),
+            input,
             topics: Topics {
                 exceptions: config.output.exceptions.as_str().into(),
                 open: config.output.open.as_str().into(),
@@ -200,7 +218,7 @@ impl Shared {
             owner: format!("{}/{}", config.kafka.instance_id, clock.now_ms()),
             guards,
             max_bytes,
-            input_partitions: AtomicI32::new(0),
+            input_partitions,
             config,
             policies,
             clock,
@@ -229,6 +247,28 @@ impl Shared {
         });
         millis(margin)
     }
+}
+
+/// Where package state is kept, if it is.
+fn keeping(
+    config: &Config,
+    of: (Arc<str>, Arc<AtomicI32>),
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<Keeping>>, ServiceError> {
+    let texts = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let variables = std::env::vars_os().filter_map(texts);
+    let (group, limits) = (&config.kafka.group_id, Limits::default());
+    let Some(store) = SnapshotStore::open(&config.state, group, limits, variables)? else {
+        return Ok(None);
+    };
+    let store = Arc::new(store);
+    // Memory of images is made ready by the writer itself: what is ready for shards is theirs.
+    let memory = Arc::new(SystemBlocks);
+    let writer = SnapshotWriter::start(store.clone(), memory, metrics.clone(), clock.clone())?;
+    Ok(Some(Arc::new(Keeping::new(store, writer, of, config.state.snapshot_interval))))
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -309,6 +349,7 @@ fn workers(shared: &Arc<Shared>, decoders: Vec<ScanDecoder>) -> Result<Vec<Worke
         tracking_numbers: shared.config.log.tracking_numbers,
         max_future_skew_ms: millis(shared.config.input.max_future_skew),
         on_reject: shared.config.input.on_reject,
+        keeping: shared.keeping.clone(),
     };
     let start = |(index, decoder)| Worker::start(index, decoder, tools.clone());
     Ok(decoders.into_iter().enumerate().map(start).collect::<Result<_, _>>()?)

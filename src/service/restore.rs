@@ -12,7 +12,7 @@ use super::clock::Stopwatch;
 use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
 use super::native::{Event, EventQueue, RecordView};
-use super::room::{BoundedShard, NoRoom};
+use super::room::{BoundedShard, NoRoom, NoRoomForAll};
 use super::status::Halt;
 use super::{Shared, millis};
 use crate::config::{self, StartFrom};
@@ -28,11 +28,14 @@ use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore
 use crate::protocol::rules::Rules;
 use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, SchemaError};
+use kept::Kept;
+use progress::Progress;
+
+mod kept;
+mod progress;
 
 /// Pause before a restore that the broker interrupted is begun again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often a long restore reports its progress.
-const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What a restore thread says in the end.
 pub struct Restored {
@@ -75,6 +78,9 @@ pub enum Failure {
     /// The packages do not fit.
     #[error("there is no room for {0}: {1}")]
     NoRoom(String, NoRoom),
+    /// The packages of a snapshot do not fit.
+    #[error("{0}")]
+    NoRoomForAll(NoRoomForAll),
 }
 
 impl Failure {
@@ -82,6 +88,7 @@ impl Failure {
     fn halt(&self, partition: i32) -> Halt {
         match self {
             Self::NoRoom(what, no_room) => no_room.restoring(what),
+            Self::NoRoomForAll(no_room) => no_room.halt(),
             other => of_partition(&other.to_string(), partition).into(),
         }
     }
@@ -96,7 +103,8 @@ pub fn restore(
 ) -> Option<Restored> {
     let watch = Stopwatch::start();
     loop {
-        let mut restore = Rebuild { shared, partition, cancelled, log_append_time: None };
+        let kept = Kept::new(shared, partition);
+        let mut restore = Rebuild { shared, partition, cancelled, kept, log_append_time: None };
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
@@ -127,6 +135,7 @@ struct Rebuild<'a> {
     shared: &'a Shared,
     partition: i32,
     cancelled: &'a AtomicBool,
+    kept: Kept<'a>,
     log_append_time: Option<bool>,
 }
 
@@ -152,10 +161,12 @@ impl Rebuild<'_> {
                     machine.end(asked_at_ms, ends.first().map_or(0, |(_, end)| *end))
                 }
                 Ask::Probe(offset) => machine.probed(self.probe(&reader, offset)?),
-                // No snapshots are kept yet: the log is all there is.
-                Ask::Snapshots => machine.snapshots(Vec::new()),
-                Ask::Load(_) => machine.loaded(Err("snapshots are not kept".to_owned())),
-                Ask::Records { from, to } => self.records(&mut machine, &reader, from, to)?,
+                Ask::Snapshots => machine.snapshots(self.kept.list()),
+                Ask::Load(index) => machine.loaded(self.kept.load(index)?),
+                Ask::Records { from, to } => {
+                    self.kept.tell(machine.set_aside(), to);
+                    self.records(&mut machine, &reader, from, to)?
+                }
                 Ask::Halt(reason) => return Err(Failure::Halt(reason)),
                 Ask::Done => {
                     let margin_ms = self.shared.clock_margin_ms(self.log_append_time);
@@ -252,24 +263,21 @@ impl Rebuild<'_> {
     ) -> Result<Ask, Failure> {
         let mut decoder = self.shared.decoder()?;
         let (shared, partition) = (self.shared, self.partition);
-        let (mut records, progress) = (0u64, Stopwatch::start());
-        let mut reported = Duration::ZERO;
+        let mut progress = Progress::begin(&shared.bars, partition, (from, to));
         let mut log_append_time = self.log_append_time;
         read(reader, &shared.input, partition, from, to, self.cancelled, |record| {
             log_append_time = Some(record.log_append_time);
             if !machine.refuses(record.offset, record.timestamp_ms) {
                 apply(machine, &mut decoder, record).map_err(|failed| self.failure(failed))?;
             }
-            records += 1;
-            if progress.elapsed() > reported + PROGRESS {
-                reported = progress.elapsed();
-                let percent = (record.offset - from) * 100 / (to - from).max(1);
-                tracing::info!(partition, records, percent, "rebuilding package state");
-            }
+            progress.at(record.offset);
             Ok(())
         })?;
+        let records = progress.end();
+        shared.metrics.replayed(records);
         self.log_append_time = log_append_time;
-        tracing::info!(partition, records, packages = machine.known(), "package state rebuilt");
+        let packages = machine.known();
+        tracing::info!(partition, from, to, records, packages, "package state rebuilt");
         Ok(machine.records_end())
     }
 

@@ -52,6 +52,12 @@ impl Room {
         before.map_or(0, share)
     }
 
+    /// Takes so many places, or none where they are not all there.
+    fn take_all(&self, places: usize) -> bool {
+        let with = |taken: usize| taken.checked_add(places).filter(|sum| *sum <= self.limit);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
+    }
+
     fn give_back(&self, places: usize) {
         self.taken.fetch_sub(places, Ordering::Relaxed);
     }
@@ -97,6 +103,30 @@ impl NoRoom {
     }
 }
 
+/// The packages of a snapshot found no places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the snapshot that its state is rebuilt from has {packages} packages, and of the {limit} that engine.max_packages allows only {free} are not in use; raise engine.max_packages and restart, or add instances"
+)]
+pub struct NoRoomForAll {
+    limit: usize,
+    free: usize,
+    packages: usize,
+}
+
+impl NoRoomForAll {
+    /// The halt of a restore that gives up all it has.
+    pub fn halt(&self) -> Halt {
+        let needed = self.packages;
+        Halt {
+            message: format!(
+                "max_packages: {self}; it begins again by itself once there is room for {needed}"
+            ),
+            places_needed: Some(needed),
+        }
+    }
+}
+
 /// A shard with its places; they are given back when it is dropped.
 pub struct BoundedShard {
     shard: Shard,
@@ -111,6 +141,20 @@ impl BoundedShard {
     pub fn new(mut shard: Shard, room: &Arc<Room>) -> Self {
         shard.set_max_packages(Some(0));
         Self { shard, room: room.clone(), places: 0, spare: 0 }
+    }
+
+    /// A shard that knows packages already.
+    ///
+    /// # Errors
+    /// When there are not so many places left.
+    pub fn loaded(mut shard: Shard, room: &Arc<Room>) -> Result<Self, NoRoomForAll> {
+        let places = shard.len();
+        if !room.take_all(places) {
+            let (limit, free) = (room.limit, room.free());
+            return Err(NoRoomForAll { limit, free, packages: places });
+        }
+        shard.set_max_packages(Some(places));
+        Ok(Self { shard, room: room.clone(), places, spare: 0 })
     }
 
     fn grow(&mut self) -> Result<(), NoRoom> {
@@ -295,6 +339,26 @@ mod tests {
         assert_eq!(one.take_open(&event), Ok(Ok(())));
         assert_eq!((one.len(), room.free()), (1, 0));
         assert!(shard(&room).take_open(&event).is_err());
+    }
+
+    #[test]
+    fn packages_that_come_at_once_take_their_places_or_none() {
+        let room = Room::new(Some(10));
+        let filled = |count| {
+            let mut shard = shard(&Room::new(None));
+            fill(&mut shard, count);
+            let policies = policy_file::parse("policies.toml", POLICIES).unwrap();
+            std::mem::replace(&mut shard.shard, Shard::new(Arc::new(policies)))
+        };
+        let mut one = BoundedShard::loaded(filled(6), &room).ok().unwrap();
+        let no_room = BoundedShard::loaded(filled(5), &room).err().unwrap();
+        assert_eq!(no_room, NoRoomForAll { limit: 10, free: 4, packages: 5 });
+        assert_eq!(no_room.halt().places_needed, Some(5));
+        assert_eq!(room.free(), 4, "nothing was taken");
+        one.apply_all(&[arrived(6, 0)], &mut Vec::new()).unwrap();
+        assert_eq!((one.len(), room.free()), (7, 3));
+        drop(one);
+        assert_eq!(room.free(), 10);
     }
 
     #[test]

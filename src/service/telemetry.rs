@@ -57,6 +57,8 @@ pub struct Metrics {
     recovery: Gauge,
     snapshot_failures: IntCounter,
     snapshot_success: Gauge,
+    snapshots_unusable: IntCounter,
+    replayed: IntCounter,
     state_bytes: IntGaugeVec,
 }
 
@@ -143,11 +145,21 @@ impl Metrics {
                 "recovery_duration_seconds",
                 "How long the last restore of a partition took.",
             )?,
-            snapshot_failures: new
-                .counter("snapshot_failures_total", "Snapshots that could not be saved.")?,
+            snapshot_failures: new.counter(
+                "snapshot_failures_total",
+                "Snapshots that could not be saved, and restores that could not reach the store.",
+            )?,
             snapshot_success: new.float_gauge(
                 "snapshot_last_success_timestamp_seconds",
                 "When a snapshot was saved last.",
+            )?,
+            snapshots_unusable: new.counter(
+                "snapshots_unusable_total",
+                "Snapshots that a restore could not use: damaged, foreign, under other decisions.",
+            )?,
+            replayed: new.counter(
+                "records_replayed_total",
+                "Records read again to rebuild package state.",
             )?,
             state_bytes: new.gauges(
                 "state_bytes",
@@ -250,9 +262,19 @@ impl Metrics {
         self.snapshot_success.set(now_ms as f64 / 1000.0);
     }
 
-    /// A snapshot could not be saved.
+    /// A snapshot could not be saved, or a restore could not reach the store.
     pub fn snapshot_failed(&self) {
         self.snapshot_failures.inc();
+    }
+
+    /// A restore found a snapshot that is of no use.
+    pub fn snapshot_unusable(&self) {
+        self.snapshots_unusable.inc();
+    }
+
+    /// So many records were read again by a restore.
+    pub fn replayed(&self, records: u64) {
+        self.replayed.inc_by(records);
     }
 
     fn name_carriers(&self, policies: &PolicySet) {

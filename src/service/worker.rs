@@ -8,6 +8,7 @@ use super::batch::{Batch, Raw};
 use super::clock::Clock;
 use super::misrouted::Misrouted;
 use super::room::BoundedShard;
+use super::snapshots::{Keeping, Timer};
 use super::status::Status;
 use super::telemetry::{Metrics, ScanCounts};
 use crate::config::{OnReject, TrackingNumbers};
@@ -48,6 +49,8 @@ pub enum Job {
     Cut(Sender<Vec<Cut>>),
     /// The partition is no longer ours.
     Drop(i32, Epoch),
+    /// The partition is given away: its state is kept if it is that of the commit at this offset.
+    HandOver(i32, Epoch, i64),
 }
 
 /// A rejected record on its way to the dead letter topic.
@@ -82,6 +85,8 @@ pub struct Tools {
     pub max_future_skew_ms: i64,
     /// What becomes of rejected records.
     pub on_reject: OnReject,
+    /// Where package state is kept.
+    pub keeping: Option<Arc<Keeping>>,
 }
 
 /// The way to a worker. Its thread ends when this is dropped.
@@ -120,7 +125,13 @@ impl Drop for Worker {
 struct Loop {
     decoder: ScanDecoder,
     tools: Tools,
-    held: Vec<Partition>,
+    held: Vec<Owned>,
+}
+
+/// A partition, and when its state is to be kept next.
+struct Owned {
+    held: Partition,
+    timer: Option<Timer>,
 }
 
 impl Loop {
@@ -132,13 +143,18 @@ impl Loop {
                 Err(Timeout) => {}
                 Err(Disconnected) => return,
             }
+            self.take_images();
             self.tools.status.pulse(pulse);
         }
     }
 
     fn work(&mut self, job: Job) {
         match job {
-            Job::Own(partition) => self.held.push(*partition),
+            Job::Own(held) => {
+                let keeping = self.tools.keeping.as_ref();
+                let timer = keeping.map(|keeping| keeping.timer(held.partition()));
+                self.held.push(Owned { held: *held, timer });
+            }
             Job::Apply(partition, epoch, batch) => {
                 let Self { decoder, tools, held } = self;
                 if let Some(held) = find(held, partition, epoch) {
@@ -162,15 +178,38 @@ impl Loop {
                 }
             }
             Job::Cut(reply) => {
-                let _ = reply.send(self.held.iter_mut().map(Partition::cut).collect());
+                let _ = reply.send(self.held.iter_mut().map(|owned| owned.held.cut()).collect());
             }
-            Job::Drop(partition, epoch) => self.held.retain(|held| !held.is(partition, epoch)),
+            Job::Drop(partition, epoch) => drop(self.remove(partition, epoch)),
+            Job::HandOver(partition, epoch, committed) => {
+                if let Some(held) = self.remove(partition, epoch)
+                    && held.offset() == committed
+                    && let Some(keeping) = &self.tools.keeping
+                {
+                    keeping.hand_over(held);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, partition: i32, epoch: Epoch) -> Option<Partition> {
+        let at = self.held.iter().position(|owned| owned.held.is(partition, epoch))?;
+        Some(self.held.remove(at).held)
+    }
+
+    /// Takes the images that are due, between two pieces of work.
+    fn take_images(&mut self) {
+        let Some(keeping) = &self.tools.keeping else { return };
+        for Owned { held, timer } in &mut self.held {
+            if let Some(timer) = timer {
+                keeping.look(held, timer);
+            }
         }
     }
 }
 
-fn find(held: &mut [Partition], partition: i32, epoch: Epoch) -> Option<&mut Partition> {
-    held.iter_mut().find(|held| held.is(partition, epoch))
+fn find(held: &mut [Owned], partition: i32, epoch: Epoch) -> Option<&mut Partition> {
+    held.iter_mut().map(|owned| &mut owned.held).find(|held| held.is(partition, epoch))
 }
 
 fn apply(held: &mut Partition, decoder: &mut ScanDecoder, tools: &Tools, batch: &Batch) {

@@ -49,7 +49,7 @@ fn told(config: &str, heading: &str) -> (String, Value) {
 fn where_snapshots_go_is_told() {
     let state = "[state]\nurl = \"s3://parcels/eu\"\nsnapshot_interval = \"90s\"\nkeep = 5\n";
     let (line, report) = told(&format!("{CONFIG}{state}"), "snapshots");
-    let said = "snapshots: every 1m30s to s3://parcels/eu, the last 5 of a partition are kept";
+    let said = "snapshots: every 1m30s, at a hand-over and at a stop to s3://parcels/eu, the last 5 of a partition are kept";
     assert_eq!(line, said);
     assert_eq!(report, json!({ "url": "s3://parcels/eu", "interval_s": 90.0, "keep": 5 }));
     let (line, report) = told(CONFIG, "snapshots");

@@ -100,6 +100,21 @@ pub fn end_offsets(bootstrap: &str, topic: &str) -> BTreeMap<i32, i64> {
         .collect()
 }
 
+/// Deletes the records below these offsets, by partition, as retention does in time.
+pub fn delete_records(bootstrap: &str, topic: &str, below: &BTreeMap<i32, i64>) {
+    let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("a client");
+    let mut offsets = TopicPartitionList::new();
+    for (&partition, &offset) in below {
+        let offset = Offset::Offset(offset);
+        offsets.add_partition_offset(topic, partition, offset).expect("an offset");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let deleted = runtime.block_on(admin.delete_records(&offsets, &AdminOptions::new()));
+    for element in deleted.expect("the broker answers").elements() {
+        element.error().expect("the records are deleted");
+    }
+}
+
 /// What a group has committed, by partition; partitions without a commit are left out.
 pub fn committed(bootstrap: &str, group: &str, topic: &str) -> BTreeMap<i32, i64> {
     let consumer: BaseConsumer =

@@ -80,9 +80,14 @@ pub fn left_open(events: &ByPackage) -> Vec<Value> {
 
 /// Compares topic and `open` table of a service that has stopped with a replay of its log.
 pub fn assert_equals_replay(setup: &Setup) -> ByPackage {
+    assert_equals_replay_of(setup, &setup.scans())
+}
+
+/// The same, of the log on another topic: all that the topic of scans ever had.
+pub fn assert_equals_replay_of(setup: &Setup, topic: &str) -> ByPackage {
     let until = now_secs();
     let log = setup.file("log");
-    let broken = python::export(&setup.bootstrap, &setup.scans(), setup.format, &log);
+    let broken = python::export(&setup.bootstrap, topic, setup.format, &log);
     assert_eq!(broken, count(&setup.bootstrap, &setup.dead_letters()), "a dead letter for each");
     let replayed = by_package(lines(&setup.replay(&log, until)));
     let published = by_package(setup.published());

@@ -21,3 +21,4 @@ mod recover;
 mod refused;
 mod restart;
 mod rights;
+mod snapshots;

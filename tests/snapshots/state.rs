@@ -12,7 +12,7 @@ use stallwatch::detector::scan::{Attributes, Evidence, Milestone, Record, Scan};
 use stallwatch::detector::shard::{Shard, Stop};
 use stallwatch::detector::snapshot::Image;
 use stallwatch::detector::time::LogTime;
-use stallwatch::service::snapshots::{Restoration, SnapshotStore, StoreError, Wanted};
+use stallwatch::service::snapshots::{Refusal, SnapshotStore, StoreError};
 use stallwatch::wire::snapshot::{Decisions, Encoder, Header, Settings};
 
 pub const TOPIC: &str = "carrier.scans.v1";
@@ -72,7 +72,7 @@ pub fn header(offset: i64) -> Header {
         partition: PARTITION,
         partitions: PARTITIONS,
         offset,
-        decisions: decisions().below(offset),
+        decisions: decisions(),
         last: None,
     }
 }
@@ -90,18 +90,26 @@ pub fn state_at(url: &str, keep: usize) -> State {
     State { url, snapshot_interval: std::time::Duration::from_secs(300), keep, trust_log: false }
 }
 
-/// The newest snapshot up to an offset.
-pub fn restore(store: &SnapshotStore, committed: i64) -> Result<Restoration, StoreError> {
-    let decisions = decisions();
-    let wanted = Wanted {
-        topic: TOPIC,
-        partition: PARTITION,
-        partitions: PARTITIONS,
-        committed,
-        decisions: &decisions,
-    };
+/// The newest snapshot up to an offset, and those of no use that were looked at for it.
+pub struct Restored {
+    pub found: Option<(Header, Shard)>,
+    pub refused: Vec<Refusal>,
+}
+
+/// Looks for the newest snapshot up to an offset.
+pub fn restore(store: &SnapshotStore, committed: i64) -> Result<Restored, StoreError> {
     let memory: Arc<dyn BlockSource> = Arc::new(SystemBlocks);
-    store.restore(&wanted, &policies(), &memory, &mut |_| Ok(()))
+    let listing = store.listing(TOPIC, PARTITION)?;
+    let mut refused: Vec<_> = listing.refused.into_iter().map(|(_, refusal)| refusal).collect();
+    for found in listing.found.iter().filter(|found| found.header.offset <= committed) {
+        match store.load(found, &policies(), &memory)? {
+            Ok(shard) => {
+                return Ok(Restored { found: Some((found.header.clone(), shard)), refused });
+            }
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    Ok(Restored { found: None, refused })
 }
 
 /// Offset and packages of what a restore finds.

@@ -78,11 +78,11 @@ fn a_shard_that_is_handed_over_is_saved_before_the_writer_ends() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path());
     for offset in [100, 200] {
-        running.writer.submit_shard(shard(1_000 + offset as u64), header(offset), |_| ());
+        running.writer.submit_shard(Box::new(shard(1_000 + offset as u64)), header(offset), |_| ());
     }
     assert!(running.writer.wait(PATIENCE), "it does not come to its end");
     assert_eq!(found(&running.store, 200), Some((200, 1_200)));
-    running.writer.submit_shard(shard(5), header(300), |_| ());
+    running.writer.submit_shard(Box::new(shard(5)), header(300), |_| ());
     let store = running.store.clone();
     drop(running);
     assert_eq!(found(&store, 300), Some((300, 5)));
@@ -98,7 +98,7 @@ fn a_store_that_fails_is_counted_and_left_alone_for_a_while() {
     for offset in [100, 200] {
         let tell = tell.clone();
         let told = move |outcome| tell.send(outcome).unwrap();
-        running.writer.submit_shard(shard(1), header(offset), told);
+        running.writer.submit_shard(Box::new(shard(1)), header(offset), told);
     }
     for _ in 0..2 {
         let outcome = told.recv_timeout(PATIENCE).unwrap();
@@ -108,8 +108,32 @@ fn a_store_that_fails_is_counted_and_left_alone_for_a_while() {
     assert!(running.writer.ready(0).is_none(), "no image is taken for a store that fails");
 
     std::fs::remove_file(&in_the_way).unwrap();
-    running.writer.submit_shard(shard(3), header(300), move |outcome| tell.send(outcome).unwrap());
+    running
+        .writer
+        .submit_shard(Box::new(shard(3)), header(300), move |outcome| tell.send(outcome).unwrap());
     let outcome = told.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(outcome, Outcome::Saved(_)), "{outcome:?}");
     assert!(running.writer.ready(0).is_some(), "it works again");
+}
+
+#[test]
+fn what_is_given_up_is_waited_for_no_longer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let variables = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "key")];
+    let variables = variables.into_iter().chain([("AWS_SECRET_ACCESS_KEY", "secret")]);
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let state = state_at("s3://parcels", 3);
+    let store = SnapshotStore::open(&state, "group", Limits::default(), variables);
+    let store = Arc::new(store.unwrap().unwrap());
+    let metrics = Metrics::new(&policies(), None).unwrap();
+    let memory = Arc::new(SystemBlocks);
+    let writer = SnapshotWriter::start(store, memory, metrics, Arc::new(SystemClock)).unwrap();
+    writer.submit_shard(Box::new(shard(3)), header(100), |_| ());
+    let started = Instant::now();
+    assert!(!writer.wait(Duration::from_millis(200)), "nobody answers");
+    writer.give_up();
+    drop(writer);
+    assert!(started.elapsed() < Limits::default().request);
+    drop(listener);
 }

@@ -36,6 +36,19 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// Commits everything up to here, behind a commit that is under way; false if that does not come
+    /// to its end now.
+    pub(super) fn commit_all(&mut self) -> Result<bool, ServiceError> {
+        if self.keeper.is_committing() {
+            self.commit_round()?;
+        }
+        if !self.keeper.is_committing() {
+            self.commit_round()?;
+            return Ok(!self.keeper.is_committing());
+        }
+        Ok(false)
+    }
+
     fn begin(&mut self) {
         let heartbeat = self.last_heartbeat.elapsed().as_millis() >= u128::from(HEARTBEAT_MS);
         if heartbeat {
@@ -52,7 +65,7 @@ impl Engine<'_> {
     }
 
     /// A cut of every partition, from every worker.
-    fn cuts(&self) -> Vec<Cut> {
+    pub(super) fn cuts(&self) -> Vec<Cut> {
         let (reply, replies) = bounded(self.workers.len());
         for worker in &self.workers {
             worker.tell(Job::Cut(reply.clone()));

@@ -52,17 +52,38 @@ impl Engine<'_> {
         let lost = self.member.assignment_lost();
         tracing::info!(?partitions, lost, "revoked");
         self.shared.metrics.rebalanced();
+        let mut committed = false;
         if !lost {
             self.flush();
-            if let Err(error) = self.commit_round() {
-                self.failure = Some(error);
+            match self.commit_all() {
+                Ok(all) => committed = all,
+                Err(error) => self.failure = Some(error),
             }
         }
         for &partition in partitions {
-            self.drop_partition(partition);
+            match committed {
+                true => self.hand_over(partition),
+                false => self.drop_partition(partition),
+            }
         }
         if let Err(error) = self.member.incremental_unassign(&self.list(partitions)) {
             tracing::warn!("{}", kafka::explain(&error, "giving partitions back"));
+        }
+    }
+
+    /// The partition is given back, all of it committed: its state is kept for whoever comes next.
+    fn hand_over(&mut self, partition: i32) {
+        self.keep_state(partition);
+        self.drop_partition(partition);
+    }
+
+    /// Has the state of a partition kept as it is committed. Its worker holds it no longer.
+    pub(super) fn keep_state(&self, partition: i32) {
+        if let Some(lane) = self.keeper.lane(partition)
+            && let Some(committed) = lane.committed()
+        {
+            let job = Job::HandOver(partition, lane.epoch, committed);
+            worker_of(&self.workers, partition).tell(job);
         }
     }
 

@@ -2,7 +2,7 @@
 //! restore.
 //!
 //! ```text
-//!  worker: ready ─► Shard::image ─► submit        restore: newest that fits ─► shard, rebuilding
+//!  worker: ready ─► Shard::image ─► submit        restore: listing ─► load ─► shard, rebuilding
 //!             ▲                       │                          ▲
 //!   images, prefaulted ◄── writer: sort, encode ──► store ───────┘
 //! ```
@@ -10,9 +10,11 @@
 //! What is lost or late here costs time at the next restore and nothing else. So a store that fails
 //! or hangs never holds anything up: it is said once, counted, and tried again later and later.
 
+mod keeping;
 mod names;
 mod store;
 mod writer;
 
-pub use store::{Limits, Refusal, Restoration, Saved, SnapshotStore, StoreError, Wanted};
+pub use keeping::{Keeping, Timer, header_of, meta_of};
+pub use store::{Found, Limits, Listing, Refusal, Saved, SnapshotStore, StoreError};
 pub use writer::{Outcome, SnapshotWriter};

@@ -12,7 +12,8 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
+    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
+    WriteMultipart,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,12 +22,14 @@ use crate::config::{SnapshotUrl, State};
 use crate::detector::memory::BlockSource;
 use crate::detector::policy::PolicySet;
 use crate::detector::shard::Shard;
-use crate::wire::snapshot::{Decisions, Header, SnapshotError, read, read_header};
+use crate::wire::snapshot::{Header, SnapshotError, read, read_header};
 
 /// In the names of what has not been renamed yet: object_store puts `#` and a number behind it.
 const STAGED: &str = ".snapshot#";
 /// Bytes of a part of what is sent in parts; at S3 at least 5 MiB.
 const PART: usize = 8 << 20;
+/// Bytes that nearly every header lies within.
+const HEADER: u64 = 64 << 10;
 /// Parts that are under way at once.
 const PARTS: usize = 4;
 
@@ -87,22 +90,7 @@ pub struct Saved {
     pub pruned: usize,
 }
 
-/// Which snapshot a restore asks for.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'w> {
-    /// The input topic.
-    pub topic: &'w str,
-    /// Its partition.
-    pub partition: i32,
-    /// How many partitions it has.
-    pub partitions: i32,
-    /// C: no snapshot of a later offset is right.
-    pub committed: i64,
-    /// The decisions of the cut.
-    pub decisions: &'w Decisions,
-}
-
-/// Why a snapshot was not taken.
+/// Why a snapshot is of no use, whatever is committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It cannot be read, or is of another log than its name says; it has been set aside.
@@ -121,35 +109,44 @@ pub enum Refusal {
     /// Written by a later version of the program; it stays where it is.
     #[error("it was written by a later version of the program (format {0})")]
     Newer(u32),
-    /// It reaches past what has been committed; it stays where it is.
-    #[error("its offset {0} lies behind what is committed")]
-    Ahead(i64),
-    /// The topic had another number of partitions then; it stays where it is.
-    #[error("the topic had {0} partitions when it was taken")]
-    Partitions(i32),
-    /// It was taken under other decisions than the cut names; it stays where it is.
-    #[error("it was taken under other decisions than those committed")]
-    Decisions,
-    /// What the caller has against it; it stays where it is.
-    #[error("{0}")]
-    Unaccepted(String),
 }
 
-/// What a restore found.
-pub struct Restoration {
-    /// The newest snapshot that fits, as a shard in the state of [`Shard::rebuilding`].
-    pub found: Option<(Header, Shard)>,
-    /// Newer ones that were not taken, by name.
+/// A snapshot that stands there, and what it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its header.
+    pub header: Header,
+    path: Path,
+}
+
+impl Found {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.path.as_ref()
+    }
+}
+
+/// The snapshots of a partition.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Newest first.
+    pub found: Vec<Found>,
+    /// Those of no use, by name.
     pub refused: Vec<(String, Refusal)>,
+}
+
+/// Where they stand.
+enum Place {
+    /// Opened, and made where it is not there, once it is needed: it may come later than the service.
+    Folder(PathBuf, Mutex<Option<Arc<dyn ObjectStore>>>),
+    Bucket(Arc<dyn ObjectStore>),
 }
 
 /// Snapshots of one consumer group. Its calls block, and are made off its own runtime.
 pub struct SnapshotStore {
     runtime: Option<Runtime>,
-    store: Arc<dyn ObjectStore>,
+    place: Place,
     root: Path,
-    /// The folder, where it is one.
-    local: Option<PathBuf>,
     keep: usize,
     limits: Limits,
     /// What could not be put aside.
@@ -157,12 +154,11 @@ pub struct SnapshotStore {
 }
 
 impl SnapshotStore {
-    /// Opens the store; `None` where none is configured. A folder is made if it is not there. A
-    /// bucket is not asked for anything yet; how to reach it say those of the `variables` that begin
-    /// with `AWS_`, normally of the environment.
+    /// `None` where no store is configured. It is not asked for anything yet; how to reach a bucket
+    /// say those of the `variables` that begin with `AWS_`, normally of the environment.
     ///
     /// # Errors
-    /// When the folder cannot be made, or what the environment says of the bucket has no meaning.
+    /// When what the environment says of the bucket has no meaning, or the system gives no thread.
     pub fn open(
         state: &State,
         group: &str,
@@ -173,19 +169,15 @@ impl SnapshotStore {
             return Ok(None);
         };
         let unusable = |why: String| StoreError::Unusable { url: url.to_string(), why };
-        let (store, root, local) = match url {
+        let (place, root) = match url {
             SnapshotUrl::Folder(folder) => {
-                std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
-                let store = LocalFileSystem::new_with_prefix(folder)
-                    .map_err(|error| unusable(all_of(&error)))?
-                    .with_fsync(true);
-                (Arc::new(store) as Arc<dyn ObjectStore>, Path::default(), Some(folder.clone()))
+                (Place::Folder(folder.clone(), Mutex::default()), Path::default())
             }
             SnapshotUrl::Bucket { bucket, prefix } => {
                 let store = bucket_of(bucket, &limits, variables)
                     .map_err(|error| unusable(all_of(&error)))?;
                 let prefix = Path::parse(prefix).map_err(|error| unusable(error.to_string()))?;
-                (store, prefix, None)
+                (Place::Bucket(store), prefix)
             }
         };
         let runtime = Builder::new_multi_thread()
@@ -197,7 +189,26 @@ impl SnapshotStore {
         let (runtime, root) = (Some(runtime), root.join(group));
         let unusable = Mutex::default();
         let keep = state.keep.max(1);
-        Ok(Some(Self { runtime, store, root, local, keep, limits, unusable }))
+        Ok(Some(Self { runtime, place, root, keep, limits, unusable }))
+    }
+
+    fn store(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        let (folder, opened) = match &self.place {
+            Place::Bucket(store) => return Ok(store.clone()),
+            Place::Folder(folder, opened) => (folder, opened),
+        };
+        let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*opened {
+            return Ok(store.clone());
+        }
+        let unusable =
+            |why: String| StoreError::Unusable { url: format!("file://{}", folder.display()), why };
+        std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
+        let store = LocalFileSystem::new_with_prefix(folder)
+            .map_err(|error| unusable(all_of(&error)))?
+            .with_fsync(true);
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        Ok(opened.insert(store).clone())
     }
 
     /// Puts a snapshot in place, whole or not at all; then takes away older ones beyond those that
@@ -209,8 +220,9 @@ impl SnapshotStore {
         let folder = folder(&self.root, &header.topic, header.partition);
         let path = name(&folder, header.offset, &content);
         let bytes = content.len() as u64;
+        let store = self.store()?;
         self.sweep(&folder);
-        self.within("saving a snapshot", put(&*self.store, &path, content))?;
+        self.within("saving a snapshot", put(&*store, &path, content))?;
         let pruned = self.prune(&folder, header.offset).unwrap_or_else(|error| {
             tracing::warn!("old snapshots stay in {folder}: {error}");
             0
@@ -221,7 +233,7 @@ impl SnapshotStore {
     /// In a folder a snapshot is written beside its name and renamed. What a process left there that
     /// was killed meanwhile is of no use; a partition has one owner, who is about to write.
     fn sweep(&self, folder: &Path) {
-        let Some(local) = &self.local else { return };
+        let Place::Folder(local, _) = &self.place else { return };
         let Ok(entries) = std::fs::read_dir(local.join(folder.as_ref())) else { return };
         for entry in entries.flatten() {
             if entry.file_name().to_string_lossy().contains(STAGED)
@@ -235,58 +247,108 @@ impl SnapshotStore {
     /// Snapshots of a later offset are left alone: they tell of another time of the log.
     fn prune(&self, folder: &Path, newest: i64) -> Result<usize, StoreError> {
         let listed = self.list(folder)?;
+        let store = self.store()?;
         let old = listed.iter().filter(|it| it.offset <= newest).skip(self.keep);
         let mut pruned = 0;
         for old in old {
-            self.within("taking away a snapshot", self.store.delete(&old.path))?;
+            self.within("taking away a snapshot", store.delete(&old.path))?;
             pruned += 1;
         }
         Ok(pruned)
     }
 
-    /// The newest snapshot that fits, read whole. `accept` may have something against one, by its
-    /// header: that the log has another record where its last one was.
+    /// The snapshots of a partition and what they say of themselves; no more of them is read. What
+    /// cannot be read, or is another partition's, is set aside.
     ///
     /// # Errors
-    /// When the store cannot be asked. What stands there and cannot be used is no error.
-    pub fn restore(
-        &self,
-        wanted: &Wanted<'_>,
-        policies: &Arc<PolicySet>,
-        memory: &Arc<dyn BlockSource>,
-        accept: &mut dyn FnMut(&Header) -> Result<(), String>,
-    ) -> Result<Restoration, StoreError> {
-        let folder = folder(&self.root, wanted.topic, wanted.partition);
-        let mut refused = Vec::new();
-        for Listed { path, offset } in self.list(&folder)? {
-            let found = if offset > wanted.committed {
-                Err(Refusal::Ahead(offset))
-            } else {
-                let content = self.within("fetching a snapshot", async {
-                    self.store.get(&path).await?.bytes().await
-                })?;
-                check(&content, offset, wanted)
-                    .and_then(|header| accept(&header).map_err(Refusal::Unaccepted))
-                    .and_then(|()| {
-                        read(&content, policies.clone(), memory.clone()).map_err(refusal)
-                    })
-            };
-            match found {
-                Ok(found) => return Ok(Restoration { found: Some(found), refused }),
-                Err(refusal) => {
-                    if matches!(refusal, Refusal::Damaged(_) | Refusal::Misplaced { .. }) {
-                        self.set_aside(&path);
-                    }
-                    refused.push((path.to_string(), refusal));
-                }
+    /// When the store cannot be asked.
+    pub fn listing(&self, topic: &str, partition: i32) -> Result<Listing, StoreError> {
+        let mut listing = Listing::default();
+        for Listed { path, offset } in self.list(&folder(&self.root, topic, partition))? {
+            match self.header(&path, (topic, partition, offset))? {
+                Some(Ok(header)) => listing.found.push(Found { header, path }),
+                Some(Err(refusal)) => listing.refused.push(self.refused(&path, refusal)),
+                None => {}
             }
         }
-        Ok(Restoration { found: None, refused })
+        Ok(listing)
+    }
+
+    /// Reads a snapshot whole, as a shard in the state of [`Shard::rebuilding`]. What cannot be read
+    /// is set aside.
+    ///
+    /// # Errors
+    /// When the store cannot be asked. That a snapshot is of no use is the inner one.
+    pub fn load(
+        &self,
+        found: &Found,
+        policies: &Arc<PolicySet>,
+        memory: &Arc<dyn BlockSource>,
+    ) -> Result<Result<Shard, Refusal>, StoreError> {
+        let store = self.store()?;
+        let content = self
+            .within("fetching a snapshot", async { store.get(&found.path).await?.bytes().await })?;
+        Ok(match read(&content, policies.clone(), memory.clone()) {
+            Ok((header, shard)) if header == found.header => Ok(shard),
+            Ok((Header { topic, partition, offset, .. }, _)) => {
+                Err(self.refused(&found.path, Refusal::Misplaced { topic, partition, offset }).1)
+            }
+            Err(error) => Err(self.refused(&found.path, refusal(error)).1),
+        })
+    }
+
+    /// The header alone, or all where it is longer than most; `None` for what has been taken away
+    /// since it was listed.
+    fn header(
+        &self,
+        path: &Path,
+        expected: (&str, i32, i64),
+    ) -> Result<Option<Result<Header, Refusal>>, StoreError> {
+        let store = self.store()?;
+        let action = "fetching the header of a snapshot";
+        let begin = async {
+            let options = GetOptions::new().with_range(Some(GetRange::Bounded(0..HEADER)));
+            match async { store.get_opts(path, options).await?.bytes().await }.await {
+                // Of an empty one no range can be had.
+                Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
+                    gone(async { store.get(path).await?.bytes().await }.await)
+                }
+                answer => gone(answer),
+            }
+        };
+        let Some(mut content) = self.within(action, begin)? else { return Ok(None) };
+        let mut header = read_header(&content);
+        if content.len() as u64 == HEADER && matches!(header, Err(SnapshotError::Truncated { .. }))
+        {
+            let whole = async { gone(async { store.get(path).await?.bytes().await }.await) };
+            let Some(whole) = self.within(action, whole)? else { return Ok(None) };
+            content = whole;
+            header = read_header(&content);
+        }
+        Ok(Some(header.map_err(refusal).and_then(|header| {
+            let Header { topic, partition, offset, .. } = &header;
+            match (topic.as_str(), *partition, *offset) == expected {
+                true => Ok(header),
+                false => Err(Refusal::Misplaced {
+                    topic: topic.clone(),
+                    partition: *partition,
+                    offset: *offset,
+                }),
+            }
+        })))
+    }
+
+    fn refused(&self, path: &Path, refusal: Refusal) -> (String, Refusal) {
+        if matches!(refusal, Refusal::Damaged(_) | Refusal::Misplaced { .. }) {
+            self.set_aside(path);
+        }
+        (path.to_string(), refusal)
     }
 
     /// Newest first, without what has been set aside.
     fn list(&self, folder: &Path) -> Result<Vec<Listed>, StoreError> {
-        let all = self.within("listing snapshots", self.store.list_with_delimiter(Some(folder)))?;
+        let store = self.store()?;
+        let all = self.within("listing snapshots", store.list_with_delimiter(Some(folder)))?;
         let unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
         let mut snapshots: Vec<_> = (all.objects.iter())
             .filter(|object| !unusable.contains(&object.location))
@@ -298,7 +360,9 @@ impl SnapshotStore {
 
     /// What is of no use stays for somebody to look at, but is not looked at again.
     fn set_aside(&self, path: &Path) {
-        let moved = self.within("setting a snapshot aside", self.store.rename(path, &aside(path)));
+        let moved = self.store().and_then(|store| {
+            self.within("setting a snapshot aside", store.rename(path, &aside(path)))
+        });
         if let Err(error) = moved {
             tracing::warn!("{path} is remembered as of no use: {error}");
             self.unusable.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
@@ -402,19 +466,12 @@ fn refusal(error: SnapshotError) -> Refusal {
     }
 }
 
-fn check(content: &[u8], offset: i64, wanted: &Wanted<'_>) -> Result<Header, Refusal> {
-    let header = read_header(content).map_err(refusal)?;
-    let of = (&*header.topic, header.partition, header.offset);
-    if of != (wanted.topic, wanted.partition, offset) {
-        let Header { topic, partition, offset, .. } = header;
-        return Err(Refusal::Misplaced { topic, partition, offset });
-    }
-    if header.partitions != wanted.partitions {
-        return Err(Refusal::Partitions(header.partitions));
-    }
-    match header.decisions == wanted.decisions.below(offset) {
-        true => Ok(header),
-        false => Err(Refusal::Decisions),
+/// What is no longer there is no error.
+fn gone<T>(answer: object_store::Result<T>) -> object_store::Result<Option<T>> {
+    match answer {
+        Ok(there) => Ok(Some(there)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The thread that makes snapshots: it has images ready, sorts, encodes and sends.
 
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,7 +37,18 @@ enum Job {
     /// Have an image ready for so many slots.
     Prepare(usize),
     Image(Box<Image>, Header, Done),
-    Shard(Box<Shard>, Header, Done),
+    Shard(Box<dyn AsShard>, Header, Done),
+}
+
+/// A shard, and whatever goes with it until it is written.
+trait AsShard: Send {
+    fn shard(&self) -> &Shard;
+}
+
+impl<S: Deref<Target = Shard> + Send> AsShard for S {
+    fn shard(&self) -> &Shard {
+        self
+    }
 }
 
 #[derive(Default)]
@@ -48,6 +60,14 @@ struct State {
     pending: usize,
     /// Since when the store fails, and how long it is left alone.
     failing: Option<(Stopwatch, Duration)>,
+    /// What is still submitted is not written any more.
+    given_up: bool,
+}
+
+impl State {
+    fn leaves_store_alone(&self) -> bool {
+        self.failing.is_some_and(|(since, pause)| since.elapsed() < pause)
+    }
 }
 
 struct Shared {
@@ -97,7 +117,7 @@ impl SnapshotWriter {
     /// after a failure. Ask again a little later.
     pub fn ready(&self, slots: usize) -> Option<Box<Image>> {
         let mut state = self.shared.lock();
-        if state.failing.is_some_and(|(since, pause)| since.elapsed() < pause) {
+        if state.leaves_store_alone() {
             return None;
         }
         match &state.idle {
@@ -127,10 +147,16 @@ impl SnapshotWriter {
         self.send(Job::Image(image, header, Box::new(done)));
     }
 
-    /// Has the state of a shard written that is not needed any more: nothing waits for an image.
+    /// Whether the store is left alone after a failure.
+    pub fn leaves_store_alone(&self) -> bool {
+        self.shared.lock().leaves_store_alone()
+    }
+
+    /// Has the state of a shard written that is not needed any more: nothing waits for an image. It
+    /// is dropped once that is done.
     pub fn submit_shard(
         &self,
-        shard: Shard,
+        shard: impl Deref<Target = Shard> + Send + 'static,
         header: Header,
         done: impl FnOnce(Outcome) + Send + 'static,
     ) {
@@ -146,6 +172,11 @@ impl SnapshotWriter {
         waited.unwrap_or_else(PoisonError::into_inner).0.pending == 0
     }
 
+    /// What is not in place by now is of no interest any more: the writer's end waits for nothing.
+    pub fn give_up(&self) {
+        self.shared.lock().given_up = true;
+    }
+
     fn send(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
             // The thread lives as long as this does.
@@ -157,7 +188,8 @@ impl SnapshotWriter {
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         self.jobs.take();
-        if let Some(thread) = self.thread.take() {
+        let given_up = self.shared.lock().given_up;
+        if let Some(thread) = self.thread.take().filter(|_| !given_up) {
             let _ = thread.join();
         }
     }
@@ -175,6 +207,9 @@ struct Worker {
 impl Worker {
     fn run(mut self, work: &Receiver<Job>) {
         while let Ok(job) = work.recv() {
+            if self.shared.lock().given_up {
+                return;
+            }
             match job {
                 Job::Prepare(slots) => self.prepare(slots),
                 Job::Image(image, header, done) => {
@@ -184,7 +219,7 @@ impl Worker {
                     self.tell(outcome, done);
                 }
                 Job::Shard(shard, header, done) => {
-                    let outcome = self.write_shard(&shard, &header);
+                    let outcome = self.write_shard(shard.shard(), &header);
                     drop(shard);
                     self.tell(outcome, done);
                 }

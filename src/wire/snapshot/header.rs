@@ -24,14 +24,14 @@ pub struct Header {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decisions {
-    /// The offset that the log was read from.
-    pub start_from: i64,
+    /// The offset that package state was first built from.
+    pub start: i64,
     /// Offsets of records that were refused because their log time lay in the future, ascending.
     pub refused: Vec<i64>,
     /// Settings from an offset on, ascending.
     pub settings: Vec<Settings>,
-    /// SHA-256 of the mapping of records to scans, hexadecimal; none where there is no mapping.
-    pub mapping: Option<String>,
+    /// What concerned offsets below this one only has been dropped; 0: nothing has.
+    pub dropped_below: i64,
 }
 
 /// What package state depends on, from one offset on.
@@ -52,27 +52,8 @@ pub struct Settings {
 pub struct LastRecord {
     /// Its offset.
     pub offset: i64,
-    /// Its timestamp, in milliseconds since 1970.
-    pub timestamp: i64,
-    /// XXH3-64 of its key's bytes ([`LastRecord::hash_of`]); none where it has no key.
-    pub key: Option<u64>,
-}
-
-impl LastRecord {
-    /// The hash of a record's key.
-    pub fn hash_of(key: &[u8]) -> u64 {
-        twox_hash::XxHash3_64::oneshot(key)
-    }
-}
-
-impl Decisions {
-    /// Those that concern records below an offset.
-    pub fn below(&self, offset: i64) -> Self {
-        Self {
-            start_from: self.start_from,
-            refused: self.refused.iter().copied().filter(|refused| *refused < offset).collect(),
-            settings: self.settings.iter().copied().filter(|line| line.from < offset).collect(),
-            mapping: self.mapping.clone(),
-        }
-    }
+    /// Its timestamp, in milliseconds since 1970; none where it has no timestamp.
+    pub time_ms: Option<i64>,
+    /// Hash of its key and value, as the cut record has it.
+    pub hash: u64,
 }

@@ -38,12 +38,12 @@ fn header() -> Header {
         partitions: 12,
         offset: 1_000,
         decisions: Decisions {
-            start_from: 7,
+            start: 7,
             refused: vec![12, 900],
             settings: vec![Settings { from: 0, forget_after: 60 * DAY, settled_retention: DAY }],
-            mapping: None,
+            dropped_below: 5,
         },
-        last: Some(LastRecord { offset: 999, timestamp: START * 1000, key: Some(u64::MAX) }),
+        last: Some(LastRecord { offset: 999, time_ms: Some(START * 1000), hash: u64::MAX }),
     }
 }
 

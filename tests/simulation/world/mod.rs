@@ -277,8 +277,9 @@ impl<'o> World<'o> {
         let partition = self.around.random.below(self.around.options.partitions) as i32;
         let now_ms = self.around.now_ms;
         if self.around.strikes(Fault::Compaction, 200) {
-            let end = self.around.broker.of(partition).open.high_watermark();
-            let from = self.around.random.between(0, end);
+            // A subscriber that keeps up sees a tombstone before it goes: `delete.retention.ms`.
+            let seen = self.around.oracle.open_seen(partition);
+            let from = self.around.random.between(0, seen);
             self.around.broker.compact(partition, from);
         }
         let pending = self.around.broker.group.stable_offset(partition).is_none();

@@ -170,6 +170,11 @@ impl<'o> Oracle<'o> {
         self.parts[partition as usize].cut.as_ref()
     }
 
+    /// How far the `open` topic of a partition has been looked at.
+    pub fn open_seen(&self, partition: i32) -> i64 {
+        self.parts[partition as usize].open_at
+    }
+
     fn look_at(&mut self, index: usize, broker: &Broker) -> Result<(u64, u64), String> {
         let topics = &broker.topics[index];
         let loose = self.loose;

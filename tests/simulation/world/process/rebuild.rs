@@ -142,7 +142,10 @@ impl Rebuild {
             Ask::Probe(offset) => {
                 let found = topics.input.committed(offset).next();
                 let found = found.filter(|(entry, _)| entry.offset == offset);
-                machine.probed(found.map(|(entry, input)| input.last(entry.offset)))
+                let found = found.map(|(entry, input)| input.last(entry.offset));
+                let next = machine.probed(found);
+                self.is_lossy(&next, around);
+                next
             }
             Ask::Snapshots => {
                 let visible = |at: &usize| {

@@ -70,6 +70,11 @@ impl Decisions {
         lines.last().or(self.settings.first()).map(StateSettings::retention)
     }
 
+    /// The first offset behind this one from which other settings hold.
+    pub fn next_line(&self, offset: i64) -> Option<i64> {
+        self.settings.iter().map(|line| line.from).find(|from| *from > offset)
+    }
+
     /// From this offset on these settings hold; a line is written only where they differ.
     pub fn settle(&mut self, from: i64, retention: Retention) {
         if self.settings.last().is_some_and(|line| line.retention() == retention) {

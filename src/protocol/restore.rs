@@ -95,7 +95,7 @@ pub enum Ask {
     /// Load this one of them; answer with [`Restore::loaded`].
     Load(usize),
     /// Hand over the records from `from` up to, not including, `to`, to [`Restore::refuses`] and
-    /// [`Restore::record`], then say [`Restore::records_end`].
+    /// [`Restore::apply`], then say [`Restore::records_end`].
     Records {
         /// The first.
         from: i64,
@@ -320,25 +320,38 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.decisions.is_refused(offset)
     }
 
-    /// The next record that is not left out.
+    /// The next records that are not left out; `offset_of` gives the offset of each by its place,
+    /// `last` tells the last of them.
     ///
     /// # Errors
-    /// When there is no room for the package that it brings.
-    pub fn record(
+    /// When there is no room for the package that one of them brings.
+    pub fn apply(
         &mut self,
+        records: &[Record<'_>],
+        offset_of: impl Fn(usize) -> i64,
         last: LastRecord,
-        record: &Record<'_>,
     ) -> Result<(), Failed<S::NoRoom>> {
         let Some(packages) = self.packages.as_mut() else { return Ok(()) };
-        if self.setup.rules.settings_by_offset
-            && let Some(retention) = self.decisions.retention_at(last.offset)
-        {
-            packages.set_retention(retention);
+        let mut start = 0;
+        while start < records.len() {
+            let first = offset_of(start);
+            let mut end = records.len();
+            if self.setup.rules.settings_by_offset
+                && let Some(retention) = self.decisions.retention_at(first)
+            {
+                packages.set_retention(retention);
+                if let Some(next) = self.decisions.next_line(first) {
+                    end = (start..end).find(|at| offset_of(*at) >= next).unwrap_or(end);
+                }
+            }
+            let mut outcomes = Vec::with_capacity(end - start);
+            packages.apply_all(&records[start..end], &mut outcomes).map_err(|no_room| {
+                Failed::NoRoomForRecord(offset_of(start + outcomes.len()), no_room)
+            })?;
+            start = end;
         }
         self.last = Some(last);
-        packages
-            .apply_all(std::slice::from_ref(record), &mut Vec::with_capacity(1))
-            .map_err(|no_room| Failed::NoRoomForRecord(last.offset, no_room))
+        Ok(())
     }
 
     /// All records have been handed over.

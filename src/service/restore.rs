@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::batch::{Batch, Raw};
 use super::clock::Stopwatch;
 use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
@@ -34,6 +35,10 @@ use progress::Progress;
 mod kept;
 mod progress;
 
+/// Records that are decoded, then applied together.
+const AT_ONCE: usize = 512;
+/// Bytes of records at which fewer are taken together.
+const BYTES_AT_ONCE: usize = 1 << 20;
 /// Pause before a restore that the broker interrupted is begun again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -265,14 +270,20 @@ impl Rebuild<'_> {
         let (shared, partition) = (self.shared, self.partition);
         let mut progress = Progress::begin(&shared.bars, partition, (from, to));
         let mut log_append_time = self.log_append_time;
+        let mut batch = Batch::default();
         read(reader, &shared.input, partition, from, to, self.cancelled, |record| {
             log_append_time = Some(record.log_append_time);
             if !machine.refuses(record.offset, record.timestamp_ms) {
-                apply(machine, &mut decoder, record).map_err(|failed| self.failure(failed))?;
+                batch.push(record);
+            }
+            if batch.len() == AT_ONCE || batch.size() >= BYTES_AT_ONCE {
+                let batch = std::mem::take(&mut batch);
+                apply(machine, &mut decoder, &batch).map_err(|failed| self.failure(failed))?;
             }
             progress.at(record.offset);
             Ok(())
         })?;
+        apply(machine, &mut decoder, &batch).map_err(|failed| self.failure(failed))?;
         let records = progress.end();
         shared.metrics.replayed(records);
         self.log_append_time = log_append_time;
@@ -328,14 +339,22 @@ fn last_of(record: &RecordView<'_>) -> LastRecord {
 fn apply(
     machine: &mut Machine,
     decoder: &mut ScanDecoder,
-    record: &RecordView<'_>,
+    batch: &Batch,
 ) -> Result<(), Failed<NoRoom>> {
-    let origin = Origin { log_time: record.timestamp_ms, offset: record.offset };
-    let decoded = match decoder.decode(record.value.unwrap_or_default(), origin) {
-        Ok(scan) => Record::Scan(scan),
-        Err(rejected) => rejected.record(),
-    };
-    machine.record(last_of(record), &decoded)
+    let scans = decoder.batch();
+    let raws: Vec<Raw<'_>> = batch.iter().collect();
+    let Some(last) = raws.last() else { return Ok(()) };
+    let mut records = Vec::with_capacity(raws.len());
+    for raw in &raws {
+        let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
+        records.push(match scans.decode(raw.value.unwrap_or_default(), origin) {
+            Ok(scan) => Record::Scan(scan),
+            Err(rejected) => rejected.record(),
+        });
+    }
+    let hash = LastRecord::hash(last.key, last.value);
+    let last = LastRecord { offset: last.offset, time_ms: last.timestamp_ms, hash };
+    machine.apply(&records, |at| raws[at].offset, last)
 }
 
 /// What a partition of the `open` topic holds.

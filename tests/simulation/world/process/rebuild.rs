@@ -221,6 +221,7 @@ impl Rebuild {
         let most = around.random.between(1, 12) as usize;
         let mut reached = at;
         let mut count = 0;
+        let (mut records, mut offsets, mut last) = (Vec::new(), Vec::new(), None);
         for (entry, record) in input.committed(at) {
             if entry.offset >= to || count == most {
                 break;
@@ -229,8 +230,13 @@ impl Rebuild {
             reached = entry.offset + 1;
             if !machine.refuses(entry.offset, Some(record.time_ms)) {
                 let decoded: Record<'_> = record.at(entry.offset);
-                machine.record(record.last(entry.offset), &decoded).expect("there is room");
+                records.push(decoded);
+                offsets.push(entry.offset);
+                last = Some(record.last(entry.offset));
             }
+        }
+        if let Some(last) = last {
+            machine.apply(&records, |at| offsets[at], last).expect("there is room");
         }
         if count < most {
             reached = reached.max(input.last_stable_offset().min(to));

@@ -335,6 +335,11 @@ impl Service {
         let member = kafka::member(&shared.config.kafka)?;
         rdkafka::consumer::Consumer::subscribe(&member, &[&shared.input])?;
         let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
+        if ended.is_err()
+            && let Some(keeping) = &shared.keeping
+        {
+            keeping.finish(Duration::ZERO);
+        }
         tracing::info!("stopped");
         ended
     }

@@ -247,15 +247,17 @@ impl Rebuild<'_> {
         })
     }
 
-    /// The record at an offset, if the log still has it.
-    fn probe(&self, reader: &Client, offset: i64) -> Result<Option<LastRecord>, Failure> {
+    /// The record at an offset, if the log still has it. It tells the kind of timestamps too: behind a
+    /// snapshot at the cut there may be no other.
+    fn probe(&mut self, reader: &Client, offset: i64) -> Result<Option<LastRecord>, Failure> {
         let mut found = None;
         let (topic, partition) = (&self.shared.input, self.partition);
         read(reader, topic, partition, offset, offset + 1, self.cancelled, |record| {
-            found = Some(last_of(record));
+            found = Some((last_of(record), record.log_append_time));
             Ok(())
         })?;
-        Ok(found)
+        self.log_append_time = found.map(|(_, kind)| kind).or(self.log_append_time);
+        Ok(found.map(|(last, _)| last))
     }
 
     /// Hands over the records from `from` up to `to`.

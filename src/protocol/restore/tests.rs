@@ -4,7 +4,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::*;
-use crate::detector::policy::{Defaults, PolicySet};
+use crate::detector::exception::Severity;
+use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
 use crate::detector::scan::Outcome;
 use crate::detector::shard::Shard;
 use crate::protocol::cut::example;
@@ -49,7 +50,14 @@ impl Packages for Plain {
 const CUT: i64 = 100;
 
 fn made(awake: bool) -> Plain {
-    let policies = PolicySet::new(Defaults::default(), BTreeMap::new(), Vec::new()).unwrap();
+    let step = Step { after: 86_400, severity: Severity::Warning, name: "stalled".into() };
+    let policy = Policy {
+        id: "everything".into(),
+        conditions: None,
+        first_scan: vec![step.clone()],
+        no_movement: vec![step],
+    };
+    let policies = PolicySet::new(Defaults::default(), BTreeMap::new(), vec![policy]).unwrap();
     Plain(match awake {
         true => Shard::new(Arc::new(policies)),
         false => Shard::rebuilding(Arc::new(policies)),

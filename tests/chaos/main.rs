@@ -68,12 +68,9 @@ struct Options {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        _ => return Err("write seconds or minutes, such as 90s or 10m".to_owned()),
-    };
+    let units = [('s', 1), ('m', 60)];
+    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
+    let (number, seconds) = found.ok_or("write seconds or minutes, such as 90s or 10m")?;
     let number: u64 = number.parse().map_err(|error| format!("{error}"))?;
     Ok(Duration::from_secs(number * seconds))
 }

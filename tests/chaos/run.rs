@@ -34,7 +34,7 @@ pub fn run(options: &Options, seed: u64) -> ExitCode {
     let mut setup = set_up(&broker, options, seed);
     let mut ledger = Ledger::new();
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        Run::new(options, seed, &setup, &mut broker, &mut ledger).to_the_end()
+        Run::new(options, seed, &setup, &mut broker, &mut ledger).judged()
     }));
     let failure = match ran {
         Ok(Ok(line)) => {
@@ -103,7 +103,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn to_the_end(mut self) -> Result<Value, String> {
+    fn judged(mut self) -> Result<Value, String> {
         let begun = Instant::now();
         let feed = self.open_the_tap();
         self.wait_near("every partition is live")?;

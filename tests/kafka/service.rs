@@ -124,6 +124,7 @@ impl Setup {
     }
 
     /// Leaves the files where they are.
+    #[allow(dead_code, reason = "for tests/chaos")]
     pub fn keep_files(&mut self) -> &Path {
         self.dir.disable_cleanup(true);
         self.dir.path()
@@ -194,6 +195,7 @@ impl Setup {
     }
 
     /// Starts one of several instances; its name is its instance id and that of its files.
+    #[allow(dead_code, reason = "for tests/chaos")]
     pub fn spawn_as(&self, name: &str) -> Service {
         self.spawn_with(name, &format!("{name}.toml"), &format!("{name}.log"))
     }
@@ -387,12 +389,7 @@ impl Service {
     /// Waits until the service has ended.
     pub fn wait_exit(&mut self) -> ExitStatus {
         let log = self.log.clone();
-        until(
-            "the service ends",
-            PATIENCE,
-            || self.child.try_wait().expect("a child can be asked"),
-            || log_tail(&log),
-        )
+        until("the service ends", PATIENCE, || self.ended(), || log_tail(&log))
     }
 }
 

@@ -39,16 +39,44 @@ impl Ledger {
     }
 }
 
+/// A fault to ask for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Kind {
+    Kill,
+    Freeze,
+    LongFreeze,
+    Term,
+    Scale,
+    BrokerFreeze,
+    BrokerRestart,
+}
+
+impl Kind {
+    /// The first of its hundredths in [`Storm::fault`].
+    fn hundredth(self) -> i64 {
+        match self {
+            Self::Kill => 0,
+            Self::Freeze => 67,
+            Self::LongFreeze => 76,
+            Self::Term => 82,
+            Self::Scale => 88,
+            Self::BrokerFreeze => 93,
+            Self::BrokerRestart => 98,
+        }
+    }
+}
+
 /// The next fault, and those that last.
 pub struct Storm {
     dice: Dice,
     next: Instant,
     broker_frozen_until: Option<Instant>,
+    mostly: Option<Kind>,
 }
 
 impl Storm {
-    pub fn new(seed: u64) -> Self {
-        Self { dice: Dice(seed), next: Instant::now(), broker_frozen_until: None }
+    pub fn new(seed: u64, mostly: Option<Kind>) -> Self {
+        Self { dice: Dice(seed), next: Instant::now(), broker_frozen_until: None, mostly }
     }
 
     /// Ends what has lasted long enough, and makes the next fault if it is time.
@@ -71,7 +99,8 @@ impl Storm {
     }
 
     fn fault(&mut self, fleet: &mut Fleet<'_>, broker: &mut Broker, ledger: &mut Ledger) {
-        match self.dice.of(100) {
+        let asked_for = self.mostly.filter(|_| self.dice.of(2) == 0).map(Kind::hundredth);
+        match asked_for.unwrap_or_else(|| self.dice.of(100)) {
             0..64 => self.kill(fleet, ledger),
             64..67 => (0..3).for_each(|_| self.kill(fleet, ledger)),
             67..76 => self.freeze(fleet, ledger, "freeze", 300, SESSION_S * 700),

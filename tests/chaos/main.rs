@@ -59,6 +59,9 @@ struct Options {
     /// Whether snapshots are configured.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     snapshots: bool,
+    /// A kind of fault that is to be every second one.
+    #[arg(long, value_enum)]
+    mostly: Option<faults::Kind>,
     /// Scans a second.
     #[arg(long, default_value_t = 150)]
     rate: i64,

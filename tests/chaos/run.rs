@@ -47,8 +47,22 @@ pub fn run(options: &Options, seed: u64) -> ExitCode {
     println!("chaos FAILED with seed {seed}; the faults in order:");
     ledger.lines.iter().for_each(|line| println!("  {line}"));
     println!("{failure}");
-    println!("logs of all instances: {}", setup.keep_files().display());
+    keep(&mut setup, &broker);
     ExitCode::FAILURE
+}
+
+/// Keeps the logs of all instances and what the broker has on disk.
+fn keep(setup: &mut Setup, broker: &Broker) {
+    let folder = setup.keep_files();
+    println!("logs of all instances, and the broker's data: {}", folder.display());
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "--sparse=always"])
+        .arg(broker.data())
+        .arg(folder.join("broker"))
+        .status();
+    if !copied.is_ok_and(|status| status.success()) {
+        println!("the broker's data could not be copied");
+    }
 }
 
 fn set_up(broker: &Broker, options: &Options, seed: u64) -> Setup {
@@ -93,7 +107,7 @@ impl<'r> Run<'r> {
         Self {
             fleet: Fleet::new(setup, INSTANCES),
             watches: [Watch::exceptions(setup), Watch::open(setup)],
-            storm: Storm::new(seed),
+            storm: Storm::new(seed, options.mostly),
             tap: Arc::new(Tap::default()),
             options,
             setup,

@@ -48,14 +48,15 @@ class Exceptions:
         self.changes[change] = self.changes.get(change, 0) + 1
         before = self.last.get(identity)
         if (before is None) != (change == "opened"):
-            yield f"{identity} is {change} after {before}: {event}"
+            yield f"{identity} is {change} after {before}: {event} {reader.place(record)}"
         if before is not None and event["sequence"] != before[0] + 1:
-            yield f"{identity} goes from {before} to {event['sequence']}: {event}"
+            yield f"{identity} goes from {before} to {event} at {reader.place(record)}"
         if before is None and event["sequence"] != 0:
             yield f"{identity} begins with {event['sequence']}: {event}"
         if before is not None and before[1] in reader.CLOSING:
             yield f"{identity} goes on after its end: {event}"
-        self.last[identity] = (event["sequence"], change)
+        told = event["sequence"], change, event.get("detected_time"), reader.place(record)
+        self.last[identity] = told
         if change in reader.CLOSING:
             if self.open.pop(subject, None) != identity:
                 yield f"{identity} is closed but was not open: {event}"

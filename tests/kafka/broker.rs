@@ -148,6 +148,12 @@ impl Broker {
         );
     }
 
+    /// The folder of its data.
+    #[allow(dead_code, reason = "for tests/chaos")]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     fn pid(&self) -> u32 {
         self.leash.as_ref().expect("a broker runs").broker
     }

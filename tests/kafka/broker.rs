@@ -130,6 +130,12 @@ impl Broker {
 
     /// Ends the broker in order and starts it on the same data and ports.
     pub fn restart(&mut self) {
+        self.stop();
+        self.run();
+    }
+
+    /// Ends the broker in order; its data stays for [`Self::run`].
+    pub fn stop(&mut self) {
         let mut leash = self.leash.take().expect("a broker runs");
         signal(leash.broker, "TERM");
         let mut stdin = leash.shell.stdin.take().expect("the leash has an end to hold");
@@ -140,7 +146,12 @@ impl Broker {
             || leash.shell.try_wait().expect("a child can be asked"),
             || self.log_tail(),
         );
-        self.run();
+    }
+
+    /// The folder of its data.
+    #[allow(dead_code, reason = "for tests/chaos")]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
     }
 
     fn pid(&self) -> u32 {
@@ -201,7 +212,8 @@ impl Broker {
         command
     }
 
-    fn run(&mut self) {
+    /// Starts the broker after [`Self::stop`], on the same data and ports, and waits until it answers.
+    pub fn run(&mut self) {
         let mut java = self.java();
         java.arg("kafka.Kafka").arg(self.properties());
         let mut shell = Command::new("sh")
@@ -252,6 +264,8 @@ impl Drop for Broker {
         if let Some(mut leash) = self.leash.take() {
             drop(leash.shell.stdin.take());
             let _ = leash.shell.wait();
+        } else {
+            let _ = fs::remove_dir_all(&self.dir);
         }
     }
 }

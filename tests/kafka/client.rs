@@ -64,7 +64,8 @@ pub fn produce(bootstrap: &str, topic: &str, records: impl IntoIterator<Item = N
     producer.flush(PATIENCE).expect("the broker takes every record");
 }
 
-fn send(producer: &BaseProducer, topic: &str, new: &NewRecord) {
+/// Hands a record to a producer, waiting while it has no room.
+pub fn send(producer: &BaseProducer, topic: &str, new: &NewRecord) {
     loop {
         let mut record = BaseRecord::<[u8], [u8]>::to(topic);
         record.key = new.key.as_deref();

@@ -12,7 +12,7 @@ use crate::service::Setup;
 use crate::wait::{now_ms, now_secs};
 
 /// Events of each package, in order.
-type ByPackage = BTreeMap<(String, String), Vec<Value>>;
+pub type ByPackage = BTreeMap<(String, String), Vec<Value>>;
 
 /// What is comparable of events: without `detected_time` and the record's place, by package.
 pub fn by_package(events: impl IntoIterator<Item = Value>) -> ByPackage {

@@ -33,10 +33,16 @@ pub fn kcat(arguments: &[&str]) -> String {
 }
 
 fn python(script: &str, arguments: &[&str]) -> String {
+    finished("python", command(&format!("tests/kafka/{script}")).args(arguments))
+}
+
+/// The Python environment of `./test` with a script of the project.
+pub fn command(script: &str) -> Command {
     let interpreter = project().join(".cache/venv/bin/python");
     assert!(interpreter.exists(), "no Python environment in .cache/venv: run ./test setup first");
-    let script = project().join("tests/kafka").join(script);
-    finished("python", Command::new(interpreter).arg(script).args(arguments))
+    let mut command = Command::new(interpreter);
+    command.arg(project().join(script));
+    command
 }
 
 fn finished(name: &str, command: &mut Command) -> String {

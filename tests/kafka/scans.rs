@@ -147,7 +147,7 @@ const CARRIERS: &[&str] = &["ups", "fedex", "dhl", "usps", "gls"];
 const SERVICES: &[&str] = &["ground", "express", "economy"];
 const FACILITIES: &[&str] = &["MEM", "SDF", "LEJ", "ORD", "CVG"];
 const COUNTRIES: &[&str] = &["US", "DE", "FR"];
-const MOVES: &[&str] = &[
+pub const MOVES: &[&str] = &[
     "arrived",
     "departed",
     "in_transit",
@@ -239,7 +239,7 @@ fn journey(dice: &mut Dice, number: usize, start: i64) -> Vec<Scan> {
 }
 
 /// SplitMix64: the same seed, the same log.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -250,15 +250,15 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("below a usize")
     }
 
-    fn of(&mut self, end: i64) -> i64 {
+    pub fn of(&mut self, end: i64) -> i64 {
         i64::try_from(self.next() % end.unsigned_abs()).expect("below an i64")
     }
 
-    fn pick(&mut self, from: &[&'static str]) -> &'static str {
+    pub fn pick(&mut self, from: &[&'static str]) -> &'static str {
         from[self.below(from.len())]
     }
 

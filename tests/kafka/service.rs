@@ -123,17 +123,24 @@ impl Setup {
         format!("{}-instance", self.name)
     }
 
+    /// Leaves the files where they are.
+    #[allow(dead_code, reason = "for tests/chaos")]
+    pub fn keep_files(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
+    }
+
     /// A file of this test.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn settings(&self, probe: &str) -> Vec<(&'static str, String)> {
+    fn settings(&self, probe: &str, instance: &str) -> Vec<(&'static str, String)> {
         let text = |key: &str, value: &str| format!("{key} = \"{value}\"");
         let mut settings = vec![
             ("kafka", text("bootstrap_servers", &self.bootstrap)),
             ("kafka", text("group_id", &self.group())),
-            ("kafka", text("instance_id", &self.instance())),
+            ("kafka", text("instance_id", instance)),
             ("input", format!("topics = [\"{}\"]", self.scans())),
             ("input", text("format", self.format)),
             ("input", text("backfill", "publish")),
@@ -160,8 +167,8 @@ impl Setup {
         settings
     }
 
-    fn write(&self, probe: &str) -> PathBuf {
-        let mut settings = self.settings(probe);
+    fn write(&self, probe: &str, instance: &str, file: &str) -> PathBuf {
+        let mut settings = self.settings(probe, instance);
         settings.sort_by_key(|(section, _)| *section);
         let mut text = String::new();
         let mut last = "";
@@ -172,7 +179,7 @@ impl Setup {
             writeln!(text, "{line}").expect("written to memory");
             last = section;
         }
-        let config = self.file("stallwatch.toml");
+        let config = self.file(file);
         fs::write(&config, text).expect("written");
         fs::write(self.policies_file(), &self.policies).expect("written");
         config
@@ -184,9 +191,19 @@ impl Setup {
 
     /// Starts the service.
     pub fn spawn(&self) -> Service {
+        self.spawn_with(&self.instance(), "stallwatch.toml", "service.log")
+    }
+
+    /// Starts one of several instances; its name is its instance id and that of its files.
+    #[allow(dead_code, reason = "for tests/chaos")]
+    pub fn spawn_as(&self, name: &str) -> Service {
+        self.spawn_with(name, &format!("{name}.toml"), &format!("{name}.log"))
+    }
+
+    fn spawn_with(&self, instance: &str, config: &str, log: &str) -> Service {
         let probe = format!("127.0.0.1:{}", free_port());
-        let config = self.write(&probe);
-        let log = self.file("service.log");
+        let config = self.write(&probe, instance, config);
+        let log = self.file(log);
         let out = File::options().create(true).append(true).open(&log).expect("a log file");
         let child = stallwatch()
             .arg("run")
@@ -239,7 +256,7 @@ impl Setup {
 
     /// `stallwatch replay` of a log of this service's topic; the NDJSON that it writes.
     pub fn replay(&self, log: &Path, until_secs: i64) -> String {
-        self.write("127.0.0.1:0");
+        self.write("127.0.0.1:0", &self.instance(), "stallwatch.toml");
         let output = self.file("replay.ndjson");
         let until = format!("{}", jiff::Timestamp::from_second(until_secs).expect("a time"));
         let ran = stallwatch()
@@ -364,15 +381,15 @@ impl Service {
         signal(self.child.id(), name);
     }
 
+    /// How the service has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked")
+    }
+
     /// Waits until the service has ended.
     pub fn wait_exit(&mut self) -> ExitStatus {
         let log = self.log.clone();
-        until(
-            "the service ends",
-            PATIENCE,
-            || self.child.try_wait().expect("a child can be asked"),
-            || log_tail(&log),
-        )
+        until("the service ends", PATIENCE, || self.ended(), || log_tail(&log))
     }
 }
 

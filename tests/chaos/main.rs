@@ -1,0 +1,90 @@
+//! Chaos on a real Apache Kafka, and the delay of an exception. `./test chaos` and `./test latency`
+//! run this; `--help` says how.
+#![allow(clippy::disallowed_methods, reason = "chaos takes place in real time")]
+#![allow(clippy::print_stdout, reason = "what it did is its result")]
+
+#[allow(dead_code)]
+#[path = "../kafka/broker.rs"]
+mod broker;
+#[allow(dead_code)]
+#[path = "../kafka/client.rs"]
+mod client;
+#[allow(dead_code, unused_imports)]
+#[path = "../kafka/equality.rs"]
+mod equality;
+#[allow(dead_code)]
+#[path = "../kafka/python.rs"]
+mod python;
+#[allow(dead_code)]
+#[path = "../kafka/scans.rs"]
+mod scans;
+#[allow(dead_code)]
+#[path = "../kafka/service.rs"]
+mod service;
+#[allow(dead_code)]
+#[path = "../kafka/wait.rs"]
+mod wait;
+
+mod faults;
+mod feed;
+mod fleet;
+mod latency;
+mod run;
+mod verdict;
+mod watch;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use wait::now_ms;
+
+/// Three instances of `stallwatch run` on a real broker under random faults while scans flow; at the
+/// end what subscribers saw is compared with `replay` of the same log.
+#[derive(Clone, Debug, Parser)]
+struct Options {
+    /// How long faults are made.
+    #[arg(long, default_value_t = 2.0)]
+    minutes: f64,
+    /// Chooses the faults and the scans; their times are those of the machine.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Instead of random faults one: the broker is stopped for so long (30s, 10m).
+    #[arg(long, value_parser = duration)]
+    outage: Option<Duration>,
+    /// The producers stamp the records, and some retry late: the clock margin does not hold.
+    #[arg(long)]
+    create_time: bool,
+    /// Whether snapshots are configured.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    snapshots: bool,
+    /// A kind of fault that is to be every second one.
+    #[arg(long, value_enum)]
+    mostly: Option<faults::Kind>,
+    /// Scans a second.
+    #[arg(long, default_value_t = 150)]
+    rate: i64,
+    /// Measure the delay of exceptions instead.
+    #[arg(long)]
+    latency: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1), ('m', 60)];
+    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
+    let (number, seconds) = found.ok_or("write seconds or minutes, such as 90s or 10m")?;
+    let number: u64 = number.parse().map_err(|error| format!("{error}"))?;
+    Ok(Duration::from_secs(number * seconds))
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.latency {
+        latency::measure();
+        return ExitCode::SUCCESS;
+    }
+    let seed = options.seed.unwrap_or_else(|| now_ms().unsigned_abs() % 1_000_000);
+    println!("chaos: seed {seed}, {options:?}");
+    run::run(&options, seed)
+}

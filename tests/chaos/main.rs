@@ -1,5 +1,5 @@
-//! Chaos on a real Apache Kafka, and the delay of an exception. `./test chaos` and `./test latency`
-//! run this; `--help` says how.
+//! Chaos on a real Apache Kafka, the delay of an exception and the time of a restart. `./test chaos`,
+//! `./test latency` and `./test recovery` run this; `--help` says how.
 #![allow(clippy::disallowed_methods, reason = "chaos takes place in real time")]
 #![allow(clippy::print_stdout, reason = "what it did is its result")]
 
@@ -29,6 +29,7 @@ mod faults;
 mod feed;
 mod fleet;
 mod latency;
+mod recovery;
 mod run;
 mod verdict;
 mod watch;
@@ -68,6 +69,9 @@ struct Options {
     /// Measure the delay of exceptions instead.
     #[arg(long)]
     latency: bool,
+    /// Measure a restart with so many scans behind the last snapshot instead.
+    #[arg(long, value_name = "SCANS")]
+    recovery: Option<usize>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -82,6 +86,10 @@ fn main() -> ExitCode {
     let options = Options::parse();
     if options.latency {
         latency::measure();
+        return ExitCode::SUCCESS;
+    }
+    if let Some(behind) = options.recovery {
+        recovery::measure(behind);
         return ExitCode::SUCCESS;
     }
     let seed = options.seed.unwrap_or_else(|| now_ms().unsigned_abs() % 1_000_000);

@@ -72,11 +72,18 @@ pub struct Storm {
     next: Instant,
     broker_frozen_until: Option<Instant>,
     mostly: Option<Kind>,
+    spare_broker: bool,
 }
 
 impl Storm {
-    pub fn new(seed: u64, mostly: Option<Kind>) -> Self {
-        Self { dice: Dice(seed), next: Instant::now(), broker_frozen_until: None, mostly }
+    pub fn new(seed: u64, mostly: Option<Kind>, spare_broker: bool) -> Self {
+        Self {
+            dice: Dice(seed),
+            next: Instant::now(),
+            broker_frozen_until: None,
+            mostly,
+            spare_broker,
+        }
     }
 
     /// Ends what has lasted long enough, and makes the next fault if it is time.
@@ -107,6 +114,7 @@ impl Storm {
             76..82 => self.freeze(fleet, ledger, "long_freeze", SESSION_S * 1_150, 5_000),
             82..88 => self.end(fleet, ledger),
             88..93 => self.scale_in(fleet, ledger),
+            93.. if self.spare_broker => self.kill(fleet, ledger),
             93..98 => self.freeze_broker(broker, ledger),
             _ => self.restart_broker(broker, ledger),
         }

@@ -63,6 +63,9 @@ struct Options {
     /// A kind of fault that is to be every second one.
     #[arg(long, value_enum)]
     mostly: Option<faults::Kind>,
+    /// No fault of the broker's: it is neither frozen nor started again.
+    #[arg(long)]
+    spare_broker: bool,
     /// Scans a second.
     #[arg(long, default_value_t = 150)]
     rate: i64,

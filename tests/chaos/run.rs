@@ -57,8 +57,8 @@ fn keep(setup: &mut Setup, broker: &Broker) {
     println!("logs of all instances, and the broker's data: {}", folder.display());
     let copied = std::process::Command::new("cp")
         .args(["-r", "--sparse=always"])
-        .arg(broker.data())
-        .arg(folder.join("broker"))
+        .args(broker.data_and_log())
+        .arg(folder)
         .status();
     if !copied.is_ok_and(|status| status.success()) {
         println!("the broker's data could not be copied");
@@ -107,7 +107,7 @@ impl<'r> Run<'r> {
         Self {
             fleet: Fleet::new(setup, INSTANCES),
             watches: [Watch::exceptions(setup), Watch::open(setup)],
-            storm: Storm::new(seed, options.mostly),
+            storm: Storm::new(seed, options.mostly, options.spare_broker),
             tap: Arc::new(Tap::default()),
             options,
             setup,

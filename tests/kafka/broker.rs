@@ -148,10 +148,10 @@ impl Broker {
         );
     }
 
-    /// The folder of its data.
+    /// The folder of its data, and its log.
     #[allow(dead_code, reason = "for tests/chaos")]
-    pub fn data(&self) -> PathBuf {
-        self.dir.join("data")
+    pub fn data_and_log(&self) -> [PathBuf; 2] {
+        ["data", "broker.log"].map(|name| self.dir.join(name))
     }
 
     fn pid(&self) -> u32 {

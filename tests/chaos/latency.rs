@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
-use crate::client::{NewRecord, end_offsets, produce, send};
+use crate::client::{NewRecord, end_offsets, send};
 use crate::scans::{Dice, Scan};
 use crate::service::Setup;
 use crate::wait::{now_ms, until_second};
@@ -96,14 +97,15 @@ fn on_a_topic(broker: &Broker, name: &str, scans_a_second: usize) -> Delays {
 
 /// Rounds of packages that are seen once, at moments spread over a second and more, each waited for.
 fn rounds(setup: &Setup) -> Vec<i64> {
-    let subscriber = subscriber(setup);
+    let (subscriber, producer) = (subscriber(setup), producer(setup));
     let mut delays = Vec::new();
     for round in 0..ROUNDS {
         for package in 0..SILENT {
             let scan = Scan::new(&format!("SILENT{round:02}X{package:02}"), "arrived", now_ms());
-            produce(&setup.bootstrap, &setup.scans(), [scan.json()]);
+            send(&producer, &setup.scans(), &scan.json());
             thread::sleep(Duration::from_millis(37));
         }
+        producer.flush(PATIENCE).expect("the broker takes every record");
         let wanted = (round + 1) * SILENT;
         let end = Instant::now() + PATIENCE;
         while delays.len() < wanted {
@@ -141,15 +143,19 @@ fn subscriber(setup: &Setup) -> BaseConsumer {
     consumer
 }
 
-/// So many scans a second, each package well before its step of [`STEP_S`].
-fn traffic(setup: &Setup, scans_a_second: usize, flowing: &AtomicBool) {
-    const { assert!(MOVING < BUSY_SCANS_A_SECOND * (STEP_S as usize - 2)) }
-    let producer = ClientConfig::new()
+fn producer(setup: &Setup) -> BaseProducer {
+    ClientConfig::new()
         .set("bootstrap.servers", &setup.bootstrap)
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
         .create()
-        .expect("a producer");
+        .expect("a producer")
+}
+
+/// So many scans a second, each package well before its step of [`STEP_S`].
+fn traffic(setup: &Setup, scans_a_second: usize, flowing: &AtomicBool) {
+    const { assert!(MOVING < BUSY_SCANS_A_SECOND * (STEP_S as usize - 2)) }
+    let producer = producer(setup);
     let (mut dice, mut sent, begun) = (Dice(1), 0, Instant::now());
     while flowing.load(Ordering::Relaxed) {
         let wanted = begun.elapsed().as_secs_f64() * scans_a_second as f64;

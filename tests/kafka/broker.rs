@@ -306,6 +306,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+controlled.shutdown.enable=false
 ";
 
 const LOG_SETTINGS: &str = "\

@@ -181,7 +181,10 @@ impl Setup {
         }
         let config = self.file(file);
         fs::write(&config, text).expect("written");
-        fs::write(self.policies_file(), &self.policies).expect("written");
+        // Another instance may be reading it.
+        if fs::read_to_string(self.policies_file()).ok().as_ref() != Some(&self.policies) {
+            fs::write(self.policies_file(), &self.policies).expect("written");
+        }
         config
     }
 

@@ -39,6 +39,8 @@ mod progress;
 const AT_ONCE: usize = 512;
 /// Bytes of records at which fewer are taken together.
 const BYTES_AT_ONCE: usize = 1 << 20;
+/// How long nothing may come before it is told.
+const SILENT: Duration = Duration::from_secs(15);
 /// Pause before a restore that the broker interrupted is begun again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -430,6 +432,35 @@ pub fn read_open(
     Ok(Stored { cut, answer, open })
 }
 
+/// Notices that nothing comes although there is more.
+struct Waiting {
+    since: Stopwatch,
+    reached: i64,
+    told: Duration,
+}
+
+impl Waiting {
+    fn begin() -> Self {
+        Self { since: Stopwatch::start(), reached: i64::MIN, told: Duration::ZERO }
+    }
+
+    /// Tells of it again and again as long as it lasts.
+    fn tell(&mut self, topic: &str, partition: i32, (reached, to): (i64, i64)) {
+        if reached != self.reached {
+            *self = Self { reached, ..Self::begin() };
+        }
+        let seconds = self.since.elapsed().as_secs();
+        if self.since.elapsed() >= self.told + SILENT {
+            self.told = self.since.elapsed();
+            tracing::warn!(
+                topic,
+                partition,
+                "nothing to read at offset {reached} for {seconds} s, and the topic ends at {to}: a transaction is open there; should it hang, kafka-transactions.sh find-hanging names it and abort ends it"
+            );
+        }
+    }
+}
+
 /// Reads a partition from `from` up to, not including, `to`, or to the first failure of `each`.
 fn read(
     reader: &Client,
@@ -448,7 +479,9 @@ fn read(
     reader.assign(&list)?;
     let queue = EventQueue::of(reader);
     let mut reached = from;
+    let mut waiting = Waiting::begin();
     while reached < to {
+        waiting.tell(topic, partition, (reached, to));
         if cancelled.load(Ordering::Relaxed) {
             return Err(Failure::Cancelled);
         }

@@ -139,7 +139,7 @@ impl<L> Keeper<L> {
         self.ownership.ended(partition);
         if let Some(pending) = &mut self.pending {
             pending.cuts.remove(&partition);
-            pending.next = pending.cycle.lost(partition).unwrap_or(Action::Abort);
+            pending.next = pending.cycle.lost(partition).unwrap_or(Action::ReplaceProducer);
         }
     }
 

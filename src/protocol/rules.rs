@@ -40,6 +40,9 @@ rules! {
     contents_kept_apart,
     /// Contents are dropped only once they are committed.
     kept_until_committed,
+    /// A transaction that failed ends with its producer: what is still on its way to the broker must
+    /// not become part of the next one, and the stored cut is read before anything is sent again.
+    failed_ends_producer,
     /// Offsets are sent with the membership as it is when they are sent.
     fresh_membership,
     /// Offsets are never sent without a membership: the broker would accept them unfenced.

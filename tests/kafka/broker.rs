@@ -315,5 +315,7 @@ appender.out.name = out
 appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d %p %m (%c)%n
 rootLogger.level = warn
+logger.transactions.name = kafka.coordinator.transaction
+logger.transactions.level = info
 rootLogger.appenderRef.out.ref = out
 ";

@@ -101,6 +101,8 @@ struct Coordinator {
     epoch: u32,
     transaction: u64,
     ongoing: Option<Ongoing>,
+    /// What a transaction that failed has still on its way, by partition.
+    on_the_way: Vec<(i32, Out)>,
 }
 
 struct Ongoing {
@@ -171,7 +173,16 @@ impl Broker {
         }
         let coordinator = self.producers.entry(name.to_owned()).or_default();
         coordinator.epoch += 1;
+        coordinator.on_the_way.clear();
         coordinator.epoch
+    }
+
+    /// A record is on its way to the broker, which will get it with the next transaction of this
+    /// producer, if that has the same epoch.
+    pub fn delay(&mut self, (name, epoch): (&str, u32), partition: i32, out: Out) {
+        if let Some(coordinator) = self.producers.get_mut(name).filter(|it| it.epoch == epoch) {
+            coordinator.on_the_way.push((partition, out));
+        }
     }
 
     /// Writes as part of the producer's transaction, which begins with the first record.
@@ -183,15 +194,22 @@ impl Broker {
         now_ms: i64,
     ) -> Result<(), Refused> {
         let writer = self.begin(name, epoch, now_ms)?;
-        let ongoing = self.ongoing(name);
-        ongoing.partitions.insert(partition);
+        let late = self.producers.get_mut(name).map(|it| std::mem::take(&mut it.on_the_way));
+        for (partition, out) in late.unwrap_or_default() {
+            self.append(name, writer, partition, out);
+        }
+        self.append(name, writer, partition, out);
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, writer: Writer, partition: i32, out: Out) {
+        self.ongoing(name).partitions.insert(partition);
         let topics = self.of_mut(partition);
         match out {
             Out::Open(record) => topics.open.append(Some(writer), record),
             Out::Exception(event) => topics.exceptions.append(Some(writer), event),
             Out::Dead(letter) => topics.dead.append(Some(writer), letter),
         };
-        Ok(())
     }
 
     /// Sends offsets with the transaction. The group checks the member, not what it holds; and

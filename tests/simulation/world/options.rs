@@ -34,8 +34,8 @@ faults! {
     Scale,
     /// A transaction fails and can be aborted.
     Abortable,
-    /// An abort fails.
-    FailedAbort,
+    /// A record of a transaction that failed is still on its way.
+    LateProduce,
     /// A commit takes, and nobody hears of it.
     TookUnheard,
     /// A commit does not take, and nobody hears of it.

@@ -63,8 +63,7 @@ impl Process {
         let done = match action {
             Action::Send(partitions) => self.send_step(&mut cycle, &partitions, around),
             Action::Abort => {
-                let failed = around.strikes(Fault::FailedAbort, 300);
-                let aborted = !failed && around.broker.abort((&self.name, self.producer)).is_ok();
+                let aborted = around.broker.abort((&self.name, self.producer)).is_ok();
                 self.keeper.aborted(aborted);
                 true
             }
@@ -101,6 +100,11 @@ impl Process {
         };
         let producer = (self.name.as_str(), self.producer);
         let sent = if around.strikes(Fault::Abortable, 40) {
+            for (partition, out) in sending.records.by_ref().take(3) {
+                if around.strikes(Fault::LateProduce, 500) {
+                    around.broker.delay(producer, partition, out);
+                }
+            }
             Some(Sent::Abortable)
         } else if sending.records.len() > 0 {
             let most = around.random.between(1, 4) as usize + sending.records.len() / 8;

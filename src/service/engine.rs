@@ -29,6 +29,7 @@ use crate::protocol::rules::Rules;
 use batching::Carried;
 
 mod batching;
+mod stalled;
 mod waiting;
 
 /// How long an idle loop waits for the next event.
@@ -52,6 +53,9 @@ pub struct Engine<'m> {
     last_commit: Stopwatch,
     last_heartbeat: Stopwatch,
     last_look_for_room: Stopwatch,
+    last_look_for_stalls: Stopwatch,
+    /// Since the broker last said where the log ends.
+    last_answer: Stopwatch,
     paused: bool,
     failure: Option<ServiceError>,
 }
@@ -84,6 +88,8 @@ impl<'m> Engine<'m> {
             last_commit: Stopwatch::start(),
             last_heartbeat: Stopwatch::start(),
             last_look_for_room: Stopwatch::start(),
+            last_look_for_stalls: Stopwatch::start(),
+            last_answer: Stopwatch::start(),
             paused: false,
             failure: None,
         }
@@ -100,6 +106,7 @@ impl<'m> Engine<'m> {
             self.take_evidence();
             self.go_on_where_there_is_room();
             self.look_for_answers();
+            self.seek_what_stands_still();
             self.hold_back();
             if self.last_commit.elapsed() >= self.shared.config.output.commit_interval {
                 self.commit_round()?;
@@ -223,6 +230,7 @@ impl<'m> Engine<'m> {
     }
 
     fn answered(&mut self, answer: Answer) {
+        self.last_answer = Stopwatch::start();
         for (partition, end) in answer.ends {
             self.shared.status.update(partition, |status| status.end = Some(end));
             let log_append_time = self.keeper.lane(partition).and_then(|lane| lane.log_append_time);

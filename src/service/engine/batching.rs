@@ -12,13 +12,15 @@ pub struct Carried {
     pub batch: Batch,
     /// Since when it is halted, if an operator's answer may let it go on.
     pub waits_for_an_answer: Option<Stopwatch>,
+    /// The position, and since when it stands still although there is more to read.
+    pub stands: Option<(i64, Stopwatch)>,
     cancelled: Arc<AtomicBool>,
 }
 
 impl Carried {
     /// A partition whose state is being restored; the flag stops that.
     pub fn new(cancelled: Arc<AtomicBool>) -> Self {
-        Self { batch: Batch::default(), waits_for_an_answer: None, cancelled }
+        Self { batch: Batch::default(), waits_for_an_answer: None, stands: None, cancelled }
     }
 
     /// Stops a restore that is under way.

@@ -1,8 +1,10 @@
 //! Partitions come and go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batching::Carried;
@@ -161,13 +163,7 @@ impl Engine<'_> {
         let Some(lane) = self.keeper.lane(partition) else {
             return;
         };
-        let mut list = TopicPartitionList::new();
-        let offset = Offset::Offset(lane.evidence.position());
-        let sought = list
-            .add_partition_offset(&self.shared.input, partition, offset)
-            .and_then(|()| self.member.seek_partitions(list, REQUEST))
-            .and_then(|list| list.elements().first().map_or(Ok(()), |element| element.error()));
-        match sought {
+        match self.seek(partition, lane.evidence.position(), REQUEST) {
             Ok(()) => {
                 self.keeper.go_live(partition);
                 self.shared.status.update(partition, |status| {
@@ -183,6 +179,19 @@ impl Engine<'_> {
                 self.halt(partition, why);
             }
         }
+    }
+
+    /// Sends the client to a position.
+    pub(super) fn seek(
+        &self,
+        partition: i32,
+        position: i64,
+        timeout: Duration,
+    ) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.shared.input, partition, Offset::Offset(position))?;
+        let sought = self.member.seek_partitions(list, timeout)?;
+        sought.elements().first().map_or(Ok(()), |element| element.error())
     }
 
     pub(super) fn set_paused(&self, partitions: &[i32], paused: bool) {

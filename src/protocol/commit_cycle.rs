@@ -55,7 +55,8 @@ pub struct Stamp {
 pub enum Sent {
     /// The broker says it took.
     Committed,
-    /// It did not take, and the producer can go on after an abort.
+    /// It did not take, and the client would let the producer go on after an abort. The cycle ends the
+    /// producer all the same.
     Abortable,
     /// Nobody knows whether it took, or the producer is of no more use.
     Indefinite,

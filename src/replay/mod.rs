@@ -74,7 +74,8 @@ pub enum ReplayError {
 /// Records between two reports of progress.
 const PROGRESS_EVERY: u64 = 4_096;
 
-/// Most records that are read before they are applied: few enough to stay in the processor's cache.
+/// Most records that are read before they are applied: the partitions share them, and each gains by
+/// getting many at once.
 const BATCH: u64 = 4_096;
 
 /// Partitions below this number are found without hashing.

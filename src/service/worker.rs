@@ -109,8 +109,8 @@ impl Worker {
         let (jobs, queue) = bounded(QUEUE);
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let held = Vec::new();
-                Loop { decoder, tools, held }.run(index + 1, &queue, &questions);
+                let (counts, held) = (ScanCounts::default(), Vec::new());
+                Loop { decoder, tools, counts, held }.run(index + 1, &queue, &questions);
             })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
@@ -134,6 +134,7 @@ impl Drop for Worker {
 struct Loop {
     decoder: ScanDecoder,
     tools: Tools,
+    counts: ScanCounts,
     held: Vec<Owned>,
 }
 
@@ -184,9 +185,9 @@ impl Loop {
                 self.held.push(Owned { held: *held, timer });
             }
             Job::Apply(partition, epoch, batch) => {
-                let Self { decoder, tools, held } = self;
+                let Self { decoder, tools, counts, held } = self;
                 if let Some(held) = find(held, partition, epoch) {
-                    apply(held, decoder, tools, &batch);
+                    apply(held, decoder, tools, &batch, counts);
                 }
                 tools.status.bytes_applied(batch.size());
             }
@@ -240,8 +241,13 @@ fn find(held: &mut [Owned], partition: i32, epoch: Epoch) -> Option<&mut Partiti
     held.iter_mut().map(|owned| &mut owned.held).find(|held| held.is(partition, epoch))
 }
 
-fn apply(held: &mut Partition, decoder: &mut ScanDecoder, tools: &Tools, batch: &Batch) {
-    let mut counts = ScanCounts::default();
+fn apply(
+    held: &mut Partition,
+    decoder: &mut ScanDecoder,
+    tools: &Tools,
+    batch: &Batch,
+    counts: &mut ScanCounts,
+) {
     let now_ms = tools.clock.now_ms();
     let mut raws = batch.iter().peekable();
     while !held.is_halted() && raws.peek().is_some() {
@@ -256,10 +262,10 @@ fn apply(held: &mut Partition, decoder: &mut ScanDecoder, tools: &Tools, batch: 
             };
             group.push(raw, scan);
         }
-        apply_group(held, tools, group, &mut counts);
+        apply_group(held, tools, group, counts);
     }
     held.settle();
-    tools.metrics.add_scans(&counts);
+    counts.flush(&tools.metrics);
 }
 
 /// Applies records up to the first that stops the partition, and tells of those that are no scans
@@ -276,7 +282,7 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
     let (reached, applied) = held.apply(wanted, |at| raws[at].offset, &mut outcomes);
     for (record, outcome) in records.iter().zip(&outcomes) {
         if let (Record::Scan(scan), Some(outcome)) = (record, outcome) {
-            counts.add(scan.key.carrier(), scan.evidence, *outcome);
+            counts.add(&tools.metrics, scan, *outcome);
             look_for_another_partition(held, tools, scan);
         }
     }

@@ -12,6 +12,7 @@ use super::room::BoundedShard;
 use super::snapshots::{Keeping, Timer};
 use super::status::Status;
 use super::telemetry::{Metrics, ScanCounts};
+use super::trace;
 use crate::config::{OnReject, TrackingNumbers};
 use crate::detector::scan::{Record, Scan};
 use crate::detector::time::Frontier;
@@ -279,7 +280,9 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
     };
     let wanted = &records[..stop.unwrap_or(records.len())];
     tell_late(held, tools, wanted);
+    let waiting = held.packages().waiting();
     let (reached, applied) = held.apply(wanted, |at| raws[at].offset, &mut outcomes);
+    keep_traces(held, waiting, &raws);
     for (record, outcome) in records.iter().zip(&outcomes) {
         if let (Record::Scan(scan), Some(outcome)) = (record, outcome) {
             counts.add(&tools.metrics, scan, *outcome);
@@ -300,6 +303,17 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
     }
     if let Err(no_room) = applied {
         held.stop(no_room.before(raws[reached].offset));
+    }
+}
+
+/// Keeps the trace contexts of scans that closed an exception: they are handed on with its event.
+fn keep_traces(held: &mut Partition, waiting: usize, raws: &[Raw<'_>]) {
+    let closed_by: Vec<i64> = held.packages().closed_since(waiting).collect();
+    for offset in closed_by {
+        let raw = raws.binary_search_by_key(&offset, |raw| raw.offset).ok().map(|at| &raws[at]);
+        if let Some(context) = raw.and_then(|raw| trace::context(raw.headers)) {
+            held.traced(offset, context);
+        }
     }
 }
 

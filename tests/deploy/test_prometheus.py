@@ -99,7 +99,9 @@ class Names(unittest.TestCase):
         autoscalers = [PROJECT / "deploy/kubernetes/components" / name for name in ("hpa/autoscaler.yaml", "keda/scaled-object.yaml")]
         for path in [OPERATING, *autoscalers]:
             for name in re.findall(r"\bstallwatch_\w+(?:\{[^}]*\})?", path.read_text(encoding="utf-8")):
-                self.check(path.name, name)
+                # Prose names a histogram, a query one of its series.
+                if name not in self.metrics.types:
+                    self.check(path.name, name)
 
     def test_what_does_not_exist_is_noticed(self):
         self.assertEqual(self.metrics.problems('sum(stallwatch_scans_total{carrier="x"})'), [])

@@ -17,6 +17,7 @@ mod first_start;
 mod guards;
 mod limit;
 mod outage;
+mod prometheus;
 mod recover;
 mod refused;
 mod restart;

@@ -7,7 +7,7 @@ import unittest
 
 import names
 import prometheus_rule
-from files import OPERATING, PROJECT, RULE_TESTS, RULES, alerts, rule_tests, rules, run
+from files import OPERATING, PROJECT, RULE_TESTS, RULES, alerts, documents, rule_tests, rules, run
 
 PROMTOOL = str(PROJECT / ".cache" / "prometheus" / "promtool")
 
@@ -38,6 +38,11 @@ class Rules(unittest.TestCase):
 
     def test_every_unit_test_of_the_rules_passes(self):
         run(self, PROMTOOL, "test", "rules", *map(str, RULE_TESTS))
+
+    def test_every_unit_test_names_the_order_of_all_groups(self):
+        names = [group["name"] for path in RULES for group in documents(path)[0]["groups"]]
+        for path in RULE_TESTS:
+            self.assertEqual(documents(path)[0]["group_eval_order"], names, path.name)
 
     def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent(self):
         fires, silent = set(), set()

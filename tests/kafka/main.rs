@@ -10,6 +10,7 @@ mod scans;
 mod service;
 mod wait;
 
+mod demo_feed;
 mod equality;
 mod evidence;
 mod features;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "kafka")]
 mod demo;
+mod healthcheck;
 mod interrupt;
 mod print;
 #[cfg(feature = "kafka")]
@@ -37,6 +38,8 @@ enum Verb {
     Recover(recover::Arguments),
     Replay(replay::Arguments),
     Validate(validate::Arguments),
+    #[command(hide = true)]
+    Healthcheck(healthcheck::Arguments),
     #[command(flatten)]
     Unbuilt(unbuilt::Verb),
 }
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Recover(arguments) => recover::run(&arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
+        Verb::Healthcheck(arguments) => healthcheck::run(&arguments),
         Verb::Unbuilt(verb) => unbuilt::run(&verb),
     };
     match result {

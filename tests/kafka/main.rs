@@ -11,6 +11,7 @@ mod service;
 mod wait;
 
 mod admin;
+mod demo_feed;
 mod equality;
 mod evidence;
 mod features;
@@ -18,6 +19,7 @@ mod first_start;
 mod guards;
 mod limit;
 mod outage;
+mod prometheus;
 mod recover;
 mod refused;
 mod restart;

@@ -8,6 +8,7 @@ mod client;
 mod python;
 mod scans;
 mod service;
+mod subscriber;
 mod wait;
 
 mod equality;
@@ -22,3 +23,4 @@ mod refused;
 mod restart;
 mod rights;
 mod snapshots;
+mod subscribers;

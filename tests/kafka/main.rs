@@ -16,6 +16,7 @@ mod evidence;
 mod features;
 mod first_start;
 mod guards;
+mod later_schema;
 mod limit;
 mod outage;
 mod recover;

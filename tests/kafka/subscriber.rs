@@ -112,6 +112,13 @@ impl<'a> Subscriber<'a> {
         assert_eq!(status.code(), Some(0), "{} did not end well\n{}", self.name, self.said());
     }
 
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let child = self.child.as_mut().expect("it runs");
+        child.kill().expect("a child can be killed");
+        self.wait_exit();
+    }
+
     /// Waits until it has ended.
     pub fn wait_exit(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
@@ -179,6 +186,15 @@ impl<'a> Subscriber<'a> {
         decisions(&self.lines())
     }
 
+    /// What the claims desk has written to its topic.
+    pub fn decisions_on_topic(&self) -> Decisions {
+        let records = read(&self.setup.bootstrap, &claims_topic(self.setup));
+        let values = records.iter().map(|record| record.payload().expect("a value"));
+        let lines: Vec<_> =
+            values.map(|value| serde_json::from_slice(value).expect("a claim")).collect();
+        decisions(&lines)
+    }
+
     /// What it printed and complained of.
     pub fn said(&self) -> String {
         let text = |ending| fs::read_to_string(self.file(ending)).unwrap_or_default();
@@ -195,8 +211,14 @@ impl Drop for Subscriber<'_> {
     }
 }
 
+/// Decisions as a test writes them down.
+pub fn expected(of: &[(&str, &[&str])]) -> Decisions {
+    let texts = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();
+    of.iter().map(|&(number, all)| (number.to_owned(), texts(all))).collect()
+}
+
 /// Decisions as the subscribers print them, by package.
-pub fn decisions(lines: &[Value]) -> Decisions {
+fn decisions(lines: &[Value]) -> Decisions {
     let mut decisions = Decisions::new();
     for line in lines {
         let (_, sequence) = event_of(line);

@@ -7,9 +7,7 @@ use crate::broker::shared;
 use crate::client::{NewRecord, create_topic, produce, read};
 use crate::scans::{AvroScans, Scan};
 use crate::service::{Service, Setup};
-use crate::subscriber::{
-    Decisions, Subscriber, care, claims, claims_topic, decisions, event_of, reship,
-};
+use crate::subscriber::{Subscriber, care, claims, claims_topic, event_of, expected, reship};
 use crate::wait::now_ms;
 
 const MINUTE_MS: i64 = 60_000;
@@ -77,11 +75,6 @@ fn tick(setup: &Setup) {
         let placed = ticks.map(|record| NewRecord { partition: Some(partition), ..record });
         produce(&setup.bootstrap, &setup.scans(), placed);
     }
-}
-
-fn expected(of: &[(&str, &[&str])]) -> Decisions {
-    let texts = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();
-    of.iter().map(|&(number, all)| (number.to_owned(), texts(all))).collect()
 }
 
 /// Every decision names an event that was published about its parcel.
@@ -169,7 +162,7 @@ fn each_subscriber_decides_as_it_should_and_once_over_a_restart_and_a_second_rea
         ("LOST2", &["open@1", "close@2"]),
     ];
     assert_eq!(claims.decisions(), expected(&of_claims), "{}", claims.said());
-    assert_eq!(on_the_topic(&setup), expected(&of_claims), "the topic of decisions");
+    assert_eq!(claims.decisions_on_topic(), expected(&of_claims), "the topic of decisions");
     let of_reship = [
         ("BACK1", &["start@1"][..]),
         ("FOUND1", &["start@1", "stop@2"]),
@@ -180,15 +173,6 @@ fn each_subscriber_decides_as_it_should_and_once_over_a_restart_and_a_second_rea
         ("LOST2", &["start@1", "recall@2"]),
     ];
     assert_eq!(reship.decisions(), expected(&of_reship), "{}", reship.said());
-}
-
-/// What the claims desk has written to its topic.
-fn on_the_topic(setup: &Setup) -> Decisions {
-    let records = read(&setup.bootstrap, &claims_topic(setup));
-    let values = records.iter().map(|record| rdkafka::Message::payload(record).expect("a value"));
-    let lines: Vec<_> =
-        values.map(|value| serde_json::from_slice(value).expect("a claim")).collect();
-    decisions(&lines)
 }
 
 #[test]

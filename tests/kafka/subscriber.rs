@@ -24,24 +24,34 @@ pub type Decisions = BTreeMap<String, Vec<String>>;
 pub struct Subscriber<'a> {
     setup: &'a Setup,
     name: &'static str,
-    /// The topic that it reads.
-    pub topic: String,
+    topic: String,
+    argument: Option<String>,
     child: Option<Child>,
 }
 
 /// Customer care, in Python.
 pub fn care(setup: &Setup) -> Subscriber<'_> {
-    Subscriber::new(setup, "care", setup.exceptions())
+    Subscriber::new(setup, "care", setup.exceptions(), Some(format!("--open={}", setup.open())))
+}
+
+/// The same, beginning with the oldest event and not with what is open.
+pub fn care_from_the_first_event(setup: &Setup) -> Subscriber<'_> {
+    Subscriber::new(setup, "care", setup.exceptions(), Some("--begin=events".to_owned()))
 }
 
 /// The claims desk, in Java.
 pub fn claims(setup: &Setup) -> Subscriber<'_> {
-    Subscriber::new(setup, "claims", setup.open())
+    claims_on(setup, setup.open())
+}
+
+/// The same, on another topic than that of the setup.
+pub fn claims_on(setup: &Setup, topic: String) -> Subscriber<'_> {
+    Subscriber::new(setup, "claims", topic, Some(format!("--decisions={}", claims_topic(setup))))
 }
 
 /// Reshipment, in Rust.
 pub fn reship(setup: &Setup) -> Subscriber<'_> {
-    Subscriber::new(setup, "reship", setup.exceptions())
+    Subscriber::new(setup, "reship", setup.exceptions(), None)
 }
 
 /// The topic of decisions of the claims desk.
@@ -50,8 +60,8 @@ pub fn claims_topic(setup: &Setup) -> String {
 }
 
 impl<'a> Subscriber<'a> {
-    fn new(setup: &'a Setup, name: &'static str, topic: String) -> Self {
-        Self { setup, name, topic, child: None }
+    fn new(setup: &'a Setup, name: &'static str, topic: String, argument: Option<String>) -> Self {
+        Self { setup, name, topic, argument, child: None }
     }
 
     fn group(&self) -> String {
@@ -65,30 +75,24 @@ impl<'a> Subscriber<'a> {
     /// Starts it with more arguments, such as `--history=FOLDER`; the claims desk has them without
     /// the dashes.
     pub fn start(&mut self, more: &[String]) {
-        let mut command = match self.name {
-            "care" => python::command("examples/subscribers/python/customer_care.py"),
-            "claims" => java(),
-            _ => Command::new(rust()),
-        };
-        let mut arguments = vec![format!("--bootstrap={}", self.setup.bootstrap)];
         let path = |ending| self.file(ending).display().to_string();
-        match self.name {
-            "claims" => arguments.extend([
-                format!("--application={}", self.group()),
-                format!("--open={}", self.topic),
-                format!("--decisions={}", claims_topic(self.setup)),
-                format!("--state={}", path("state")),
-                "--check_s=1".to_owned(),
-            ]),
-            store => arguments.extend([
-                format!("--group={}", self.group()),
-                format!("--topic={}", self.topic),
-                format!(
-                    "--{}={}",
-                    if store == "care" { "database" } else { "journal" },
-                    path("db")
-                ),
-            ]),
+        let (mut command, mut arguments) = match self.name {
+            "care" => {
+                let script = "examples/subscribers/python/customer_care.py";
+                (python::command(script), vec![format!("--database={}", path("db"))])
+            }
+            "claims" => (java(), vec![format!("--state={}", path("state"))]),
+            _ => (Command::new(rust()), vec![format!("--journal={}", path("db"))]),
+        };
+        arguments.push(format!("--bootstrap={}", self.setup.bootstrap));
+        arguments.extend(self.argument.clone());
+        if self.name == "claims" {
+            arguments.push("--check_s=1".to_owned());
+            arguments.push(format!("--application={}", self.group()));
+            arguments.push(format!("--open={}", self.topic));
+        } else {
+            arguments.push(format!("--group={}", self.group()));
+            arguments.push(format!("--topic={}", self.topic));
         }
         arguments.extend_from_slice(more);
         let bare = self.name == "claims";
@@ -138,9 +142,16 @@ impl<'a> Subscriber<'a> {
 
     /// Waits until it has committed all that its topic has.
     pub fn wait_committed(&mut self) {
+        self.wait_committed_beyond(&BTreeMap::new());
+    }
+
+    /// Waits until it has committed all that came to its topic behind these offsets, by partition.
+    pub fn wait_committed_beyond(&mut self, known: &BTreeMap<i32, i64>) {
         let mut wanted = BTreeMap::new();
         for record in read(&self.setup.bootstrap, &self.topic) {
-            wanted.insert(record.partition(), record.offset() + 1);
+            if known.get(&record.partition()).is_none_or(|&end| record.offset() >= end) {
+                wanted.insert(record.partition(), record.offset() + 1);
+            }
         }
         self.wait("all of the topic is committed", |subscriber| {
             let group = subscriber.group();
@@ -218,7 +229,7 @@ pub fn expected(of: &[(&str, &[&str])]) -> Decisions {
 }
 
 /// Decisions as the subscribers print them, by package.
-fn decisions(lines: &[Value]) -> Decisions {
+pub fn decisions(lines: &[Value]) -> Decisions {
     let mut decisions = Decisions::new();
     for line in lines {
         let (_, sequence) = event_of(line);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::broker::shared;
-use crate::client::{NewRecord, create_topic, produce, read};
+use crate::client::{NewRecord, create_topic, end_offsets, produce, read};
 use crate::scans::{AvroScans, Scan};
 use crate::service::{Service, Setup};
 use crate::subscriber::{Subscriber, care, claims, claims_topic, event_of, expected, reship};
@@ -40,11 +40,15 @@ fn service_with_a_past(format: &'static str) -> (Setup, Service) {
     create_topic(&setup.bootstrap, &claims_topic(&setup), 1, &[]);
     scan(&setup, [ago("BACK1", "arrived", 180)]);
     let mut service = setup.start();
-    service.wait("the backfilled event", |_| {
-        let published = read(&setup.bootstrap, &setup.exceptions());
-        (published.len() == 1).then_some(())
-    });
+    wait_for_events(&setup, &mut service, 1);
     (setup, service)
+}
+
+fn wait_for_events(setup: &Setup, service: &mut Service, count: usize) {
+    service.wait("events on the topic", |_| {
+        let published = read(&setup.bootstrap, &setup.exceptions());
+        (published.len() >= count).then_some(())
+    });
 }
 
 /// A scan that was logged when it happened, so many minutes ago.
@@ -95,6 +99,7 @@ fn each_subscriber_decides_as_it_should_and_once_over_a_restart_and_a_second_rea
     care.start(&[]);
     claims.start(&[]);
     reship.start(&[]);
+    care.wait_for("BACK1", "review");
 
     let silent = ["LOST1", "LATE1", "FOUND1"].map(|number| ago(number, "arrived", 180));
     scan(&setup, [ago("GIVEN1", "arrived", 360), ago("LABEL1", "label_created", 180)]);
@@ -176,22 +181,41 @@ fn each_subscriber_decides_as_it_should_and_once_over_a_restart_and_a_second_rea
 }
 
 #[test]
-fn subscribers_of_json_decide_the_same() {
-    let (setup, service) = service_with_a_past("json");
+fn a_subscriber_that_begins_with_the_open_table_decides_nothing_about_what_had_closed_before() {
+    let (setup, mut service) = service_with_a_past("json");
+    scan(&setup, [ago("PAST1", "arrived", 180), ago("OPEN1", "arrived", 180)]);
+    wait_for_events(&setup, &mut service, 5);
+    scan(&setup, [ago("PAST1", "delivered", 0)]);
+    wait_for_events(&setup, &mut service, 6);
+    let before = end_offsets(&setup.bootstrap, &setup.exceptions());
     let (mut care, mut reship) = (care(&setup), reship(&setup));
-    scan(&setup, [ago("LATE1", "arrived", 180)]);
     care.start(&[]);
     reship.start(&[]);
+    care.wait_for("OPEN1", "review");
+    reship.wait_for("PAST1", "stop");
+
+    scan(&setup, [ago("LATE1", "arrived", 180)]);
     care.wait_for("LATE1", "message");
     reship.wait_for("LATE1", "start");
-    scan(&setup, [late(ago("LATE1", "delivered", 150))]);
+    scan(&setup, [late(ago("LATE1", "delivered", 150)), ago("OPEN1", "delivered", 0)]);
     care.wait_for("LATE1", "apologise");
     reship.wait_for("LATE1", "stop");
+    reship.wait_for("OPEN1", "stop");
+    care.wait_committed_beyond(&before);
     care.stop();
     reship.stop();
     service.stop();
-    let of_care = [("BACK1", &["review@1"][..]), ("LATE1", &["message@1", "apologise@2"])];
+    let of_care = [
+        ("BACK1", &["review@1"][..]),
+        ("LATE1", &["message@1", "apologise@2"]),
+        ("OPEN1", &["review@1"]),
+    ];
     assert_eq!(care.decisions(), expected(&of_care), "{}", care.said());
-    let of_reship = [("BACK1", &["start@1"][..]), ("LATE1", &["start@1", "stop@2"])];
+    let of_reship = [
+        ("BACK1", &["start@1"][..]),
+        ("LATE1", &["start@1", "stop@2"]),
+        ("OPEN1", &["start@1", "stop@2"]),
+        ("PAST1", &["start@1", "stop@2"]),
+    ];
     assert_eq!(reship.decisions(), expected(&of_reship), "{}", reship.said());
 }

@@ -112,6 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Takes the next event, if one comes within a second.
+#[allow(clippy::disallowed_methods, reason = "a second parcel leaves by the wall clock")]
 fn step(
     consumer: &BaseConsumer,
     schemas: &Schemas,

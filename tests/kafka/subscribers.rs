@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::broker::shared;
+use crate::broker::{project, shared};
 use crate::client::{NewRecord, create_topic, end_offsets, produce, read};
 use crate::scans::{AvroScans, Scan};
 use crate::service::{Service, Setup};
@@ -218,4 +218,22 @@ fn a_subscriber_that_begins_with_the_open_table_decides_nothing_about_what_had_c
         ("PAST1", &["start@1", "stop@2"]),
     ];
     assert_eq!(reship.decisions(), expected(&of_reship), "{}", reship.said());
+}
+
+#[test]
+fn the_subscribers_need_the_versions_that_the_tests_fetch() {
+    let text = |path: &str| std::fs::read_to_string(project().join(path)).expect("a file");
+    let version = |pom: &str, artifact: &str| {
+        let pom = text(pom);
+        let (_, rest) = pom.split_once(&format!("<artifactId>{artifact}</artifactId>"))?;
+        let (_, rest) = rest.split_once("<version>")?;
+        Some(rest.split_once("</version>")?.0.to_owned())
+    };
+    let broker = version("tests/kafka/pom.xml", "kafka_2.13");
+    assert!(broker.is_some(), "the broker's version is pinned");
+    assert_eq!(version("examples/subscribers/java/pom.xml", "kafka-streams"), broker);
+    let fetched = text("tests/kafka/requirements.txt");
+    for wanted in text("examples/subscribers/python/requirements.txt").lines() {
+        assert!(fetched.lines().any(|line| line == wanted), "{wanted} is not what is tested");
+    }
 }

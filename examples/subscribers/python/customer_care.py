@@ -60,7 +60,8 @@ def take(store, event, past=False):
         return
     decision = decide(event, told, past)
     told = told or decision == "message"
-    store.execute("INSERT OR REPLACE INTO exception (id, sequence, told) VALUES (?, ?, ?)", (identity, sequence, told))
+    seen = (identity, sequence, told)
+    store.execute("INSERT OR REPLACE INTO exception (id, sequence, told) VALUES (?, ?, ?)", seen)
     if decision:
         line = {
             "id": f"{identity}:{sequence}",

@@ -114,7 +114,8 @@ public final class ClaimsDesk {
     for (String argument : arguments) {
       String[] pair = argument.split("=", 2);
       if (pair.length != 2 || !(DEFAULTS.containsKey(pair[0]) || pair[0].equals("bootstrap"))) {
-        throw new IllegalArgumentException(argument + ": name=value was expected, of " + DEFAULTS.keySet() + " and bootstrap");
+        throw new IllegalArgumentException(
+            argument + ": name=value was expected, of bootstrap and " + DEFAULTS.keySet());
       }
       settings.put(pair[0], pair[1]);
     }

@@ -40,7 +40,8 @@ final class Exceptions {
       return decoder.decode(value);
     } catch (IOException | RuntimeException error) {
       throw new IllegalStateException(
-          "an exception cannot be read; if it is of a newer schema, add its tracking-exception.v1.*.avsc", error);
+          "an exception cannot be read; if it is of a newer schema, add its tracking-exception.v1.*.avsc",
+          error);
     }
   }
 }

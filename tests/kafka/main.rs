@@ -8,6 +8,7 @@ mod client;
 mod python;
 mod scans;
 mod service;
+mod subscriber;
 mod wait;
 
 mod admin;
@@ -25,3 +26,5 @@ mod refused;
 mod restart;
 mod rights;
 mod snapshots;
+mod subscribers;
+mod subscribers_in_trouble;

@@ -13,6 +13,11 @@ use crate::detector::scan::{Outcome, Record};
 use crate::detector::shard::{Inconsistent, Shard, Stats};
 use crate::detector::time::{Frontier, LogTime};
 
+/// Events that wait for a commit, from which on the frontier moves no further without a record.
+const MOST_EVENTS: usize = 100_000;
+/// Seconds that the frontier moves at a time where it has far to go.
+const STEP: i64 = 10;
+
 /// A shard, and whatever limits it.
 pub trait Packages: DerefMut<Target = Shard> {
     /// Why a package finds no place.
@@ -220,10 +225,21 @@ impl<S: Packages, L> Held<S, L> {
         }
     }
 
-    /// The log is complete up to here, by evidence.
+    /// The log is complete up to here, by evidence. With very much that has become due the frontier
+    /// goes only a part of the way, to the end of a second, so that a transaction does not take
+    /// longer than the broker lets it; the next evidence takes it on.
     pub fn advance(&mut self, to: Frontier) {
-        if self.halt.is_none() {
-            while !self.packages.advance(to) {}
+        while self.halt.is_none() && self.packages.waiting() < MOST_EVENTS {
+            let step = match self.packages.frontier() {
+                Some(from) if to.secs() - from.secs() > STEP => {
+                    Frontier::from_secs(from.secs() + STEP)
+                }
+                Some(_) | None => to,
+            };
+            while !self.packages.advance(step) {}
+            if step == to {
+                break;
+            }
         }
     }
 
@@ -271,4 +287,120 @@ impl<S: Packages, L> Held<S, L> {
 /// in milliseconds. The only decision that the wall clock makes; it is kept in the cut.
 pub fn lies_in_the_future(timestamp_ms: Option<i64>, now_ms: i64, max_future_skew_ms: i64) -> bool {
     timestamp_ms.is_some_and(|time| time > now_ms.saturating_add(max_future_skew_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::ops::Deref;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::detector::exception::Severity;
+    use crate::detector::key::PackageKey;
+    use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
+    use crate::detector::scan::{Attributes, Evidence, Milestone, Scan};
+    use crate::protocol::ownership::Ownership;
+
+    const START: i64 = 1_772_438_400;
+    const DAY: i64 = 86_400;
+
+    struct All(Shard);
+
+    impl Deref for All {
+        type Target = Shard;
+        fn deref(&self) -> &Shard {
+            &self.0
+        }
+    }
+
+    impl DerefMut for All {
+        fn deref_mut(&mut self) -> &mut Shard {
+            &mut self.0
+        }
+    }
+
+    impl Packages for All {
+        type NoRoom = Infallible;
+
+        fn apply_all(
+            &mut self,
+            mut records: &[Record<'_>],
+            outcomes: &mut Vec<Option<Outcome>>,
+        ) -> Result<(), Infallible> {
+            while !records.is_empty() {
+                records = &records[self.0.apply(records, outcomes).records..];
+            }
+            Ok(())
+        }
+
+        fn take_open(
+            &mut self,
+            event: &ExceptionEvent,
+        ) -> Result<Result<(), Inconsistent>, Infallible> {
+            Ok(self.0.restore_open(event))
+        }
+    }
+
+    /// A partition with one package a second.
+    fn held(packages: usize) -> Held<All, ()> {
+        let step = Step { after: 2 * DAY, severity: Severity::Warning, name: "stalled".into() };
+        let policy = Policy {
+            id: "all".into(),
+            conditions: None,
+            first_scan: Vec::new(),
+            no_movement: vec![step],
+        };
+        let policies = PolicySet::new(Defaults::default(), BTreeMap::new(), vec![policy]).unwrap();
+        let ready = Ready {
+            packages: All(Shard::new(Arc::new(policies))),
+            offset: 0,
+            decisions: Decisions::default(),
+            backfill: Backfill::Publish,
+            last: None,
+            closings: Vec::new(),
+            stamp: None,
+        };
+        let epoch = Ownership::default().assigned(0);
+        let mut held = Held::new(0, epoch, ready, 1);
+        let record = |number: usize| {
+            Record::Scan(Scan {
+                key: PackageKey::new("ups", &format!("P{number}")).unwrap(),
+                milestone: Milestone::Arrived,
+                evidence: Evidence::Physical,
+                event_time: None,
+                log_time: LogTime::from_secs(START + number as i64 / 100),
+                offset: number as i64,
+                attributes: Attributes::default(),
+            })
+        };
+        let records: Vec<_> = (0..packages).map(record).collect();
+        held.apply(&records, |at| at as i64, &mut Vec::new()).1.unwrap();
+        held
+    }
+
+    #[test]
+    fn a_frontier_with_very_much_to_say_goes_on_from_cut_to_cut_and_says_all_of_it() {
+        let packages = 2 * MOST_EVENTS + MOST_EVENTS / 2;
+        let mut held = held(packages);
+        let to = Frontier::from_secs(START + 10 * DAY);
+        let mut said = Vec::new();
+        let mut cuts = 0;
+        while said.len() < packages {
+            held.advance(to);
+            held.advance(to);
+            let cut = held.cut();
+            assert!(cut.events.len() < MOST_EVENTS + 100 * (STEP as usize + 1), "{cuts}");
+            assert!(!cut.events.is_empty());
+            let frontier = cut.frontier.unwrap().secs();
+            assert!(cut.events.iter().all(|event| event.deadline.secs() <= frontier));
+            said.extend(cut.events.into_iter().map(|event| event.deadline.secs()));
+            cuts += 1;
+        }
+        held.advance(to);
+        let cut = held.cut();
+        assert_eq!((cut.events.len(), cut.frontier), (0, Some(to)));
+        assert_eq!(cuts, 3);
+        assert!(said.is_sorted());
+    }
 }

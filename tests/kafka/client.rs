@@ -36,6 +36,27 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&
     }
 }
 
+/// Deletes a topic and waits until it is gone.
+#[allow(dead_code, reason = "for tests/kafka")]
+pub fn delete_topic(bootstrap: &str, name: &str) {
+    let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("a client");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let deleted = runtime.block_on(admin.delete_topics(&[name], &AdminOptions::new()));
+    for result in deleted.expect("the broker answers") {
+        result.unwrap_or_else(|(name, code)| panic!("topic {name} was not deleted: {code}"));
+    }
+    let consumer = reader(bootstrap, "read_uncommitted");
+    until(
+        "the topic is gone",
+        PATIENCE,
+        || {
+            let metadata = consumer.fetch_metadata(None, PATIENCE).expect("metadata");
+            metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+        },
+        || name.to_owned(),
+    );
+}
+
 /// One record to produce.
 #[derive(Clone, Debug, Default)]
 pub struct NewRecord {

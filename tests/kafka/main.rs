@@ -18,6 +18,7 @@ mod evidence;
 mod features;
 mod first_start;
 mod guards;
+mod halts;
 mod limit;
 mod outage;
 mod prometheus;

@@ -1,0 +1,160 @@
+//! What no rule can decide halts a partition by name: each halt is brought about on a real broker,
+//! answered as it says, and the partition goes on with what is open.
+
+use std::collections::BTreeMap;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+use serde_json::Value;
+
+use crate::broker::shared;
+use crate::client::{NewRecord, create_topic, delete_records, delete_topic, end_offsets, produce};
+use crate::evidence::SHORT_POLICIES;
+use crate::scans::Scan;
+use crate::service::{SCANS_SETTINGS, Service, Setup};
+use crate::wait::now_ms;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Has run over one silent package, which is open, and has stopped.
+fn stopped_with_one_open(name: &str) -> Setup {
+    let setup = Setup::new(shared(), name, 1, "json")
+        .policies(SHORT_POLICIES)
+        .with("kafka", "session_timeout = \"6s\"")
+        .with("kafka", "transaction_timeout = \"4s\"");
+    come(&setup, "1ZOPEN", "arrived", now_ms() - DAY_MS);
+    let mut service = setup.start();
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened")]);
+    service.stop();
+    setup
+}
+
+fn come(setup: &Setup, number: &str, milestone: &'static str, time_ms: i64) {
+    let scan = Scan::new(number, milestone, time_ms).json();
+    produce(&setup.bootstrap, &setup.scans(), [NewRecord { partition: Some(0), ..scan }]);
+}
+
+/// Number and change of every event, in order.
+fn told(setup: &Setup) -> Vec<(String, String)> {
+    let text = |event: &Value, name: &str| event[name].as_str().expect("a text").to_owned();
+    let mut events = setup.published();
+    events.sort_by_key(|event| (event["tracking_number"].to_string(), event["sequence"].as_i64()));
+    events.iter().map(|event| (text(event, "tracking_number"), text(event, "change"))).collect()
+}
+
+fn wait_told(service: &mut Service, setup: &Setup, expected: &[(&str, &str)]) {
+    let expected: Vec<(String, String)> =
+        expected.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect();
+    service.wait("the events", |_| (told(setup) == expected).then_some(()));
+}
+
+/// Starts, sees the halt with its command, answers it, and goes on with the service.
+fn answered(setup: &Setup, accept: &str) -> Service {
+    let mut service = setup.spawn();
+    let command = format!("stallwatch recover --partition 0 --accept {accept}");
+    service.wait("the halt", |service| service.log().contains(&command).then_some(()));
+    let held = service.wait("the metric", |service| {
+        let held = service
+            .metrics()?
+            .value("stallwatch_frontier_held", &[("reason", "halted".to_owned())])?;
+        (held >= 1.0).then_some(held)
+    });
+    assert!(held >= 1.0);
+    let (done, said) = setup.recover(0, accept);
+    assert!(done, "{said}");
+    service.wait_ready();
+    service
+}
+
+#[test]
+fn records_deleted_before_they_were_read_halt_until_the_gap_is_accepted() {
+    let setup = stopped_with_one_open("gap");
+    come(&setup, "1ZLOST", "arrived", now_ms() - DAY_MS);
+    let ends = end_offsets(&setup.bootstrap, &setup.scans());
+    delete_records(&setup.bootstrap, &setup.scans(), &ends);
+    let mut service = answered(&setup, "gap");
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
+    service.stop();
+    assert!(setup.open_table().is_empty());
+}
+
+#[test]
+fn a_topic_made_anew_halts_until_the_new_log_is_accepted_and_what_is_open_stays_open() {
+    let setup = stopped_with_one_open("new-log");
+    delete_topic(&setup.bootstrap, &setup.scans());
+    create_topic(&setup.bootstrap, &setup.scans(), 1, SCANS_SETTINGS);
+    come(&setup, "1ZNEW", "arrived", now_ms() - DAY_MS);
+    let mut service = answered(&setup, "new-log");
+    wait_told(&mut service, &setup, &[("1ZNEW", "opened"), ("1ZOPEN", "opened")]);
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    wait_told(
+        &mut service,
+        &setup,
+        &[("1ZNEW", "opened"), ("1ZOPEN", "opened"), ("1ZOPEN", "resolved")],
+    );
+    service.stop();
+}
+
+#[test]
+fn another_number_of_partitions_halts_until_it_is_accepted() {
+    let setup = stopped_with_one_open("partitions");
+    let admin: AdminClient<DefaultClientContext> = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", &setup.bootstrap)
+        .create()
+        .expect("a client");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for topic in [setup.scans(), setup.open()] {
+        let more = [NewPartitions::new(&topic, 2)];
+        let made = admin.create_partitions(&more, &AdminOptions::new());
+        let made = runtime.block_on(made).expect("the broker answers");
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+    }
+    let mut service = answered(&setup, "partitions");
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
+    service.stop();
+}
+
+#[test]
+fn an_open_topic_made_anew_halts_until_a_first_start_is_accepted() {
+    let setup = stopped_with_one_open("first-start");
+    delete_topic(&setup.bootstrap, &setup.open());
+    create_topic(&setup.bootstrap, &setup.open(), 1, &[("cleanup.policy", "compact")]);
+    let mut service = answered(&setup, "first-start");
+    // With backfill = "publish" the history is told again, under the same identity.
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "opened")]);
+    service.stop();
+    let ids: BTreeMap<String, usize> =
+        setup.published().iter().fold(BTreeMap::new(), |mut ids, event| {
+            *ids.entry(event["exception_id"].to_string()).or_default() += 1;
+            ids
+        });
+    assert_eq!(ids.into_values().collect::<Vec<_>>(), [2]);
+    assert_eq!(setup.open_table().len(), 1);
+}
+
+#[test]
+fn an_open_exception_that_the_log_contradicts_halts_until_the_log_is_trusted() {
+    let setup = stopped_with_one_open("trust-log");
+    let entry = crate::client::read(&setup.bootstrap, &setup.open());
+    let entry = entry
+        .iter()
+        .find(|record| rdkafka::Message::key(*record).is_some_and(|key| !key.starts_with(b":")))
+        .expect("the open exception");
+    let copied = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    let entry = NewRecord {
+        key: copied(rdkafka::Message::key(entry)),
+        value: copied(rdkafka::Message::payload(entry)),
+        partition: Some(0),
+        ..NewRecord::default()
+    };
+    let mut service = setup.start();
+    come(&setup, "1ZOPEN", "delivered", now_ms());
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
+    service.stop();
+    produce(&setup.bootstrap, &setup.open(), [entry]);
+    let mut service = answered(&setup, "trust-log");
+    service.wait("the entry is gone", |_| setup.open_table().is_empty().then_some(()));
+    service.stop();
+}

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use clap::Args;
 use stallwatch::config::{Config, Environment, Log, LogFormat};
 use stallwatch::service::clock::SystemClock;
+use stallwatch::service::log_level::LogLevel;
 use stallwatch::service::{Guards, Service, Shutdown};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::Failure;
 
@@ -25,7 +28,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config, &Environment::of_process())
         .map_err(Failure::Configuration)?;
     let policies = Arc::new(config.load_policies().map_err(Failure::Configuration)?);
-    start_logging(&config.log);
+    let log_level = start_logging(&config.log);
     let shutdown = Shutdown::default();
     stop_on_signals(&shutdown)?;
     tracing::info!(
@@ -36,18 +39,24 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         "starting"
     );
     Service::new(config, policies, Arc::new(SystemClock), Guards::default())
-        .and_then(|service| service.run(&shutdown))
+        .and_then(|service| {
+            service.set_log_level(log_level);
+            service.run(&shutdown)
+        })
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Log lines go to standard error, in the configured form and level.
-fn start_logging(log: &Log) {
+fn start_logging(log: &Log) -> LogLevel {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     match log.format {
-        LogFormat::Text => lines.with_ansi(false).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => registry.with(lines.with_ansi(false)).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
+    LogLevel::new(handle, &log.level)
 }
 
 /// SIGTERM and SIGINT ask for a stop; a second one ends the process at once.

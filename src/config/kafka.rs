@@ -184,6 +184,15 @@ impl<'d> Reader<'d> {
             }
             return Some(Secret::new(text));
         }
+        self.secret_file(section, file_key)
+    }
+
+    /// A secret from a file.
+    pub(super) fn secret_file(
+        &self,
+        section: &Section<'d>,
+        file_key: &'static str,
+    ) -> Option<Secret> {
         let path = self.resolve(section.some_text(file_key)?);
         if self.environment.is_ignored() {
             return None;

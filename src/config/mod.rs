@@ -4,6 +4,7 @@
 //! overrides such as `STALLWATCH__KAFKA__GROUP_ID`. Texts may name variables: `${VAR}`,
 //! `${VAR:-default}`. What is not built yet is an error that says so, never ignored.
 
+mod admin;
 mod environment;
 mod kafka;
 mod read;
@@ -311,10 +312,27 @@ pub struct Policies {
 /// `[admin]`: the two listeners.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// For operators; loopback only, as tokens and TLS are not built yet.
+    /// For operators; beyond the loopback only with a token or certificates of clients.
     pub listen: SocketAddr,
     /// For probes and metrics.
     pub probe_listen: SocketAddr,
+    /// What a client must show: `Authorization: Bearer TOKEN`.
+    pub token: Option<Secret>,
+    /// TLS of the admin listener.
+    pub tls: Option<AdminTls>,
+    /// `host:port` under which other instances reach the admin listener.
+    pub advertised: Option<String>,
+}
+
+/// TLS of the admin listener. Files as PEM.
+#[derive(Clone, Debug)]
+pub struct AdminTls {
+    /// Its certificate, and those in between.
+    pub certificate_file: PathBuf,
+    /// The key of that certificate.
+    pub key_file: PathBuf,
+    /// Clients must show a certificate of this authority.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// How log lines are written.
@@ -408,6 +426,14 @@ impl Config {
     pub fn load_policies(&self) -> Result<PolicySet, Vec<Problem>> {
         load_policies(&self.policies.file)
     }
+}
+
+/// Checks a level of the log: one word, or directives such as `info,stallwatch::service=debug`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_log_level(text: &str) -> Result<(), String> {
+    read::check_directives(text)
 }
 
 /// Reads a policies file.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::{
-    Admin, Backfill, Config, Engine, Format, Input, Log, LogFormat, OnReject, Output, Policies,
-    Shutdown, SnapshotUrl, StartFrom, State, TrackingNumbers,
+    Backfill, Config, Engine, Format, Input, Log, LogFormat, OnReject, Output, Policies, Shutdown,
+    SnapshotUrl, StartFrom, State, TrackingNumbers,
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
@@ -223,27 +223,7 @@ impl<'d> Reader<'d> {
         Policies { file: file.filter(|file| !file.is_empty()).map(resolve).unwrap_or_default() }
     }
 
-    fn admin(&self, section: Section<'d>) -> Admin {
-        for key in ["token_file", "tls_cert_file", "tls_key_file", "client_ca_file"] {
-            section.not_built(key, "access to the admin listener from elsewhere is");
-        }
-        section.not_built("advertised", "asking all instances is");
-        let listen = self.address(&section, "listen");
-        let probe_listen = self.address(&section, "probe_listen");
-        if !listen.ip().is_loopback() {
-            section.problem(
-                "listen",
-                "`admin.listen` must be a loopback address, as tokens and TLS for it are not built yet",
-            );
-        }
-        if listen == probe_listen && listen.port() != 0 {
-            section.problem("probe_listen", "`admin.probe_listen` must not equal `admin.listen`");
-        }
-        section.finish();
-        Admin { listen, probe_listen }
-    }
-
-    fn address(&self, section: &Section<'d>, key: &'static str) -> SocketAddr {
+    pub(super) fn address(&self, section: &Section<'d>, key: &'static str) -> SocketAddr {
         let placeholder = SocketAddr::from(([127, 0, 0, 1], 0));
         let Some(text) = section.text(key) else {
             return placeholder;
@@ -387,7 +367,7 @@ fn schema_registry(section: Section<'_>) {
 }
 
 /// A level, or levels by target: `info,stallwatch::service=debug`.
-fn check_directives(text: &str) -> Result<(), String> {
+pub(super) fn check_directives(text: &str) -> Result<(), String> {
     const LEVELS: [(&str, ()); 6] =
         [("error", ()), ("warn", ()), ("info", ()), ("debug", ()), ("trace", ()), ("off", ())];
     text.split(',').map(str::trim).try_for_each(|directive| {

@@ -292,9 +292,6 @@ fn what_is_not_built_yet_is_never_ignored() {
     for more in [
         "[schema_registry]\nurl = \"http://localhost:8081\"",
         "[input]\nmapping = \"m.toml\"",
-        "[admin]\ntoken_file = \"token\"",
-        "[admin]\ntls_cert_file = \"cert.pem\"",
-        "[admin]\nlisten = \"0.0.0.0:9464\"",
         "[input]\ntopics = [\"a\", \"b\"]",
     ] {
         refused(more, "not built yet");

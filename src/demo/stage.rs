@@ -170,6 +170,7 @@ workers = 2
 [policies]
 file = "policies.toml"
 [admin]
+listen = "127.0.0.1:0"
 probe_listen = "{page}"
 "#
     );

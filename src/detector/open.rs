@@ -159,6 +159,16 @@ impl OpenTable {
         self.by_slot.iter().flatten().map(|(slot, open)| (*slot, open))
     }
 
+    /// How many places there are to ask for with [`OpenTable::at_place`].
+    pub fn places(&self) -> u32 {
+        self.by_slot.len() as u32
+    }
+
+    /// The open exceptions of one place, one part in [`OpenTable::places`] of all.
+    pub fn at_place(&self, place: u32) -> impl Iterator<Item = (Slot, &OpenException)> {
+        self.by_slot[place as usize].iter().map(|(slot, open)| (*slot, open))
+    }
+
     fn uncount(&mut self, carrier: &Arc<str>, open: &OpenException) {
         let key = (carrier.clone(), open.kind, open.severity);
         if let Some(count) = self.counts.get_mut(&key) {

@@ -37,10 +37,10 @@ use super::keyring::{Keyring, PackedKey};
 use super::memory::{BlockSource, SystemBlocks};
 use super::open::{OpenException, OpenTable};
 use super::outbox::{Outbox, Subject};
-use super::package::{Package, Phase};
+use super::package::Phase;
 use super::policy::PolicySet;
 use super::profile::{self, ProfileKey, Profiles};
-use super::scan::{Attributes, Outcome, Record};
+use super::scan::{Outcome, Record};
 use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
 use look::Look;
@@ -53,8 +53,10 @@ mod restore;
 mod scans;
 mod settings;
 mod snapshot;
+mod view;
 
 pub use snapshot::Busy;
+pub use view::{OpenView, Outlook, OutlookStep, PackageView};
 
 /// Bytes of memory to reckon with for each package, everything included.
 pub const BYTES_PER_PACKAGE: u64 = 60;
@@ -117,19 +119,6 @@ pub enum Stop {
     /// The next record brings a package, and there is no room for it: the clocks have advanced to
     /// the record, nothing else has happened. Raise the limit and call again with the rest.
     Full,
-}
-
-/// What is known of one package at this moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackageView {
-    /// Phase, milestone and anchor.
-    pub package: Package,
-    /// The last value of each attribute.
-    pub attributes: Attributes<Arc<str>>,
-    /// The policy that matches now.
-    pub policy_id: Arc<str>,
-    /// The exception that is open.
-    pub open: Option<OpenException>,
 }
 
 /// A published exception that contradicts what the records say of its package.
@@ -321,20 +310,6 @@ impl Shard {
     /// Whether no package is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// What is known of a package.
-    pub fn package(&self, key: &PackageKey) -> Option<PackageView> {
-        let slot = self.find(key)?;
-        let package = self.table.package(slot);
-        let traits = self.table.get(slot).traits();
-        let policy = self.profiles.policy(traits, package.milestone, &self.policies, &self.keyring);
-        Some(PackageView {
-            package,
-            attributes: self.profiles.attributes(traits),
-            policy_id: self.policies.policies()[policy].id.clone(),
-            open: self.open.get(slot).cloned(),
-        })
     }
 
     fn apply_each<'r, 't: 'r>(

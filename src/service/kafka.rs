@@ -9,7 +9,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::config::Kafka;
+use super::admin::peers::client_id;
+use crate::config::{Config, Kafka};
 
 /// How long one request to the broker may take.
 pub const REQUEST: Duration = Duration::from_secs(10);
@@ -40,6 +41,10 @@ impl ConsumerContext for Context {}
 /// A consumer as this service uses it.
 pub type Client = BaseConsumer<Context>;
 
+fn name(kafka: &Kafka) -> String {
+    format!("stallwatch-{}", kafka.instance_id)
+}
+
 /// What every client has in common.
 pub fn common(kafka: &Kafka) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -47,7 +52,7 @@ pub fn common(kafka: &Kafka) -> ClientConfig {
         config.set(key, value);
     }
     config.set("bootstrap.servers", &kafka.bootstrap_servers);
-    config.set("client.id", format!("stallwatch-{}", kafka.instance_id));
+    config.set("client.id", name(kafka));
     if let Some(rack) = &kafka.rack {
         config.set("client.rack", rack);
     }
@@ -86,9 +91,11 @@ fn consumer(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// The member of the group that is given partitions.
-pub fn member(kafka: &Kafka) -> KafkaResult<Client> {
+/// The member of the group that is given partitions. Its name tells the others where to ask.
+pub fn member(config: &Config) -> KafkaResult<Client> {
+    let kafka = &config.kafka;
     consumer(kafka)
+        .set("client.id", client_id(&name(kafka), &config.admin))
         .set("group.instance.id", &kafka.instance_id)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())

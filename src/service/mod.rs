@@ -16,15 +16,20 @@
 //! that the bindings lack; [`clock`] is the
 //! only reader of the wall clock.
 
+pub mod admin;
 mod batch;
 pub mod clock;
 pub mod contents;
 mod engine;
 mod evidence;
-mod http;
 mod kafka;
+mod listener;
+pub mod log_level;
 mod misrouted;
 mod native;
+mod probes;
+mod questions;
+mod recent;
 pub mod recover;
 mod restore;
 mod room;
@@ -36,10 +41,11 @@ pub mod telemetry;
 mod worker;
 
 use std::ffi::OsString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use rdkafka::error::KafkaError;
 
 use crate::config::{
@@ -54,7 +60,10 @@ use contents::ExceptionCodec;
 use engine::Engine;
 use evidence::Asker;
 use kafka::{Client, Meaning};
+use log_level::LogLevel;
 use misrouted::Misrouted;
+use questions::{Question, Questions};
+use recent::Recent;
 use room::Room;
 use sink::Sink;
 use snapshots::{Keeping, Limits, SnapshotStore, SnapshotWriter};
@@ -128,13 +137,28 @@ pub enum ServiceError {
     #[error("{0}")]
     System(#[from] std::io::Error),
     /// A listener's address is taken or not allowed.
-    #[error("admin.probe_listen {address}: {error}")]
+    #[error("{setting} {address}: {error}")]
     Listen {
+        /// The setting that names it.
+        setting: &'static str,
         /// The address.
         address: std::net::SocketAddr,
         /// What the system says.
         error: std::io::Error,
     },
+    /// A file of the admin listener's TLS is of no use.
+    #[error("{setting}: {file} is of no use: {error}")]
+    Tls {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        file: String,
+        /// What OpenSSL says.
+        error: openssl::error::ErrorStack,
+    },
+    /// The client that asks other instances could not be made.
+    #[error("asking other instances: {0}")]
+    Http(String),
     /// The environment says nothing sensible of the bucket of snapshots.
     #[error("state.url: {0}")]
     Snapshots(#[from] snapshots::StoreError),
@@ -162,6 +186,10 @@ struct Shared {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    /// What was published lately.
+    recent: Recent,
+    /// How the log's level is changed, where it can be.
+    log: OnceLock<LogLevel>,
     room: Arc<Room>,
     /// Where shards get their memory from, ready before they need it.
     memory: Arc<ReadyBlocks>,
@@ -205,6 +233,8 @@ impl Shared {
             keeping,
             bars: indicatif::MultiProgress::new(),
             status: Status::new(config.engine.workers),
+            recent: Recent::default(),
+            log: OnceLock::new(),
             room: Room::new(config.engine.max_packages),
             memory: Arc::new(ReadyBlocks::start()?),
             exceptions: ExceptionCodec::new(config.output.format),
@@ -292,6 +322,11 @@ impl Service {
         Ok(Self(Shared::new(config, policies, clock, guards)?))
     }
 
+    /// The log's level can be changed this way. Said once, before it runs.
+    pub fn set_log_level(&self, log: LogLevel) {
+        let _ = self.0.log.set(log);
+    }
+
     /// What is known of the partitions while it runs.
     pub fn status(&self) -> Arc<Status> {
         self.0.status.clone()
@@ -315,12 +350,14 @@ impl Service {
         let decoders: Vec<ScanDecoder> = (0..shared.config.engine.workers)
             .map(|_| shared.decoder())
             .collect::<Result<_, _>>()?;
-        let _listener = http::Listener::start(shared.clone())?;
+        let (ask, questions) = Questions::new(decoders.len());
+        let _probes = probes::start(shared.clone())?;
+        let _admin = admin::start(shared.clone(), ask)?;
         let asker = kafka::asker(&shared.config.kafka)?;
         if !reach(shared, &asker, shutdown)? {
             return Ok(());
         }
-        let workers = workers(shared, decoders)?;
+        let workers = workers(shared, decoders, questions)?;
         let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
             ServiceError::Broker(kafka::explain(&error, "beginning transactions"))
         })?;
@@ -332,7 +369,7 @@ impl Service {
             shared.status.clone(),
             shared.guards.evidence_interval,
         )?;
-        let member = kafka::member(&shared.config.kafka)?;
+        let member = kafka::member(&shared.config)?;
         rdkafka::consumer::Consumer::subscribe(&member, &[&shared.input])?;
         let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
         if ended.is_err()
@@ -345,7 +382,11 @@ impl Service {
     }
 }
 
-fn workers(shared: &Arc<Shared>, decoders: Vec<ScanDecoder>) -> Result<Vec<Worker>, ServiceError> {
+fn workers(
+    shared: &Arc<Shared>,
+    decoders: Vec<ScanDecoder>,
+    questions: Vec<Receiver<Question>>,
+) -> Result<Vec<Worker>, ServiceError> {
     let tools = Tools {
         clock: shared.clock.clone(),
         metrics: shared.metrics.clone(),
@@ -356,8 +397,9 @@ fn workers(shared: &Arc<Shared>, decoders: Vec<ScanDecoder>) -> Result<Vec<Worke
         on_reject: shared.config.input.on_reject,
         keeping: shared.keeping.clone(),
     };
-    let start = |(index, decoder)| Worker::start(index, decoder, tools.clone());
-    Ok(decoders.into_iter().enumerate().map(start).collect::<Result<_, _>>()?)
+    let start =
+        |(index, (decoder, questions))| Worker::start(index, decoder, questions, tools.clone());
+    Ok(decoders.into_iter().zip(questions).enumerate().map(start).collect::<Result<_, _>>()?)
 }
 
 /// Waits until the broker answers and every topic is there; false when told to stop meanwhile.

@@ -172,10 +172,16 @@ impl Status {
         self.pulses.iter().find(|pulse| overdue(pulse)).map(|pulse| pulse.name.as_str())
     }
 
+    /// What is missing before the start is over; `None` ever after.
+    pub fn not_started(&self) -> Option<&'static str> {
+        let joined = self.joined.load(Ordering::Relaxed);
+        (!joined).then_some("the consumer group has not assigned partitions yet")
+    }
+
     /// What is still missing before this instance does its work; `None` when it does.
     pub fn not_ready(&self) -> Option<String> {
-        if !self.joined.load(Ordering::Relaxed) {
-            return Some("the consumer group has not assigned partitions yet".to_owned());
+        if let Some(why) = self.not_started() {
+            return Some(why.to_owned());
         }
         if !self.producer_ready.load(Ordering::Relaxed) {
             return Some("the producer cannot commit".to_owned());

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
 use super::batch::{Batch, Raw};
 use super::clock::Clock;
 use super::misrouted::Misrouted;
+use super::questions::Question;
 use super::room::BoundedShard;
 use super::snapshots::{Keeping, Timer};
 use super::status::Status;
@@ -22,6 +23,8 @@ use crate::wire::scan::{Origin, ScanDecoder};
 
 /// Jobs that may wait for one worker.
 const QUEUE: usize = 1024;
+/// How long an idle worker waits before it shows that it is alive.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Records that are decoded, then applied together.
 const AT_ONCE: usize = 256;
 /// Events of a backfill in one transaction.
@@ -97,11 +100,17 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the thread. `index` counts from 0.
-    pub fn start(index: usize, decoder: ScanDecoder, tools: Tools) -> std::io::Result<Self> {
+    pub fn start(
+        index: usize,
+        decoder: ScanDecoder,
+        questions: Receiver<Question>,
+        tools: Tools,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(QUEUE);
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                Loop { decoder, tools, held: Vec::new() }.run(index + 1, &queue);
+                let held = Vec::new();
+                Loop { decoder, tools, held }.run(index + 1, &queue, &questions);
             })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
@@ -135,17 +144,36 @@ struct Owned {
 }
 
 impl Loop {
-    fn run(&mut self, pulse: usize, queue: &Receiver<Job>) {
-        use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
+    /// Works until nobody hands over jobs any more. A job goes first; of the questions that wait,
+    /// one is answered between two jobs.
+    fn run(&mut self, pulse: usize, queue: &Receiver<Job>, questions: &Receiver<Question>) {
+        let mut questions = questions.clone();
         loop {
-            match queue.recv_timeout(std::time::Duration::from_secs(1)) {
+            match queue.try_recv() {
                 Ok(job) => self.work(job),
-                Err(Timeout) => {}
-                Err(Disconnected) => return,
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => select! {
+                    recv(queue) -> job => match job {
+                        Ok(job) => self.work(job),
+                        Err(_) => return,
+                    },
+                    recv(questions) -> question => match question {
+                        Ok(question) => self.answer(question),
+                        Err(_) => questions = crossbeam_channel::never(),
+                    },
+                    default(IDLE) => {}
+                },
+            }
+            if let Ok(question) = questions.try_recv() {
+                self.answer(question);
             }
             self.take_images();
             self.tools.status.pulse(pulse);
         }
+    }
+
+    fn answer(&self, question: Question) {
+        question.answer(self.held.iter().map(|owned| &owned.held));
     }
 
     fn work(&mut self, job: Job) {

@@ -201,6 +201,7 @@ impl Engine<'_> {
         let now_ms = self.shared.clock.now_ms();
         for cut in finished.committed {
             self.shared.metrics.committed(&cut.events, now_ms);
+            self.shared.recent.committed(cut.partition, &cut.events, now_ms);
             self.settle(&cut);
             self.shared.status.update(cut.partition, |status| status.committed = Some(cut.offset));
         }

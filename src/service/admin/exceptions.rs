@@ -1,0 +1,199 @@
+//! `/v1/exceptions`: what is open now, page by page. A page is put together of bounded questions to
+//! one shard after another; the cursor says where the next begins.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Coverage, Covered, Refused, time};
+use super::{Admin, Context};
+use crate::detector::exception::exception_id;
+use crate::detector::exception::{Kind, Severity};
+use crate::service::questions::{FoundOpen, OpenQuery, Walk};
+
+/// Exceptions of a page, at most.
+const MOST: usize = 500;
+/// Exceptions that one question looks at.
+const LOOK_AT: usize = 500;
+/// Questions that one page may take; where few of many match, the next page goes on.
+const QUESTIONS: usize = 20;
+
+/// Which exceptions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    kind: Option<String>,
+    carrier: Option<String>,
+    severity: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// A page of what is open.
+#[derive(Debug, Serialize)]
+pub struct Page {
+    exceptions: Vec<Open>,
+    /// Where the next page begins; `None` at the end.
+    cursor: Option<String>,
+}
+
+/// One open exception.
+#[derive(Debug, Serialize)]
+struct Open {
+    partition: i32,
+    exception_id: String,
+    sequence: u32,
+    kind: &'static str,
+    severity: &'static str,
+    step: u32,
+    step_name: String,
+    carrier: String,
+    tracking_number: String,
+    opened_deadline: String,
+    deadline: String,
+    anchor_time: String,
+    last_milestone: &'static str,
+    last_facility: Option<String>,
+    last_country: Option<String>,
+    policy_id: String,
+}
+
+pub async fn get(
+    State(admin): Context,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Covered<Page>>, Refused> {
+    let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
+    let most = limit(asked.limit, 100, MOST)?;
+    let coverage = Coverage::here(&admin);
+    let start = match asked.cursor.filter(|cursor| !cursor.is_empty()) {
+        Some(text) => Cursor::parse(&text)?,
+        None => Cursor { partition: 0, place: 0 },
+    };
+    let query = OpenQuery {
+        walk: Walk { partition: 0, from: 0, look_at: LOOK_AT.min(most) },
+        carrier: asked.carrier.filter(|carrier| !carrier.is_empty()),
+        kind: word("kind", asked.kind, Kind::parse, Kind::ALL, Kind::as_str)?,
+        severity: word(
+            "severity",
+            asked.severity,
+            Severity::parse,
+            Severity::ALL,
+            Severity::as_str,
+        )?,
+    };
+    let page = walk(&admin, &coverage.partitions, query, start, most).await?;
+    Ok(Covered::json(page, coverage))
+}
+
+async fn walk(
+    admin: &Admin,
+    partitions: &[i32],
+    mut query: OpenQuery,
+    start: Cursor,
+    most: usize,
+) -> Result<Page, Refused> {
+    let mut exceptions = Vec::new();
+    let mut questions = 0;
+    for &partition in partitions.iter().filter(|partition| **partition >= start.partition) {
+        let mut place = if partition == start.partition { start.place } else { 0 };
+        loop {
+            if exceptions.len() >= most || questions == QUESTIONS {
+                let cursor = Some(Cursor { partition, place }.text());
+                return Ok(Page { exceptions, cursor });
+            }
+            questions += 1;
+            query.walk = Walk { partition, from: place, ..query.walk };
+            let page = admin.ask.open(query.clone()).await?;
+            exceptions.extend(page.found.into_iter().map(|found| open(partition, found)));
+            match page.next {
+                Some(next) => place = next,
+                None => break,
+            }
+        }
+    }
+    Ok(Page { exceptions, cursor: None })
+}
+
+fn open(partition: i32, found: FoundOpen) -> Open {
+    let FoundOpen { key, open, milestone, attributes } = found;
+    let text = |text: std::sync::Arc<str>| text.as_ref().to_owned();
+    Open {
+        partition,
+        exception_id: exception_id(&key, open.kind, open.anchor, open.set_at).to_string(),
+        sequence: open.sequence,
+        kind: open.kind.as_str(),
+        severity: open.severity.as_str(),
+        step: open.step,
+        step_name: text(open.step_name),
+        carrier: key.carrier().to_owned(),
+        tracking_number: key.number().to_string(),
+        opened_deadline: time(open.opened_deadline.secs()),
+        deadline: time(open.deadline.secs()),
+        anchor_time: time(open.anchor.secs()),
+        last_milestone: milestone.as_str(),
+        last_facility: attributes.facility.map(text),
+        last_country: attributes.country.map(text),
+        policy_id: text(open.policy_id),
+    }
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    partition: i32,
+    place: u32,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let parts = text.split_once('.');
+        let parsed = parts.and_then(|(partition, place)| {
+            Some(Self { partition: partition.parse().ok()?, place: place.parse().ok()? })
+        });
+        parsed.filter(|cursor| cursor.partition >= 0).ok_or_else(|| {
+            Refused::bad("`cursor` is none that this service gave; leave it out to begin anew")
+        })
+    }
+
+    fn text(self) -> String {
+        format!("{}.{}", self.partition, self.place)
+    }
+}
+
+/// How many at most.
+pub fn limit(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Refused> {
+    match asked {
+        None => Ok(default.min(most)),
+        Some(asked) if (1..=most).contains(&asked) => Ok(asked),
+        Some(_) => Err(Refused::bad(format!("`limit` must be a number from 1 to {most}"))),
+    }
+}
+
+/// One word of a vocabulary, if it is asked for.
+pub fn word<T: Copy + 'static>(
+    name: &str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Option<T>,
+    all: &[T],
+    as_str: impl Fn(T) -> &'static str,
+) -> Result<Option<T>, Refused> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let known = || all.iter().map(|one| as_str(*one)).collect::<Vec<_>>().join(", ");
+    parse(&text)
+        .map(Some)
+        .ok_or_else(|| Refused::bad(format!("`{name}` must be one of {}", known())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
+        let cursor = Cursor { partition: 7, place: 2047 };
+        assert_eq!(Cursor::parse(&cursor.text()).unwrap(), cursor);
+        for text in ["7", "7.", ".1", "-1.0", "7.-1", "7.1.2", "a.b", "99999999999.0"] {
+            assert!(Cursor::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Questions to the shards: by message to the worker that owns them, answered between two jobs, so
+//! that nobody ever locks what a worker works on. The queues are short, and each question is a
+//! bounded piece of work; whoever finds a queue full is told so at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::oneshot;
+
+use super::worker::Partition;
+use crate::detector::exception::{Kind, Severity};
+use crate::detector::key::PackageKey;
+use crate::detector::open::OpenException;
+use crate::detector::scan::{Attributes, Milestone};
+use crate::detector::shard::Outlook;
+use foldhash::fast::FixedState;
+
+/// Questions that may wait for one worker.
+const QUEUE: usize = 64;
+
+/// What can be asked of a worker's shards.
+pub enum Question {
+    /// What is known of a package, by every partition that knows it.
+    Package(Arc<PackageKey>, oneshot::Sender<Vec<Known>>),
+    /// Open exceptions of a partition; no answer if the worker does not hold it.
+    Open(OpenQuery, oneshot::Sender<OpenPage>),
+    /// Open exceptions of a partition, counted.
+    Tally(Walk, oneshot::Sender<TallyPage>),
+}
+
+/// A package as one partition knows it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The partition.
+    pub partition: i32,
+    /// The package and its deadlines.
+    pub outlook: Outlook,
+    /// The partition's frontier, in seconds since 1970 UTC.
+    pub frontier: Option<i64>,
+    /// The partition's log clock, in seconds since 1970 UTC.
+    pub log_clock: Option<i64>,
+}
+
+/// A piece of the open exceptions of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// The partition.
+    pub partition: i32,
+    /// Where to begin: 0, or as the page before said.
+    pub from: u32,
+    /// About how many to look at.
+    pub look_at: usize,
+}
+
+/// Which open exceptions of a partition are wanted.
+#[derive(Clone, Debug)]
+pub struct OpenQuery {
+    /// Which piece.
+    pub walk: Walk,
+    /// Only those of this carrier.
+    pub carrier: Option<String>,
+    /// Only those of this kind.
+    pub kind: Option<Kind>,
+    /// Only those of this severity.
+    pub severity: Option<Severity>,
+}
+
+impl OpenQuery {
+    fn wants(&self, carrier: &str, open: &OpenException) -> bool {
+        self.carrier.as_deref().is_none_or(|wanted| wanted == carrier)
+            && self.kind.is_none_or(|wanted| wanted == open.kind)
+            && self.severity.is_none_or(|wanted| wanted == open.severity)
+    }
+}
+
+/// Open exceptions, and where to go on.
+#[derive(Clone, Debug, Default)]
+pub struct OpenPage {
+    /// Those that were wanted.
+    pub found: Vec<FoundOpen>,
+    /// `None` at the partition's end.
+    pub next: Option<u32>,
+}
+
+/// One open exception with its package.
+#[derive(Clone, Debug)]
+pub struct FoundOpen {
+    /// The package.
+    pub key: PackageKey,
+    /// The exception as its last event left it.
+    pub open: OpenException,
+    /// The package's last milestone.
+    pub milestone: Milestone,
+    /// The package's attributes.
+    pub attributes: Attributes<Arc<str>>,
+}
+
+/// Open exceptions of some packages, by carrier and facility.
+pub type Tally = HashMap<(Arc<str>, Option<Arc<str>>), OpenCounts, FixedState>;
+
+/// How many are open, by severity and by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenCounts {
+    /// In the order of [`Severity::ALL`].
+    pub by_severity: [u64; Severity::ALL.len()],
+    /// In the order of [`Kind::ALL`].
+    pub by_kind: [u64; Kind::ALL.len()],
+}
+
+impl OpenCounts {
+    /// One more.
+    fn add(&mut self, open: &OpenException) {
+        self.by_severity[open.severity as usize] += 1;
+        self.by_kind[open.kind as usize] += 1;
+    }
+
+    /// All of another count.
+    pub fn add_all(&mut self, other: &Self) {
+        let add = |sum: &mut [u64], more: &[u64]| {
+            sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        };
+        add(&mut self.by_severity, &other.by_severity);
+        add(&mut self.by_kind, &other.by_kind);
+    }
+
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.by_severity.iter().sum()
+    }
+}
+
+/// Counts, and where to go on.
+#[derive(Debug, Default)]
+pub struct TallyPage {
+    /// By carrier and facility.
+    pub tally: Tally,
+    /// `None` at the partition's end.
+    pub next: Option<u32>,
+}
+
+/// No worker could be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unasked {
+    /// Too many questions wait already.
+    #[error("too many questions wait for the shards; ask again in a second")]
+    Busy,
+    /// The service does not run yet, or no longer.
+    #[error("no shard can be asked at the moment: the service is starting or stopping")]
+    Gone,
+}
+
+/// The way to every worker for those who ask.
+#[derive(Debug)]
+pub struct Questions(Vec<Sender<Question>>);
+
+impl Questions {
+    /// A queue for each of so many workers; the other ends are theirs.
+    pub fn new(workers: usize) -> (Arc<Self>, Vec<Receiver<Question>>) {
+        let (ask, answer) = (0..workers).map(|_| bounded(QUEUE)).unzip();
+        (Arc::new(Self(ask)), answer)
+    }
+
+    /// What all partitions of this instance know of a package.
+    ///
+    /// # Errors
+    /// When a worker cannot be asked now.
+    pub async fn package(&self, key: PackageKey) -> Result<Vec<Known>, Unasked> {
+        let key = Arc::new(key);
+        let mut replies = Vec::with_capacity(self.0.len());
+        for worker in 0..self.0.len() {
+            let (reply, answer) = oneshot::channel();
+            self.ask(worker, Question::Package(key.clone(), reply))?;
+            replies.push(answer);
+        }
+        let mut known = Vec::new();
+        for reply in replies {
+            known.extend(reply.await.map_err(|_| Unasked::Gone)?);
+        }
+        Ok(known)
+    }
+
+    /// Open exceptions of a partition; none if it is not held.
+    ///
+    /// # Errors
+    /// When its worker cannot be asked now.
+    pub async fn open(&self, query: OpenQuery) -> Result<OpenPage, Unasked> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(self.worker_of(query.walk.partition), Question::Open(query, reply))?;
+        Ok(answer.await.unwrap_or_default())
+    }
+
+    /// Open exceptions of a partition, counted; none if it is not held.
+    ///
+    /// # Errors
+    /// When its worker cannot be asked now.
+    pub async fn tally(&self, walk: Walk) -> Result<TallyPage, Unasked> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(self.worker_of(walk.partition), Question::Tally(walk, reply))?;
+        Ok(answer.await.unwrap_or_default())
+    }
+
+    fn worker_of(&self, partition: i32) -> usize {
+        partition.unsigned_abs() as usize % self.0.len().max(1)
+    }
+
+    fn ask(&self, worker: usize, question: Question) -> Result<(), Unasked> {
+        let queue = self.0.get(worker).ok_or(Unasked::Gone)?;
+        queue.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => Unasked::Busy,
+            TrySendError::Disconnected(_) => Unasked::Gone,
+        })
+    }
+}
+
+impl Question {
+    /// Answers from the partitions of a worker. Whoever has gone away gets nothing.
+    pub fn answer<'p>(self, held: impl Iterator<Item = &'p Partition>) {
+        match self {
+            Self::Package(key, reply) if !reply.is_closed() => {
+                let known = held.filter_map(|held| known(held, &key)).collect();
+                let _ = reply.send(known);
+            }
+            Self::Open(query, reply) if !reply.is_closed() => {
+                if let Some(held) = find(held, query.walk.partition) {
+                    let _ = reply.send(open_page(held, &query));
+                }
+            }
+            Self::Tally(walk, reply) if !reply.is_closed() => {
+                if let Some(held) = find(held, walk.partition) {
+                    let _ = reply.send(tally_page(held, walk));
+                }
+            }
+            Self::Package(..) | Self::Open(..) | Self::Tally(..) => {}
+        }
+    }
+}
+
+fn find<'p>(
+    mut held: impl Iterator<Item = &'p Partition>,
+    partition: i32,
+) -> Option<&'p Partition> {
+    held.find(|held| held.partition() == partition)
+}
+
+fn known(held: &Partition, key: &PackageKey) -> Option<Known> {
+    let shard = held.packages();
+    Some(Known {
+        partition: held.partition(),
+        outlook: shard.outlook(key)?,
+        frontier: shard.frontier().map(|frontier| frontier.secs()),
+        log_clock: shard.log_clock().map(|clock| clock.secs()),
+    })
+}
+
+fn open_page(held: &Partition, query: &OpenQuery) -> OpenPage {
+    let mut found = Vec::new();
+    let Walk { from, look_at, .. } = query.walk;
+    let next = held.packages().show_open(from, look_at, |view| {
+        if query.wants(view.carrier(), view.open) {
+            found.push(FoundOpen {
+                key: view.key(),
+                open: view.open.clone(),
+                milestone: view.milestone(),
+                attributes: view.attributes(),
+            });
+        }
+    });
+    OpenPage { found, next }
+}
+
+fn tally_page(held: &Partition, walk: Walk) -> TallyPage {
+    let mut tally = Tally::default();
+    let next = held.packages().show_open(walk.from, walk.look_at, |view| {
+        let place = (view.carrier().clone(), view.attributes().facility);
+        tally.entry(place).or_default().add(view.open);
+    });
+    TallyPage { tally, next }
+}

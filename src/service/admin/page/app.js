@@ -1,7 +1,8 @@
 // Routes, keys, and the look-up in the header.
 
+import { get } from "./api.js";
 import { byId, roving } from "./dom.js";
-import { packageHash, watchAnswers } from "./shared.js";
+import { meet, packageHash, watchAnswers } from "./shared.js";
 import * as exceptions from "./exceptions.js";
 import * as packages from "./package.js";
 import * as partitions from "./partitions.js";
@@ -92,3 +93,5 @@ document.addEventListener("keydown", keys);
 window.addEventListener("hashchange", go);
 watchAnswers();
 go();
+// Carriers to choose from, and the time at the service; a view that cannot be filled says why.
+get("summary", { query: { by: "carrier" } }).then(({ rows }) => rows.forEach((row) => meet(row.carrier)), () => {});

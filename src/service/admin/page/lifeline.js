@@ -3,6 +3,7 @@
 
 import { el, svg } from "./dom.js";
 import { local, ms, span, words } from "./format.js";
+import { now as serviceTime } from "./shared.js";
 
 const EDGE = 10;
 const LANE = 34;
@@ -45,7 +46,7 @@ function draw(one, width) {
 }
 
 function moments(one) {
-  const now = ms(one.frontier) ?? ms(one.log_clock);
+  const now = ms(one.frontier) ?? ms(one.log_clock) ?? serviceTime();
   const opened = new Set(one.open.map((open) => `${open.kind}:${open.step}`));
   const deadlines = one.deadlines.map((deadline) => ({
     ...deadline,

@@ -9,8 +9,8 @@ import { meet } from "./shared.js";
 import { blank } from "./status.js";
 
 const PAGE = 100;
-/** With a filter that the service does not know, this many are looked through at once. */
-const LOOKED_THROUGH = 2000;
+/** Pages asked for at once as long as they have nothing, or too little of a facility. */
+const MOST_PAGES = 8;
 
 export function opened(status) {
   const { table, body } = emptyTable("What is open now, in no particular order", OPEN_COLUMNS, "opened");
@@ -38,11 +38,13 @@ export function opened(status) {
   };
 
   const fill = async (signal) => {
-    const until = looked + LOOKED_THROUGH;
+    const enough = filters.facility ? PAGE : 1;
     let found = 0;
+    let pages = 0;
     do {
       found += await page(signal);
-    } while (cursor && filters.facility && found < PAGE && looked < until);
+      pages += 1;
+    } while (cursor && found < enough && pages < MOST_PAGES);
   };
 
   const load = async () => {

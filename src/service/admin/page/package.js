@@ -70,10 +70,14 @@ function card(answer, one) {
     title(answer,
       el("span", { class: `phase ${one.phase}` }, words(one.phase)),
       ...one.open.map((open) => el("span", { class: `pill ${open.severity}` }, `${words(open.kind)}: ${words(open.step_name)}`))),
-    el("p", { class: "why" }, one.why),
+    el("p", { class: "why" }, ...told(one.why)),
     lifeLine(one),
     el("div", { class: "halves" }, facts(one), el("div", null, deadlines(one), open(one))));
 }
+
+/** A sentence of the service; times in it are shown in the local zone. */
+const told = (sentence) =>
+  sentence.split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)/).map((part, at) => (at % 2 === 1 ? moment(part) : part));
 
 function facts(one) {
   const pairs = [

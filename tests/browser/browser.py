@@ -6,7 +6,6 @@ import tempfile
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -39,6 +38,9 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SHIFTS})
+        self.driver.get("about:blank")
+        # What the browser's own first tab asked for.
+        self.driver.get_log("performance")
         self.requests = []
 
     def close(self):
@@ -53,16 +55,20 @@ class Browser:
 
     def all(self, selector):
         """Every element that can be seen."""
-        return [one for one in self.driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()]
+        return self.driver.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())",
+            selector)
 
     def texts(self, selector):
         """What they say; in one go, so that no list changes meanwhile."""
         return self.driver.execute_script(
-            "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).map(e => e.textContent)", selector)
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".filter((one) => one.checkVisibility()).map((one) => one.textContent)",
+            selector)
 
     def wait(self, what, message):
         """Until `what()` is something; gives that."""
-        return WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=None).until(lambda _: what(), message)
+        return WebDriverWait(self.driver, PATIENCE, 0.05).until(lambda _: what(), message)
 
     def one(self, selector):
         """The element, as soon as it can be seen."""

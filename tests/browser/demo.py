@@ -8,8 +8,8 @@ import threading
 import urllib.parse
 import urllib.request
 
-# Three simulated weeks in about 40 seconds; the first exceptions after about five.
-SPEED = "45000"
+# Three simulated weeks in a minute and a half; the first exceptions after about ten seconds.
+SPEED = "20000"
 PACKAGES = "12000"
 PATIENCE = 240
 

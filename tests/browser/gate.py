@@ -15,6 +15,7 @@ class Gate:
         self.token = None
         self.refuse = None
         self.partial = False
+        self.replaced = None
         self.asked = []
         gate = self
 
@@ -71,7 +72,9 @@ class Gate:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def shown(self, body):
-        """As one of several instances would answer, if that is wanted."""
+        """With another text in its place, or as one of several instances would answer, if that is wanted."""
+        if self.replaced:
+            body = body.replace(*(json.dumps(text, ensure_ascii=False).encode() for text in self.replaced))
         if not self.partial or b'"complete":true' not in body:
             return body
         answer = json.loads(body)

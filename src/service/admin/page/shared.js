@@ -24,7 +24,10 @@ export function meet(carrier) {
 /** Keeps the strip under the header up to date. */
 export function watchAnswers() {
   onAnswer((answer) => {
-    if (answer.at) ahead = ms(answer.at) - Date.now();
+    if (answer.at) {
+      ahead = ms(answer.at) - Date.now();
+      tick();
+    }
     if (Array.isArray(answer.partitions)) cover(answer);
     if (answer.instance_id) {
       say(byId("instance"), `${answer.group_id} · ${answer.instance_id} · ${answer.version}`);

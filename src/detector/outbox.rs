@@ -77,6 +77,11 @@ impl Outbox {
     }
 
     /// The events that have not been taken.
+    pub fn events(&self) -> &[ExceptionEvent] {
+        &self.events
+    }
+
+    /// The events that have not been taken, to be changed.
     pub fn events_mut(&mut self) -> &mut [ExceptionEvent] {
         &mut self.events
     }

@@ -1,5 +1,6 @@
 //! A partition as its worker holds it: packages, how far they have come, and what has come out.
 
+use std::collections::BTreeMap;
 use std::ops::DerefMut;
 
 use super::cut::{Backfill, LastRecord};
@@ -76,6 +77,8 @@ pub struct Cut<L> {
     pub events: Vec<ExceptionEvent>,
     /// Rejected records since the last cut.
     pub dead_letters: Vec<L>,
+    /// Trace contexts of scans that closed an exception, by offset.
+    pub traces: BTreeMap<i64, Box<str>>,
     /// What was decided about the records.
     pub decisions: Decisions,
     /// Pending as long as a first start has more to publish.
@@ -100,6 +103,7 @@ pub struct Held<S, L> {
     /// What waits for the next transactions.
     backlog: Vec<ExceptionEvent>,
     dead_letters: Vec<L>,
+    traces: BTreeMap<i64, Box<str>>,
     halt: Option<Halt>,
     /// Events of a backfill in one transaction.
     chunk: usize,
@@ -119,6 +123,7 @@ impl<S: Packages, L> Held<S, L> {
             last,
             backlog: closings,
             dead_letters: Vec::new(),
+            traces: BTreeMap::new(),
             halt: None,
             chunk: chunk.max(1),
         }
@@ -198,6 +203,11 @@ impl<S: Packages, L> Held<S, L> {
         self.dead_letters.push(letter);
     }
 
+    /// The scan at this offset, which closed an exception, came with a trace context.
+    pub fn traced(&mut self, offset: i64, context: &str) {
+        self.traces.insert(offset, context.into());
+    }
+
     /// A batch is done.
     pub fn settle(&mut self) {
         self.packages.settle();
@@ -247,6 +257,7 @@ impl<S: Packages, L> Held<S, L> {
             log_clock: self.packages.log_clock(),
             events,
             dead_letters: std::mem::take(&mut self.dead_letters),
+            traces: std::mem::take(&mut self.traces),
             decisions: self.decisions.clone(),
             backfill: self.backfill,
             last: self.last,

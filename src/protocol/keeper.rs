@@ -416,6 +416,7 @@ mod tests {
             log_clock: None,
             events: Vec::new(),
             dead_letters: Vec::new(),
+            traces: std::collections::BTreeMap::new(),
             decisions: Decisions::default(),
             backfill: Backfill::Publish,
             last: None,

@@ -152,6 +152,8 @@ pub struct Restore<S, F> {
     open: Vec<ExceptionEvent>,
     log_start: i64,
     gap_accepted: bool,
+    /// The state begins with a snapshot, and the log right behind it is gone.
+    has_gap: bool,
     trust_log: bool,
     candidates: Vec<(usize, SnapshotMeta)>,
     set_aside: Vec<(usize, String)>,
@@ -174,6 +176,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             open: Vec::new(),
             log_start: 0,
             gap_accepted: false,
+            has_gap: false,
             trust_log: false,
             candidates: Vec::new(),
             set_aside: Vec::new(),
@@ -461,6 +464,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.decisions = cut.decisions.clone();
         // A snapshot below the log's start is used only where the gap is accepted.
         let from = snapshot.unwrap_or(self.decisions.start).max(self.log_start);
+        self.has_gap = snapshot.is_some_and(|snapshot| snapshot < self.log_start);
         self.to = cut.offset;
         let make = &self.make;
         let packages = self.packages.get_or_insert_with(|| make(!rules.ladders_sleep));
@@ -471,6 +475,13 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         }
         self.purpose = Some(Purpose::GoOn(Box::new(cut)));
         self.go(Phase::Records, Ask::Records { from, to: self.to })
+    }
+
+    /// Where the log before the records that are read next is missing: the log clock of the state
+    /// that it begins with.
+    pub fn gap_since(&self) -> Option<LogTime> {
+        let packages = self.packages.as_ref().filter(|_| self.has_gap)?;
+        packages.log_clock()
     }
 
     fn ready(self, packages: S, backfill: Backfill) -> Ready<S> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::sink::{CommittedOffset, Outgoing};
+use super::trace::TRACEPARENT;
 use super::worker::{Cut, DeadLetter};
 use crate::config::Format;
 use crate::detector::exception::ExceptionEvent;
@@ -86,7 +87,7 @@ impl Writer<'_> {
         into: &mut Vec<Outgoing>,
     ) -> CommittedOffset {
         for event in &cut.events {
-            self.exception(cut.partition, event, into);
+            self.exception(cut, event, into);
         }
         for letter in &cut.dead_letters {
             into.push(self.dead_letter(cut.partition, letter));
@@ -107,7 +108,8 @@ impl Writer<'_> {
         }
     }
 
-    fn exception(&self, partition: i32, event: &ExceptionEvent, into: &mut Vec<Outgoing>) {
+    fn exception(&self, cut: &Cut, event: &ExceptionEvent, into: &mut Vec<Outgoing>) {
+        let partition = cut.partition;
         let context = Context {
             topic: Some(self.input),
             partition: Some(partition),
@@ -117,6 +119,7 @@ impl Writer<'_> {
         let headers: Vec<_> = headers(event, self.group_id, self.codec.content_type())
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Some(value.into_bytes())))
+            .chain(trace(cut, event))
             .collect();
         let name = format!("exception {}:{}", event.exception_id, event.sequence);
         into.push(Outgoing {
@@ -178,6 +181,12 @@ impl Writer<'_> {
         let key = letter.key.as_ref().map_or(0, Vec::len);
         self.max_bytes.saturating_sub(OVERHEAD + headers + key + letter.rejected.message.len())
     }
+}
+
+/// The trace context of the scan that closed an exception.
+fn trace(cut: &Cut, event: &ExceptionEvent) -> Option<(String, Option<Vec<u8>>)> {
+    let context = cut.traces.get(&event.closed_by.as_ref()?.offset)?;
+    Some((TRACEPARENT.to_owned(), Some(context.as_bytes().to_vec())))
 }
 
 fn record_key(key: &PackageKey) -> Vec<u8> {

@@ -38,6 +38,7 @@ mod sink;
 pub mod snapshots;
 pub mod status;
 pub mod telemetry;
+mod trace;
 mod worker;
 
 use std::ffi::OsString;

@@ -275,7 +275,11 @@ impl Rebuild<'_> {
         let mut progress = Progress::begin(&shared.bars, partition, (from, to));
         let mut log_append_time = self.log_append_time;
         let mut batch = Batch::default();
+        let mut gap_since = machine.gap_since();
         read(reader, &shared.input, partition, from, to, self.cancelled, |record| {
+            if let (Some(since), Some(time_ms)) = (gap_since.take(), record.timestamp_ms) {
+                shared.metrics.state_gap(time_ms.div_euclid(1_000) - since.secs());
+            }
             log_append_time = Some(record.log_append_time);
             if !machine.refuses(record.offset, record.timestamp_ms) {
                 batch.push(record);

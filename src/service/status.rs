@@ -58,6 +58,9 @@ pub struct PartitionStatus {
     pub frontier: Option<i64>,
     /// Everything that came out up to this frontier is committed, in seconds since 1970 UTC.
     pub settled: Option<i64>,
+    /// The earliest deadline of a step that came due and is not committed yet, in seconds since 1970
+    /// UTC.
+    pub oldest_due: Option<i64>,
     /// What its shard held when it was last cut.
     pub stats: Stats,
 }
@@ -75,6 +78,7 @@ impl PartitionStatus {
             log_clock: None,
             frontier: None,
             settled: None,
+            oldest_due: None,
             stats: Stats::default(),
         }
     }
@@ -170,6 +174,14 @@ impl Status {
             now - pulse.at_ms.load(Ordering::Relaxed) > pulse.limit.as_millis() as i64
         };
         self.pulses.iter().find(|pulse| overdue(pulse)).map(|pulse| pulse.name.as_str())
+    }
+
+    /// How long ago the loop of the slowest worker ran.
+    pub fn slowest_worker(&self) -> Duration {
+        let now = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let workers = self.pulses.iter().skip(1).map(|pulse| pulse.at_ms.load(Ordering::Relaxed));
+        let since = workers.min().map_or(0, |oldest| (now - oldest).max(0));
+        Duration::from_millis(since.unsigned_abs())
     }
 
     /// What is missing before the start is over; `None` ever after.

@@ -12,6 +12,7 @@ use super::room::BoundedShard;
 use super::snapshots::{Keeping, Timer};
 use super::status::Status;
 use super::telemetry::{Metrics, ScanCounts};
+use super::trace;
 use crate::config::{OnReject, TrackingNumbers};
 use crate::detector::scan::{Record, Scan};
 use crate::detector::time::Frontier;
@@ -109,8 +110,8 @@ impl Worker {
         let (jobs, queue) = bounded(QUEUE);
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let held = Vec::new();
-                Loop { decoder, tools, held }.run(index + 1, &queue, &questions);
+                let (counts, held) = (ScanCounts::default(), Vec::new());
+                Loop { decoder, tools, counts, held }.run(index + 1, &queue, &questions);
             })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
@@ -134,6 +135,7 @@ impl Drop for Worker {
 struct Loop {
     decoder: ScanDecoder,
     tools: Tools,
+    counts: ScanCounts,
     held: Vec<Owned>,
 }
 
@@ -184,9 +186,9 @@ impl Loop {
                 self.held.push(Owned { held: *held, timer });
             }
             Job::Apply(partition, epoch, batch) => {
-                let Self { decoder, tools, held } = self;
+                let Self { decoder, tools, counts, held } = self;
                 if let Some(held) = find(held, partition, epoch) {
-                    apply(held, decoder, tools, &batch);
+                    apply(held, decoder, tools, &batch, counts);
                 }
                 tools.status.bytes_applied(batch.size());
             }
@@ -240,8 +242,13 @@ fn find(held: &mut [Owned], partition: i32, epoch: Epoch) -> Option<&mut Partiti
     held.iter_mut().map(|owned| &mut owned.held).find(|held| held.is(partition, epoch))
 }
 
-fn apply(held: &mut Partition, decoder: &mut ScanDecoder, tools: &Tools, batch: &Batch) {
-    let mut counts = ScanCounts::default();
+fn apply(
+    held: &mut Partition,
+    decoder: &mut ScanDecoder,
+    tools: &Tools,
+    batch: &Batch,
+    counts: &mut ScanCounts,
+) {
     let now_ms = tools.clock.now_ms();
     let mut raws = batch.iter().peekable();
     while !held.is_halted() && raws.peek().is_some() {
@@ -256,10 +263,10 @@ fn apply(held: &mut Partition, decoder: &mut ScanDecoder, tools: &Tools, batch: 
             };
             group.push(raw, scan);
         }
-        apply_group(held, tools, group, &mut counts);
+        apply_group(held, tools, group, counts);
     }
     held.settle();
-    tools.metrics.add_scans(&counts);
+    counts.flush(&tools.metrics);
 }
 
 /// Applies records up to the first that stops the partition, and tells of those that are no scans
@@ -273,10 +280,12 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
     };
     let wanted = &records[..stop.unwrap_or(records.len())];
     tell_late(held, tools, wanted);
+    let waiting = held.packages().waiting();
     let (reached, applied) = held.apply(wanted, |at| raws[at].offset, &mut outcomes);
+    keep_traces(held, waiting, &raws);
     for (record, outcome) in records.iter().zip(&outcomes) {
         if let (Record::Scan(scan), Some(outcome)) = (record, outcome) {
-            counts.add(scan.key.carrier(), scan.evidence, *outcome);
+            counts.add(&tools.metrics, scan, *outcome);
             look_for_another_partition(held, tools, scan);
         }
     }
@@ -294,6 +303,17 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
     }
     if let Err(no_room) = applied {
         held.stop(no_room.before(raws[reached].offset));
+    }
+}
+
+/// Keeps the trace contexts of scans that closed an exception: they are handed on with its event.
+fn keep_traces(held: &mut Partition, waiting: usize, raws: &[Raw<'_>]) {
+    let closed_by: Vec<i64> = held.packages().closed_since(waiting).collect();
+    for offset in closed_by {
+        let raw = raws.binary_search_by_key(&offset, |raw| raw.offset).ok().map(|at| &raws[at]);
+        if let Some(context) = raw.and_then(|raw| trace::context(raw.headers)) {
+            held.traced(offset, context);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod scans;
 mod service;
 mod wait;
 
+mod admin;
 mod equality;
 mod evidence;
 mod features;

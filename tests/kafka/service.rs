@@ -379,6 +379,12 @@ impl Service {
         self.wait_exit();
     }
 
+    /// Its process.
+    #[allow(dead_code, reason = "for tests/kafka")]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, named without SIG.
     pub fn send(&self, name: &str) {
         signal(self.child.id(), name);

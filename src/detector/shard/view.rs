@@ -125,6 +125,18 @@ impl Shard {
         None
     }
 
+    /// How many events wait in the outbox.
+    pub fn waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Offsets of the scans that closed an exception, of the events in the outbox behind the first
+    /// `known`.
+    pub fn closed_since(&self, known: usize) -> impl Iterator<Item = i64> {
+        let events = self.outbox.events().get(known..).unwrap_or_default();
+        events.iter().filter_map(|event| event.closed_by.as_ref()).map(|by| by.offset)
+    }
+
     fn view(&self, slot: Slot) -> PackageView {
         let package = self.table.package(slot);
         let traits = self.table.get(slot).traits();

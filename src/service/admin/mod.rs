@@ -21,11 +21,11 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tokio::sync::Semaphore;
+use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::listener::{Listener, Serving};
@@ -112,7 +112,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .method_not_allowed_fallback(guard::wrong_method)
         .layer(middleware::from_fn_with_state(admin.clone(), guard::known_host))
         .layer(middleware::map_response(guard::headers))
-        .layer(DefaultBodyLimit::max(BODY))
+        .layer(RequestBodyLimitLayer::new(BODY))
         .layer(timeout)
         .with_state(admin)
 }

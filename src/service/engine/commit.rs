@@ -75,10 +75,14 @@ impl Engine<'_> {
     }
 
     fn note(&mut self, cut: &Cut) {
+        let due = || cut.events.iter().filter(|event| !event.change.closes());
+        self.shared.metrics.steps_due(due().count());
+        let oldest_due = due().map(|event| event.deadline.secs()).min();
         self.shared.status.update(cut.partition, |status| {
             status.frontier = cut.frontier.map(|frontier| frontier.secs());
             status.log_clock = cut.log_clock.map(|clock| clock.secs());
             status.stats = cut.stats.clone();
+            status.oldest_due = status.oldest_due.into_iter().chain(oldest_due).min();
         });
         if let Some(halt) = &cut.halt
             && self.keeper.lane(cut.partition).is_some_and(|lane| lane.is_live())
@@ -203,7 +207,10 @@ impl Engine<'_> {
             self.shared.metrics.committed(&cut.events, now_ms);
             self.shared.recent.committed(cut.partition, &cut.events, now_ms);
             self.settle(&cut);
-            self.shared.status.update(cut.partition, |status| status.committed = Some(cut.offset));
+            self.shared.status.update(cut.partition, |status| {
+                status.committed = Some(cut.offset);
+                status.oldest_due = None;
+            });
         }
         for partition in finished.live {
             self.go_live(partition);

@@ -22,7 +22,7 @@ export function passes(filters, event) {
 }
 
 /** Whether it was last at the facility that is filtered by; `-` stands for none. */
-export function isThere({ facility }, { last_facility: last }) {
+function isThere({ facility }, { last_facility: last }) {
   return !facility || (facility === "-" ? !last : last === facility);
 }
 

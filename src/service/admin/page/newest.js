@@ -10,6 +10,8 @@ import { meet } from "./shared.js";
 import { blank } from "./status.js";
 
 const MOST = 300;
+/** What the service keeps; of a facility there are few among them. */
+const KEPT = 1000;
 const DRAW_MS = 250;
 const SPEAK_MS = 5000;
 
@@ -75,10 +77,12 @@ export function newest(status) {
   };
 
   const load = async (signal) => {
-    const query = { ...filters, facility: undefined, limit: MOST };
+    const query = { ...filters, facility: undefined, limit: filters.facility ? KEPT : MOST };
     const { events } = await get("events", { query, signal });
     const first = known.size === 0;
-    const missed = events.filter((event) => passes(filters, event) && !known.has(`${event.exception_id}:${event.sequence}`));
+    const missed = events
+      .filter((event) => passes(filters, event) && !known.has(`${event.exception_id}:${event.sequence}`))
+      .slice(0, MOST);
     if (known.size > 20000) known.clear();
     for (const event of events) known.add(`${event.exception_id}:${event.sequence}`);
     if (first) {

@@ -2,49 +2,44 @@
 
 import { get } from "./api.js";
 import { el, refill, roving, say } from "./dom.js";
-import { count, exactly } from "./format.js";
-import { isThere } from "./filters.js";
+import { exactly } from "./format.js";
 import { OPEN_COLUMNS, emptyTable, openRow } from "./rows.js";
 import { meet } from "./shared.js";
 import { blank } from "./status.js";
 
 const PAGE = 100;
-/** Pages asked for at once as long as they have nothing, or too little of a facility. */
+/** Pages asked for at once as long as they have nothing: few of very many may match. */
 const MOST_PAGES = 8;
 
 export function opened(status) {
   const { table, body } = emptyTable("What is open now, in no particular order", OPEN_COLUMNS, "opened");
   const note = blank("");
-  const more = el("button", { type: "button", hidden: true }, "More");
+  const more = el("button", { type: "button", hidden: true }, `${PAGE} more`);
   const told = el("p", { class: "muted", role: "status" });
   const element = el("div", { class: "opened" },
     el("div", { class: "scroll" }, table), note, el("div", { class: "more" }, more, told));
   const settle = roving(body, "a.number");
   let filters = {};
   let cursor = null;
-  let looked = 0;
   let ask = null;
 
   const page = async (signal) => {
-    const query = { carrier: filters.carrier, kind: filters.kind, severity: filters.severity, cursor, limit: filters.facility ? 500 : PAGE };
-    const answer = await get("exceptions", { query, signal });
-    looked += answer.exceptions.length;
-    cursor = answer.cursor;
-    const rows = answer.exceptions.filter((one) => isThere(filters, one));
-    for (const one of rows) meet(one.carrier);
-    body.append(...rows.map(openRow));
+    const query = { ...filters, change: undefined, cursor, limit: PAGE };
+    const { exceptions, cursor: next } = await get("exceptions", { query, signal });
+    cursor = next;
+    for (const one of exceptions) meet(one.carrier);
+    body.append(...exceptions.map(openRow));
     settle();
-    return rows.length;
+    return exceptions.length;
   };
 
   const fill = async (signal) => {
-    const enough = filters.facility ? PAGE : 1;
     let found = 0;
     let pages = 0;
     do {
       found += await page(signal);
       pages += 1;
-    } while (cursor && found < enough && pages < MOST_PAGES);
+    } while (cursor && found === 0 && pages < MOST_PAGES);
   };
 
   const load = async () => {
@@ -79,11 +74,10 @@ export function opened(status) {
   const show = () => {
     const shown = body.childElementCount;
     note.hidden = shown > 0;
-    say(note, cursor ? "Nothing among these." : "Nothing of that kind is open.");
+    say(note, cursor ? "Nothing among those that were looked at so far." : "Nothing of that kind is open.");
     more.hidden = !cursor;
-    const all = filters.facility ? `${exactly(shown)} of ${exactly(looked)} looked through` : `${exactly(shown)} shown`;
-    say(told, cursor ? `${all}; there is more` : shown > 0 ? `${all}, that is all` : "");
-    more.textContent = filters.facility ? "Look on" : `${count(PAGE)} more`;
+    const all = `${exactly(shown)} shown`;
+    say(told, cursor ? `${all}; there may be more` : shown > 0 ? `${all}, that is all` : "");
   };
 
   more.addEventListener("click", load);
@@ -93,7 +87,6 @@ export function opened(status) {
     enter(chosen) {
       filters = chosen;
       cursor = null;
-      looked = 0;
       refill(body);
       note.hidden = false;
       more.hidden = true;

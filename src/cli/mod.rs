@@ -6,6 +6,7 @@ mod client;
 mod demo;
 #[cfg(feature = "kafka")]
 mod get;
+mod healthcheck;
 mod interrupt;
 mod print;
 #[cfg(feature = "kafka")]
@@ -51,6 +52,8 @@ enum Verb {
     Top(top::Arguments),
     #[cfg(feature = "kafka")]
     Tap(tap::Arguments),
+    #[command(hide = true)]
+    Healthcheck(healthcheck::Arguments),
     #[command(flatten)]
     Unbuilt(unbuilt::Verb),
 }
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Verb::Top(arguments) => top::run(&arguments),
         #[cfg(feature = "kafka")]
         Verb::Tap(arguments) => tap::run(&arguments),
+        Verb::Healthcheck(arguments) => healthcheck::run(&arguments),
         Verb::Unbuilt(verb) => unbuilt::run(&verb),
     };
     match result {

@@ -7,9 +7,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::clock::Clock;
 use super::kafka::{self, Client};
-use super::status::{Stage, Status};
+use super::status::{PartitionStatus, Stage, Status};
 
-/// The end of every live partition, asked for at one wall time.
+/// The end of every partition that has a position, asked for at one wall time.
 pub struct Answer {
     /// Wall time before the question, in milliseconds since 1970 UTC.
     pub asked_at_ms: i64,
@@ -63,16 +63,28 @@ impl Drop for Asker {
 }
 
 fn ask(client: &Client, topic: &str, clock: &dyn Clock, status: &Status, to: &Sender<Word>) {
-    let live = status.partitions.iter().filter(|status| status.stage == Stage::Live);
-    let partitions: Vec<i32> = live.map(|status| *status.key()).collect();
+    let select = |wanted: fn(&PartitionStatus) -> bool| -> Vec<i32> {
+        let partitions = status.partitions.iter().filter(|status| wanted(status));
+        partitions.map(|status| *status.key()).collect()
+    };
+    let partitions = select(has_position);
     if partitions.is_empty() {
         return;
     }
     // A full queue means that the engine is busy; it will be asked again.
-    let _ = to.try_send(Word::Asked(partitions.clone()));
+    let _ = to.try_send(Word::Asked(select(|status| status.stage == Stage::Live)));
     let asked_at_ms = clock.now_ms();
     match kafka::end_offsets(client, topic, &partitions) {
         Ok(ends) => drop(to.try_send(Word::Answered(Answer { asked_at_ms, ends }))),
         Err(error) => tracing::warn!("{}", kafka::explain(&error, "asking for end offsets")),
+    }
+}
+
+/// Whether an end says something about the partition: what has halted lags, and the lag grows.
+fn has_position(partition: &PartitionStatus) -> bool {
+    match partition.stage {
+        Stage::Live => true,
+        Stage::Halted => partition.log_clock.is_some(),
+        Stage::Restoring | Stage::Backfilling => false,
     }
 }

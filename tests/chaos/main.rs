@@ -29,6 +29,7 @@ mod faults;
 mod feed;
 mod fleet;
 mod latency;
+mod lookups;
 mod recovery;
 mod run;
 mod verdict;
@@ -75,6 +76,9 @@ struct Options {
     /// Measure a restart with so many scans behind the last snapshot instead.
     #[arg(long, value_name = "SCANS")]
     recovery: Option<usize>,
+    /// Measure what look-ups cost the shards instead.
+    #[arg(long)]
+    lookups: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -93,6 +97,10 @@ fn main() -> ExitCode {
     }
     if let Some(behind) = options.recovery {
         recovery::measure(behind);
+        return ExitCode::SUCCESS;
+    }
+    if options.lookups {
+        lookups::measure();
         return ExitCode::SUCCESS;
     }
     let seed = options.seed.unwrap_or_else(|| now_ms().unsigned_abs() % 1_000_000);

@@ -14,7 +14,7 @@ use crate::wait::{now_ms, now_secs};
 
 const PARTITIONS: i32 = 8;
 const PACKAGES: usize = 1_000_000;
-const POLICIES: &str = r#"
+pub const POLICIES: &str = r#"
 version = 1
 [[policy]]
 id = "everything"
@@ -58,7 +58,7 @@ pub fn measure(behind: usize) {
 }
 
 /// The packages are scanned one after the other, again and again.
-fn log_scans(setup: &Setup, count: usize) {
+pub fn log_scans(setup: &Setup, count: usize) {
     let producer = ClientConfig::new()
         .set("bootstrap.servers", &setup.bootstrap)
         .set("partitioner", "murmur2_random")

@@ -1,5 +1,7 @@
 //! What the command line promises: every flag, every error, every exit code, by running the binary.
 
+mod deploy;
+mod healthcheck;
 mod input;
 mod output;
 mod policies;

@@ -125,6 +125,58 @@ fn a_package_is_told_with_its_policy_and_every_deadline_wherever_it_is() {
 }
 
 #[test]
+fn a_look_up_at_one_instance_finds_what_another_one_holds_and_says_who_does_not_answer() {
+    const PACKAGES: usize = 12;
+    let addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    let setup = Setup::new(shared(), "peers", 4, "json").policies(SHORT_POLICIES);
+    let start = |setup: Setup, address: &str, name: &str| {
+        let setup = setup
+            .with("admin", format!("listen = \"{address}\""))
+            .with("admin", format!("advertised = \"{address}\""));
+        let service = setup.spawn_as(name);
+        (setup, service)
+    };
+    let (setup, mut one) = start(setup, &addresses[0], "one");
+    let (setup, mut two) = start(setup, &addresses[1], "two");
+    let records = (0..PACKAGES).map(|number| silent(&format!("1ZE{number}"), "MIAA"));
+    produce(&setup.bootstrap, &setup.scans(), records);
+    let runtime = Runtime::new().expect("a runtime");
+    let client = Client::builder().no_proxy().build().expect("a client");
+    let ask = |path: &str| {
+        let url = format!("http://{}{path}", addresses[0]);
+        runtime.block_on(async {
+            let body = client.get(url).send().await.ok()?.bytes().await.ok()?;
+            serde_json::from_slice::<Value>(&body).ok()
+        })
+    };
+    for service in [&mut one, &mut two] {
+        service.wait("both hold partitions", |service| {
+            let assigned = service.metrics()?.sum("stallwatch_partitions_assigned");
+            let restoring = service.metrics()?.sum("stallwatch_partitions_restoring");
+            (assigned == 2.0 && restoring == 0.0).then_some(())
+        });
+    }
+    let local = ask("/v1/packages/ups/1ZE0?scope=local").expect("an answer");
+    assert_eq!(local["complete"], json!(false), "{local}");
+    for number in 0..PACKAGES {
+        let path = format!("/v1/packages/ups/1ZE{number}");
+        one.wait("the package is found", |_| {
+            let told = ask(&path)?;
+            (told["complete"] == json!(true) && told["packages"].as_array()?.len() == 1)
+                .then_some(())
+        });
+    }
+    two.send("STOP");
+    let told = ask("/v1/packages/ups/1ZE0").expect("an answer");
+    two.send("CONT");
+    assert_eq!(told["complete"], json!(false), "{told}");
+    assert_eq!(told["instances"][0]["address"], addresses[1]);
+    assert!(told["instances"][0]["error"].is_string(), "{told}");
+    two.stop();
+    one.stop();
+}
+
+#[test]
 fn open_exceptions_are_told_page_by_page_each_once_and_counted_by_place() {
     let mut admin = Admin::start("pages", 3);
     let places = ["MIAA", "ORDB", "LAXC"];

@@ -350,6 +350,12 @@ impl Service {
         (status == 200).then_some(Metrics(text))
     }
 
+    /// The address of the probe listener.
+    #[allow(dead_code, reason = "not for tests/chaos")]
+    pub fn probe(&self) -> &str {
+        &self.probe
+    }
+
     /// Status and body of a GET on the probe listener, if it answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.probe).ok()?;

@@ -9,6 +9,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batching::Carried;
 use super::{Engine, start_restore, worker_of};
+use crate::protocol::evidence::Hold;
 use crate::protocol::keeper::TakenOver;
 use crate::protocol::ownership::Epoch;
 use crate::service::ServiceError;
@@ -57,6 +58,9 @@ impl Engine<'_> {
         let mut committed = false;
         if !lost {
             self.flush();
+            for &partition in partitions {
+                self.shared.status.update(partition, |status| status.hold = Some(Hold::Revoking));
+            }
             match self.commit_all() {
                 Ok(all) => committed = all,
                 Err(error) => self.failure = Some(error),

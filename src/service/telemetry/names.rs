@@ -149,19 +149,19 @@ pub fn document() -> String {
 Written from `src/service/telemetry/names.rs`: `STALLWATCH_WRITE=1 cargo test --lib metrics_md`.\n\n| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n",
     );
     for metric in Metric::ALL {
-        let kind = match metric.kind() {
-            Counter => "counter".to_owned(),
-            Gauge => "gauge".to_owned(),
+        let (kind, buckets) = match metric.kind() {
+            Counter => ("counter", String::new()),
+            Gauge => ("gauge", String::new()),
             Histogram(bounds) => {
                 let bounds: Vec<String> = bounds.iter().map(f64::to_string).collect();
-                format!("histogram: {}", bounds.join(" "))
+                ("histogram", format!(" Buckets: {}.", bounds.join(", ")))
             }
         };
         let labels: Vec<String> =
             metric.labels().iter().map(|label| format!("`{label}`")).collect();
         let _ = writeln!(
             text,
-            "| `{PREFIX}_{}` | {kind} | {} | {} |",
+            "| `{PREFIX}_{}` | {kind} | {} | {}{buckets} |",
             metric.name(),
             labels.join(" "),
             metric.help()

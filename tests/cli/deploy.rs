@@ -1,0 +1,84 @@
+//! What lies in deploy/ sets the service by its environment: these are real settings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::command;
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(project().join(path)).unwrap()
+}
+
+/// The variables of a manifest whose values stand there, as `NAME: value` or as `name:` and `value:`.
+fn variables(manifest: &str) -> Vec<(String, String)> {
+    let unquoted = |text: &str| text.trim().trim_matches('"').to_owned();
+    let lines: Vec<_> = manifest.lines().map(str::trim).collect();
+    let named = lines.iter().enumerate().filter_map(|(at, line)| {
+        if let Some(name) = line.strip_prefix("- name: ") {
+            let value = lines.get(at + 1)?.strip_prefix("value: ")?;
+            return Some((name.to_owned(), unquoted(value)));
+        }
+        let (name, value) = line.split_once(": ")?;
+        Some((name.to_owned(), unquoted(value)))
+    });
+    let ours = |name: &str| name.starts_with("STALLWATCH__") || name == "KAFKA_BOOTSTRAP_SERVERS";
+    named.filter(|(name, _)| ours(name)).collect()
+}
+
+/// Checks the shipped configuration under these variables; files that they name stand elsewhere.
+fn assert_valid(manifest: &str, mut variables: Vec<(String, String)>, least: usize) {
+    assert!(variables.len() >= least, "{manifest}: {variables:?}");
+    let here = tempfile::tempdir().unwrap();
+    for (name, value) in &mut variables {
+        if name.ends_with("_FILE") {
+            *value = stand_in(here.path(), value).display().to_string();
+        }
+    }
+    let config = project().join("deploy/stallwatch.toml");
+    let ran = command(&["validate", "--config", config.to_str().unwrap()])
+        .envs(variables)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{manifest}: {said}");
+}
+
+/// The policies are compose's own; secrets are any text.
+fn stand_in(here: &Path, named: &str) -> PathBuf {
+    if named.ends_with("demo-policies.toml") {
+        return project().join("deploy/compose/policies.toml");
+    }
+    let file = here.join(named.rsplit('/').next().unwrap());
+    fs::write(&file, "secret").unwrap();
+    file
+}
+
+#[test]
+fn the_stateful_set_sets_what_the_configuration_knows() {
+    let manifest = "deploy/kubernetes/stateful-set.yaml";
+    assert_valid(manifest, variables(&read(manifest)), 9);
+}
+
+#[test]
+fn the_stateful_set_with_a_bucket_sets_what_the_configuration_knows() {
+    let manifest = "deploy/kubernetes/components/bucket/stateful-set.yaml";
+    assert_valid(manifest, variables(&read(manifest)), 1);
+}
+
+#[test]
+fn compose_sets_what_the_configuration_knows() {
+    let manifest = "deploy/compose.yaml";
+    assert_valid(manifest, variables(&read(manifest)), 6);
+}
+
+#[test]
+fn the_unit_of_systemd_sets_what_the_configuration_knows() {
+    let unit = read("deploy/systemd/stallwatch.service");
+    let set = unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+    let set = set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    assert_valid("deploy/systemd/stallwatch.service", set, 1);
+}

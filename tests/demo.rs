@@ -57,18 +57,24 @@ fn the_demo_misses_and_invents_nothing_and_says_so_to_scripts() {
 }
 
 #[test]
-fn hold_keeps_the_broker_and_the_status_page_up_until_ctrl_c() {
+fn hold_keeps_the_broker_and_the_page_up_until_ctrl_c() {
     let arguments = ["--packages", "200", "--speed", "1000000", "--hold"];
     let mut child = demo(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     line_with("stay up until Ctrl-C", &mut said);
+    let address = |line: String| {
+        let rest = line.split("http://").nth(1).unwrap().to_owned();
+        rest.trim().split('/').next().unwrap().to_owned()
+    };
+    let page = address(line_with("look in:  http://", &mut said));
     let look_in = line_with("kcat -b ", &mut said);
     let broker = look_in.split_whitespace().find(|word| word.contains("127.0.0.1:")).unwrap();
     TcpStream::connect(broker).unwrap();
-    let status = line_with("http://", &mut said);
-    let page = status.split("http://").nth(1).unwrap().split('/').next().unwrap();
-    assert!(get(page, "/readyz").starts_with("HTTP/1.1 200"));
-    assert!(get(page, "/metrics").contains("stallwatch_exceptions_total"));
+    let probes = address(line_with("metrics:  http://", &mut said));
+    assert!(get(&probes, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(get(&probes, "/metrics").contains("stallwatch_exceptions_total"));
+    assert!(get(&page, "/").contains("<title>stallwatch</title>"));
+    assert!(get(&page, "/v1/partitions").contains("\"complete\":true"));
     interrupt(&child);
     assert!(child.wait().unwrap().success());
     let mut summary = String::new();
@@ -97,7 +103,9 @@ fn ctrl_c_ends_the_demo_before_its_time() {
 
 #[test]
 fn numbers_out_of_range_are_wrong_usage() {
-    for wrong in [["--packages", "0"], ["--speed", "0"], ["--partitions", "65"]] {
+    for wrong in
+        [["--packages", "0"], ["--speed", "0"], ["--partitions", "65"], ["--page", "0.0.0.0:9464"]]
+    {
         let output = demo(&wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", text(&output.stderr));
     }

@@ -1,5 +1,6 @@
 //! `demo`: three simulated weeks of a carrier network through the real service, no Kafka needed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,9 +39,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=64))]
     partitions: i32,
-    /// Keep broker and status page up at the end, until Ctrl-C
+    /// Keep broker and page up at the end, until Ctrl-C
     #[arg(long)]
     hold: bool,
+    /// Where the page is; a free port where nothing is given
+    #[arg(long, value_name = "HOST:PORT", value_parser = loopback)]
+    page: Option<SocketAddr>,
     /// How to report
     #[arg(short = 'o', value_name = "FORMAT", default_value = "text")]
     report: Report,
@@ -50,6 +54,14 @@ fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(speed) if (1.0..=10_000_000.0).contains(&speed) => Ok(speed),
         _ => Err("it must be a number from 1 to 10000000".to_owned()),
+    }
+}
+
+/// The demo's page asks nobody for a token.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() && address.port() != 0 => Ok(address),
+        _ => Err("it must be a loopback address with its port, such as 127.0.0.1:9464".to_owned()),
     }
 }
 
@@ -81,7 +93,7 @@ fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Fail
     ));
     let network = Network::simulate(settings);
     let policies = Arc::new(policies());
-    let stage = Stage::open(partitions, policies.clone()).map_err(failed)?;
+    let stage = Stage::open(partitions, policies.clone(), arguments.page).map_err(failed)?;
     introduce(&stage);
     let bootstrap_servers = stage.bootstrap_servers();
     let show = Show {
@@ -99,7 +111,7 @@ fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Fail
         Report::Json => summary.json().to_string(),
     })?;
     if arguments.hold {
-        note(format_args!("\nBroker and status page stay up until Ctrl-C:\n{}", addresses(&stage)));
+        note(format_args!("\nBroker and page stay up until Ctrl-C:\n{}", addresses(&stage)));
         while !interrupted.load(Ordering::Relaxed) {
             std::thread::park_timeout(Duration::from_millis(100));
         }
@@ -116,9 +128,9 @@ fn introduce(stage: &Stage) {
 }
 
 fn addresses(stage: &Stage) -> String {
-    let (broker, page) = (stage.bootstrap_servers(), stage.page());
+    let (broker, page, probes) = (stage.bootstrap_servers(), stage.page(), stage.probes());
     format!(
-        "  look in:  kcat -b {broker} -t {EXCEPTIONS} -C -o beginning -e -f '%k  %h\\n'\n  status:   http://{page}/  and  http://{page}/metrics"
+        "  look in:  http://{page}/\n            stallwatch top --address {page}\n            kcat -b {broker} -t {EXCEPTIONS} -C -o beginning -e -f '%k  %h\\n'\n  metrics:  http://{probes}/metrics"
     )
 }
 

@@ -1,7 +1,11 @@
 //! The verbs, a file each. What they do lives in the library; here it meets the terminal.
 
 #[cfg(feature = "kafka")]
+mod client;
+#[cfg(feature = "kafka")]
 mod demo;
+#[cfg(feature = "kafka")]
+mod get;
 mod healthcheck;
 mod interrupt;
 mod print;
@@ -10,6 +14,10 @@ mod recover;
 mod replay;
 #[cfg(feature = "kafka")]
 mod run;
+#[cfg(feature = "kafka")]
+mod tap;
+#[cfg(feature = "kafka")]
+mod top;
 mod unbuilt;
 mod validate;
 
@@ -38,6 +46,12 @@ enum Verb {
     Recover(recover::Arguments),
     Replay(replay::Arguments),
     Validate(validate::Arguments),
+    #[cfg(feature = "kafka")]
+    Get(get::Arguments),
+    #[cfg(feature = "kafka")]
+    Top(top::Arguments),
+    #[cfg(feature = "kafka")]
+    Tap(tap::Arguments),
     #[command(hide = true)]
     Healthcheck(healthcheck::Arguments),
     #[command(flatten)]
@@ -93,6 +107,12 @@ pub fn main() -> ExitCode {
         Verb::Recover(arguments) => recover::run(&arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Get(arguments) => get::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Top(arguments) => top::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Tap(arguments) => tap::run(&arguments),
         Verb::Healthcheck(arguments) => healthcheck::run(&arguments),
         Verb::Unbuilt(verb) => unbuilt::run(&verb),
     };

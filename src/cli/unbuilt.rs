@@ -28,10 +28,13 @@ pub enum Verb {
     Topics(Anything),
     #[command(hide = true)]
     Acls(Anything),
+    #[cfg(not(feature = "kafka"))]
     #[command(hide = true)]
     Get(Anything),
+    #[cfg(not(feature = "kafka"))]
     #[command(hide = true)]
     Top(Anything),
+    #[cfg(not(feature = "kafka"))]
     #[command(hide = true)]
     Tap(Anything),
     #[command(hide = true)]
@@ -49,7 +52,12 @@ pub struct Anything {
 pub fn run(verb: &Verb) -> Result<(), Failure> {
     let name = match verb {
         #[cfg(not(feature = "kafka"))]
-        Verb::Run(_) | Verb::Demo(_) | Verb::Recover(_) => {
+        Verb::Run(_)
+        | Verb::Demo(_)
+        | Verb::Recover(_)
+        | Verb::Get(_)
+        | Verb::Top(_)
+        | Verb::Tap(_) => {
             let message = "this build has no Kafka client; build it with the feature `kafka`";
             return Err(Failure::Usage(message.to_owned()));
         }
@@ -58,9 +66,6 @@ pub fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Doctor(_) => "doctor",
         Verb::Topics(_) => "topics",
         Verb::Acls(_) => "acls",
-        Verb::Get(_) => "get",
-        Verb::Top(_) => "top",
-        Verb::Tap(_) => "tap",
         Verb::Dlq(_) => "dlq",
     };
     Err(Failure::Usage(format!("`stallwatch {name}` is not built yet; see `stallwatch --help`")))

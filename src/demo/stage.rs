@@ -22,11 +22,18 @@ const EVIDENCE_INTERVAL: Duration = Duration::from_millis(50);
 /// The embedded broker and the service, running until [`Stage::close`].
 pub struct Stage {
     broker: EmbeddedBroker,
-    page: SocketAddr,
+    listeners: Listeners,
     clock: Arc<SimulatedClock>,
     performer: Performer,
     shutdown: Shutdown,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Where the service listens.
+#[derive(Clone, Copy)]
+struct Listeners {
+    page: SocketAddr,
+    probes: SocketAddr,
 }
 
 /// The running service.
@@ -38,12 +45,17 @@ pub struct Performer {
 }
 
 impl Stage {
-    /// Starts the broker, creates the topics, starts the service.
-    pub fn open(partitions: i32, policies: Arc<PolicySet>) -> Result<Self, DemoError> {
+    /// Starts the broker, creates the topics, starts the service with its page at an address, at a
+    /// free one where none is given.
+    pub fn open(
+        partitions: i32,
+        policies: Arc<PolicySet>,
+        page: Option<SocketAddr>,
+    ) -> Result<Self, DemoError> {
         let broker = EmbeddedBroker::start(partitions)?;
-        let page = free_address()?;
+        let listeners = Listeners::find(page)?;
         let clock = Arc::new(SimulatedClock::at_the_start());
-        let config = config(&broker.bootstrap_servers(), page);
+        let config = config(&broker.bootstrap_servers(), listeners);
         let guards = Guards { embedded: true, evidence_interval: EVIDENCE_INTERVAL };
         let service = Service::new(config, policies, clock.clone(), guards)
             .map_err(|error| DemoError::Service(error.to_string()))?;
@@ -56,7 +68,7 @@ impl Stage {
             let end = service.run(&stop).map_err(|error| error.to_string());
             ended.get_or_init(|| end);
         })?;
-        Ok(Self { broker, page, clock, performer, shutdown, thread: Some(thread) })
+        Ok(Self { broker, listeners, clock, performer, shutdown, thread: Some(thread) })
     }
 
     /// `host:port` of the broker.
@@ -64,9 +76,14 @@ impl Stage {
         self.broker.bootstrap_servers()
     }
 
-    /// Where the service's status page and metrics are.
+    /// Where the service's page and API are.
     pub fn page(&self) -> SocketAddr {
-        self.page
+        self.listeners.page
+    }
+
+    /// Where its probes and metrics are.
+    pub fn probes(&self) -> SocketAddr {
+        self.listeners.probes
     }
 
     /// The service's only clock.
@@ -136,14 +153,19 @@ impl Watched for Performer {
     }
 }
 
-/// A loopback address that nobody listens on at the moment.
-fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+impl Listeners {
+    /// Loopback addresses that nobody listens on at the moment, but for one that is given.
+    fn find(page: Option<SocketAddr>) -> std::io::Result<Self> {
+        // Held together until both are known, so that they differ.
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let (first, second) = (free()?, free()?);
+        Ok(Self { page: page.unwrap_or(first.local_addr()?), probes: second.local_addr()? })
+    }
 }
 
 /// The service as usual, but for the pace: what it does every half second by default takes
 /// simulated hours.
-fn config(bootstrap_servers: &str, page: SocketAddr) -> Config {
+fn config(bootstrap_servers: &str, Listeners { page, probes }: Listeners) -> Config {
     let (margin_s, skew_s) = (MARGIN_MS / 1000, 2 * LONGEST_STEP_MS / 1000);
     let text = format!(
         r#"
@@ -170,8 +192,8 @@ workers = 2
 [policies]
 file = "policies.toml"
 [admin]
-listen = "127.0.0.1:0"
-probe_listen = "{page}"
+listen = "{page}"
+probe_listen = "{probes}"
 "#
     );
     Config::parse("demo.toml", &text, Path::new(""), &Environment::ignored())
@@ -184,9 +206,13 @@ mod tests {
 
     #[test]
     fn the_service_of_the_demo_is_configured_in_order() {
-        let page = SocketAddr::from((Ipv4Addr::LOCALHOST, 9465));
-        let config = config("127.0.0.1:9092", page);
+        let page = SocketAddr::from((Ipv4Addr::LOCALHOST, 9464));
+        let listeners = Listeners::find(Some(page)).unwrap();
+        let config = config("127.0.0.1:9092", listeners);
         assert_eq!(config.input.clock_margin, Some(Duration::from_secs(2400)));
-        assert_eq!(config.admin.probe_listen, page);
+        assert_eq!(config.admin.listen, page);
+        assert_eq!(config.admin.probe_listen, listeners.probes);
+        let free = Listeners::find(None).unwrap();
+        assert_ne!(free.page, free.probes);
     }
 }

@@ -64,6 +64,8 @@ pub struct OpenQuery {
     pub kind: Option<Kind>,
     /// Only those of this severity.
     pub severity: Option<Severity>,
+    /// Only those that were last at this facility, or at none.
+    pub facility: Option<Option<String>>,
 }
 
 impl OpenQuery {
@@ -71,6 +73,10 @@ impl OpenQuery {
         self.carrier.as_deref().is_none_or(|wanted| wanted == carrier)
             && self.kind.is_none_or(|wanted| wanted == open.kind)
             && self.severity.is_none_or(|wanted| wanted == open.severity)
+    }
+
+    fn is_there(&self, facility: impl FnOnce() -> Option<Arc<str>>) -> bool {
+        self.facility.as_ref().is_none_or(|wanted| wanted.as_deref() == facility().as_deref())
     }
 }
 
@@ -257,7 +263,8 @@ fn open_page(held: &Partition, query: &OpenQuery) -> OpenPage {
     let mut found = Vec::new();
     let Walk { from, look_at, .. } = query.walk;
     let next = held.packages().show_open(from, look_at, |view| {
-        if query.wants(view.carrier(), view.open) {
+        let is_there = || query.is_there(|| view.attributes().facility);
+        if query.wants(view.carrier(), view.open) && is_there() {
             found.push(FoundOpen {
                 key: view.key(),
                 open: view.open.clone(),

@@ -199,6 +199,11 @@ fn open_exceptions_are_told_page_by_page_each_once_and_counted_by_place() {
     seen.sort_unstable();
     assert_eq!(seen, (0..90).map(|number| format!("1ZP{number:03}")).collect::<Vec<_>>());
     assert_eq!(admin.told("/v1/exceptions?carrier=dhl")["exceptions"], json!([]));
+    let there = admin.told("/v1/exceptions?facility=ORDB&limit=500");
+    let there = there["exceptions"].as_array().unwrap();
+    assert_eq!(there.len(), 30);
+    assert!(there.iter().all(|one| one["last_facility"] == "ORDB"), "{there:?}");
+    assert_eq!(admin.told("/v1/exceptions?facility=-")["exceptions"], json!([]));
     let summary = admin.told("/v1/summary?by=carrier,facility");
     let rows = summary["rows"].as_array().unwrap();
     let open: Vec<_> = rows.iter().map(|row| (&row["facility"], &row["open"])).collect();

@@ -15,6 +15,8 @@ use crate::service::questions::{FoundOpen, OpenQuery, Walk};
 const MOST: usize = 500;
 /// Exceptions that one question looks at.
 const LOOK_AT: usize = 500;
+/// Stands for no facility at all.
+const NOWHERE: &str = "-";
 /// Questions that one page may take; where few of many match, the next page goes on.
 const QUESTIONS: usize = 20;
 
@@ -25,6 +27,7 @@ pub struct Asked {
     kind: Option<String>,
     carrier: Option<String>,
     severity: Option<String>,
+    facility: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }
@@ -80,6 +83,10 @@ pub async fn get(
             Severity::ALL,
             Severity::as_str,
         )?,
+        facility: asked
+            .facility
+            .filter(|facility| !facility.is_empty())
+            .map(|facility| (facility != NOWHERE).then_some(facility)),
     };
     let page = walk(&admin, &coverage.partitions, query, start, most).await?;
     Ok(Covered::json(page, coverage))

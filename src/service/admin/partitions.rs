@@ -13,6 +13,7 @@ use crate::service::status::PartitionStatus;
 
 #[derive(Debug, Serialize)]
 pub struct Partitions {
+    at: String,
     instance_id: String,
     version: &'static str,
     group_id: String,
@@ -45,6 +46,7 @@ pub async fn get(State(admin): Context) -> Json<Covered<Partitions>> {
     rows.sort_by_key(|row| row.partition);
     let not_ready = shared.status.not_ready();
     let partitions = Partitions {
+        at: time(shared.clock.now_ms().div_euclid(1_000)),
         instance_id: shared.config.kafka.instance_id.clone(),
         version: env!("CARGO_PKG_VERSION"),
         group_id: shared.config.kafka.group_id.clone(),

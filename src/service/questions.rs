@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
+use super::clock::Stopwatch;
 use super::worker::Partition;
 use crate::detector::exception::{Kind, Severity};
 use crate::detector::key::PackageKey;
@@ -18,6 +20,9 @@ use foldhash::fast::FixedState;
 
 /// Questions that may wait for one worker.
 const QUEUE: usize = 64;
+
+/// How many times as long as an answer takes a worker has no ear for the next question.
+const REST: u32 = 50;
 
 /// What can be asked of a worker's shards.
 pub enum Question {
@@ -219,9 +224,55 @@ impl Questions {
     }
 }
 
+/// A worker's end of its queue. After an answer it takes no question for [`REST`] times as long as
+/// the answer took, so that a crowd that asks costs the scans next to nothing.
+pub struct Ear {
+    questions: Receiver<Question>,
+    rest: Duration,
+    since: Stopwatch,
+}
+
+impl Ear {
+    /// Listens to this queue.
+    pub fn new(questions: Receiver<Question>) -> Self {
+        Self { questions, rest: Duration::ZERO, since: Stopwatch::start() }
+    }
+
+    /// Where the next question comes from, and how long to wait for anything else before looking
+    /// here again: nowhere while it rests.
+    pub fn questions(&self, idle: Duration) -> (Receiver<Question>, Duration) {
+        let left = self.rest.saturating_sub(self.since.elapsed());
+        match left.is_zero() {
+            true => (self.questions.clone(), idle),
+            false => (crossbeam_channel::never(), left.min(idle)),
+        }
+    }
+
+    /// A question that waits, unless it rests.
+    pub fn take(&self) -> Option<Question> {
+        if self.since.elapsed() < self.rest {
+            return None;
+        }
+        self.questions.try_recv().ok()
+    }
+
+    /// Nobody will ask any more.
+    pub fn close(&mut self) {
+        self.questions = crossbeam_channel::never();
+    }
+
+    /// Answers from the partitions of a worker, then rests.
+    pub fn answer<'p>(&mut self, question: Question, held: impl Iterator<Item = &'p Partition>) {
+        let watch = Stopwatch::start();
+        question.answer(held);
+        self.rest = watch.elapsed() * REST;
+        self.since = Stopwatch::start();
+    }
+}
+
 impl Question {
     /// Answers from the partitions of a worker. Whoever has gone away gets nothing.
-    pub fn answer<'p>(self, held: impl Iterator<Item = &'p Partition>) {
+    fn answer<'p>(self, held: impl Iterator<Item = &'p Partition>) {
         match self {
             Self::Package(key, reply) if !reply.is_closed() => {
                 let known = held.filter_map(|held| known(held, &key)).collect();

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 use super::batch::{Batch, Raw};
 use super::clock::Clock;
 use super::misrouted::Misrouted;
-use super::questions::Question;
+use super::questions::{Ear, Question};
 use super::room::BoundedShard;
 use super::snapshots::{Keeping, Timer};
 use super::status::Status;
@@ -111,7 +111,7 @@ impl Worker {
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let (counts, held) = (ScanCounts::default(), Vec::new());
-                Loop { decoder, tools, counts, held }.run(index + 1, &queue, &questions);
+                Loop { decoder, tools, counts, held }.run(index + 1, &queue, Ear::new(questions));
             })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
@@ -146,36 +146,27 @@ struct Owned {
 }
 
 impl Loop {
-    /// Works until nobody hands over jobs any more. A job goes first; of the questions that wait,
-    /// one is answered between two jobs.
-    fn run(&mut self, pulse: usize, queue: &Receiver<Job>, questions: &Receiver<Question>) {
-        let mut questions = questions.clone();
-        loop {
-            match queue.try_recv() {
-                Ok(job) => self.work(job),
-                Err(TryRecvError::Disconnected) => return,
-                Err(TryRecvError::Empty) => select! {
-                    recv(queue) -> job => match job {
-                        Ok(job) => self.work(job),
-                        Err(_) => return,
-                    },
-                    recv(questions) -> question => match question {
-                        Ok(question) => self.answer(question),
-                        Err(_) => questions = crossbeam_channel::never(),
-                    },
-                    default(IDLE) => {}
-                },
-            }
-            if let Ok(question) = questions.try_recv() {
-                self.answer(question);
+    /// Works until nobody hands over jobs any more. A job goes first; questions are answered between
+    /// two jobs.
+    fn run(&mut self, pulse: usize, queue: &Receiver<Job>, mut ear: Ear) {
+        while let Some(next) = next(queue, &mut ear) {
+            match next {
+                Next::Job(job) => {
+                    self.work(job);
+                    if let Some(question) = ear.take() {
+                        self.answer(&mut ear, question);
+                    }
+                }
+                Next::Question(question) => self.answer(&mut ear, question),
+                Next::Nothing => {}
             }
             self.take_images();
             self.tools.status.pulse(pulse);
         }
     }
 
-    fn answer(&self, question: Question) {
-        question.answer(self.held.iter().map(|owned| &owned.held));
+    fn answer(&self, ear: &mut Ear, question: Question) {
+        ear.answer(question, self.held.iter().map(|owned| &owned.held));
     }
 
     fn work(&mut self, job: Job) {
@@ -235,6 +226,34 @@ impl Loop {
                 keeping.look(held, timer);
             }
         }
+    }
+}
+
+/// What a worker does next.
+enum Next {
+    Job(Job),
+    Question(Question),
+    Nothing,
+}
+
+/// Waits for work; `None` when there will be none.
+fn next(queue: &Receiver<Job>, ear: &mut Ear) -> Option<Next> {
+    match queue.try_recv() {
+        Ok(job) => return Some(Next::Job(job)),
+        Err(TryRecvError::Disconnected) => return None,
+        Err(TryRecvError::Empty) => {}
+    }
+    let (questions, wait) = ear.questions(IDLE);
+    select! {
+        recv(queue) -> job => job.ok().map(Next::Job),
+        recv(questions) -> question => match question {
+            Ok(question) => Some(Next::Question(question)),
+            Err(_) => {
+                ear.close();
+                Some(Next::Nothing)
+            }
+        },
+        default(wait) => Some(Next::Nothing),
     }
 }
 

@@ -1,7 +1,12 @@
 //! The verbs, a file each. What they do lives in the library; here it meets the terminal.
 
 #[cfg(feature = "kafka")]
+mod acls;
+mod config;
+#[cfg(feature = "kafka")]
 mod demo;
+#[cfg(feature = "kafka")]
+mod doctor;
 mod interrupt;
 mod print;
 #[cfg(feature = "kafka")]
@@ -9,6 +14,8 @@ mod recover;
 mod replay;
 #[cfg(feature = "kafka")]
 mod run;
+#[cfg(feature = "kafka")]
+mod topics;
 mod unbuilt;
 mod validate;
 
@@ -21,7 +28,9 @@ use stallwatch::wire::toml_reader::Problem;
 /// Notices parcels that went silent: carrier scans in, stall exceptions out, exactly once.
 #[derive(Parser)]
 #[command(version, disable_help_subcommand = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad configuration.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 doctor found problems, 78 bad configuration."
+)]
 struct CommandLine {
     #[command(subcommand)]
     verb: Verb,
@@ -35,6 +44,13 @@ enum Verb {
     Run(run::Arguments),
     #[cfg(feature = "kafka")]
     Recover(recover::Arguments),
+    #[cfg(feature = "kafka")]
+    Doctor(doctor::Arguments),
+    #[cfg(feature = "kafka")]
+    Topics(topics::Arguments),
+    #[cfg(feature = "kafka")]
+    Acls(acls::Arguments),
+    Config(config::Arguments),
     Replay(replay::Arguments),
     Validate(validate::Arguments),
     #[command(flatten)]
@@ -57,6 +73,8 @@ enum Failure {
     Failed(String),
     /// 2: it was asked for wrongly, or is not built yet.
     Usage(String),
+    /// 3: problems were found, and told.
+    Problems,
     /// 78: configuration or policies have problems.
     Configuration(Vec<Problem>),
     /// 78, and everything has been said.
@@ -88,6 +106,13 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "kafka")]
         Verb::Recover(arguments) => recover::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Topics(arguments) => topics::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Acls(arguments) => acls::run(&arguments),
+        Verb::Config(arguments) => config::run(&arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Unbuilt(verb) => unbuilt::run(&verb),
@@ -96,6 +121,7 @@ pub fn main() -> ExitCode {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => failed(1, [message]),
         Err(Failure::Usage(message)) => failed(2, [message]),
+        Err(Failure::Problems) => ExitCode::from(3),
         Err(Failure::Configuration(problems)) => failed(78, problems),
         Err(Failure::Reported) => ExitCode::from(78),
     }

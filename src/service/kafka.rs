@@ -73,7 +73,7 @@ pub fn common(kafka: &Kafka) -> ClientConfig {
 }
 
 /// What every consumer has in common: nothing is committed or skipped behind our back.
-fn consumer(kafka: &Kafka) -> ClientConfig {
+pub fn consumer(kafka: &Kafka) -> ClientConfig {
     let mut config = common(kafka);
     config
         .set("group.id", &kafka.group_id)
@@ -191,11 +191,12 @@ pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 }
 
 /// What a user must be allowed to do on a topic; named as in Kafka's ACLs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Right {
     Read,
     Write,
+    DescribeConfigs,
 }
 
 /// The same for work on a topic that needs this right.
@@ -206,6 +207,26 @@ pub fn explain_on_topic(error: &KafkaError, doing: &str, right: Right) -> String
         }
         _ => explain(error, doing),
     }
+}
+
+/// The same for work that goes by the group's and the producer's names.
+pub fn explain_as(kafka: &Kafka, error: &KafkaError, doing: &str, right: Right) -> String {
+    match code(error) {
+        Some(code @ RDKafkaErrorCode::GroupAuthorizationFailed) => format!(
+            "{doing}: the user lacks the right Read on the consumer group {} ({code})",
+            kafka.group_id
+        ),
+        Some(code @ RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => format!(
+            "{doing}: the user lacks the right Write on the transactional id {} ({code})",
+            transactional_id(kafka)
+        ),
+        _ => explain_on_topic(error, doing, right),
+    }
+}
+
+/// The transactional id of this instance.
+pub fn transactional_id(kafka: &Kafka) -> String {
+    format!("{}/{}", kafka.group_id, kafka.instance_id)
 }
 
 /// An error in words that name the right that is missing, where it is one.
@@ -220,9 +241,9 @@ pub fn explain(error: &KafkaError, doing: &str) -> String {
         RDKafkaErrorCode::GroupAuthorizationFailed => {
             format!("{doing}: the user lacks the right Read on the consumer group ({code})")
         }
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => format!(
-            "{doing}: the user lacks the rights Write and Describe on the transactional id ({code})"
-        ),
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+            format!("{doing}: the user lacks the right Write on the transactional id ({code})")
+        }
         RDKafkaErrorCode::ClusterAuthorizationFailed => {
             format!("{doing}: the user lacks the right IdempotentWrite on the cluster ({code})")
         }

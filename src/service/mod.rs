@@ -19,6 +19,7 @@
 mod batch;
 pub mod clock;
 pub mod contents;
+pub mod doctor;
 mod engine;
 mod evidence;
 mod http;
@@ -27,12 +28,14 @@ mod misrouted;
 mod native;
 pub mod recover;
 mod restore;
+pub mod rights;
 mod room;
 mod settings;
 mod sink;
 pub mod snapshots;
 pub mod status;
 pub mod telemetry;
+pub mod topics;
 mod worker;
 
 use std::ffi::OsString;
@@ -322,7 +325,8 @@ impl Service {
         }
         let workers = workers(shared, decoders)?;
         let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
-            ServiceError::Broker(kafka::explain(&error, "beginning transactions"))
+            let (of, right) = (&shared.config.kafka, kafka::Right::Write);
+            ServiceError::Broker(kafka::explain_as(of, &error, "beginning transactions", right))
         })?;
         shared.status.set_producer_ready(true);
         let asker = Asker::start(
@@ -405,7 +409,8 @@ fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> 
                     format!("{doing}: the broker cannot be reached ({error})")
                 }
                 Some(Meaning::Forbidden) => {
-                    format!("{doing}: the user lacks the right Describe ({error})")
+                    let rights = rights::to_see(&shared.config, topic);
+                    format!("{doing}: the user lacks the right {rights} on the topic ({error})")
                 }
                 _ => kafka::explain(&error, &doing),
             };

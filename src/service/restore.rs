@@ -67,6 +67,14 @@ pub enum Failure {
     /// The broker did not answer; the restore is begun again.
     #[error("{}", kafka::explain(.0, "restoring"))]
     Kafka(#[from] KafkaError),
+    /// A topic must not be read; it is tried again, as somebody may grant it.
+    #[error("{}", kafka::explain_on_topic(error, &format!("restoring from topic {topic}"), kafka::Right::Read))]
+    Forbidden {
+        /// The topic.
+        topic: String,
+        /// What the broker says.
+        error: KafkaError,
+    },
     /// An operator must decide.
     #[error("{0}")]
     Halt(HaltReason),
@@ -115,7 +123,7 @@ pub fn restore(
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
-            Err(failure @ Failure::Kafka(_)) => {
+            Err(failure @ (Failure::Kafka(_) | Failure::Forbidden { .. })) => {
                 tracing::warn!(partition, "{failure}; trying again");
                 wait(cancelled, PAUSE)?;
                 continue;
@@ -498,6 +506,10 @@ fn read(
                 if kafka::meaning(code) == kafka::Meaning::Unreachable =>
             {
                 tracing::debug!(partition, "{text}");
+            }
+            Event::Error { code, .. } if kafka::meaning(code) == kafka::Meaning::Forbidden => {
+                let error = KafkaError::MessageConsumption(code);
+                trouble = Err(Failure::Forbidden { topic: topic.to_owned(), error });
             }
             Event::Error { code, text, .. } => {
                 tracing::warn!(partition, "reading {topic}: {text}");

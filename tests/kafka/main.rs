@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait for real time to pass")]
 
 mod broker;
+mod certificates;
 mod client;
 mod python;
 mod scans;
@@ -20,5 +21,5 @@ mod outage;
 mod recover;
 mod refused;
 mod restart;
-mod rights;
+mod security;
 mod snapshots;

@@ -1,5 +1,7 @@
 //! Clients of the broker: how each is configured, and what its errors mean to an operator.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -14,9 +16,55 @@ use crate::config::Kafka;
 /// How long one request to the broker may take.
 pub const REQUEST: Duration = Duration::from_secs(10);
 
-/// The context of every client: log lines go to tracing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Context;
+/// The context of every client: log lines go to tracing. What is told of connections is kept, as an
+/// error that a call returns says only that there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Context(Arc<Mutex<Heard>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    refused: Option<String>,
+    other: Option<String>,
+}
+
+/// What a client was told of its connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The broker is there, and one of both does not trust the other.
+    Refused(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "one does not let the other in: {why}"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Context {
+    /// What was told since the last time this was asked; a refusal before anything else.
+    pub fn told(&self) -> Option<Told> {
+        let heard = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        heard.refused.map(Told::Refused).or(heard.other.map(Told::Other))
+    }
+
+    fn hear(&self, error: &KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
+        // That the broker ends a handshake comes as a failure of the connection.
+        let refused =
+            code.map(meaning) == Some(Meaning::NotTrusted) || reason.contains("SSL routines");
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = if refused { &mut heard.refused } else { &mut heard.other };
+        *place = Some(reason.to_owned());
+    }
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -32,6 +80,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, "kafka client: {reason}");
+        self.hear(&error, reason);
     }
 }
 
@@ -73,7 +122,7 @@ pub fn common(kafka: &Kafka) -> ClientConfig {
 }
 
 /// What every consumer has in common: nothing is committed or skipped behind our back.
-pub fn consumer(kafka: &Kafka) -> ClientConfig {
+fn consumer(kafka: &Kafka) -> ClientConfig {
     let mut config = common(kafka);
     config
         .set("group.id", &kafka.group_id)
@@ -92,18 +141,20 @@ pub fn member(kafka: &Kafka) -> KafkaResult<Client> {
         .set("group.instance.id", &kafka.instance_id)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
-        .create_with_context(Context)
+        .create_with_context(Context::default())
 }
 
 /// A consumer that is told what to read: for restores. It commits nothing and joins nothing.
 pub fn reader(kafka: &Kafka) -> KafkaResult<Client> {
-    consumer(kafka).create_with_context(Context)
+    consumer(kafka).create_with_context(Context::default())
 }
 
 /// A consumer that asks for end offsets as a reader of uncommitted data: the last stable offset
 /// would lie while an input transaction is open.
 pub fn asker(kafka: &Kafka) -> KafkaResult<Client> {
-    consumer(kafka).set("isolation.level", "read_uncommitted").create_with_context(Context)
+    consumer(kafka)
+        .set("isolation.level", "read_uncommitted")
+        .create_with_context(Context::default())
 }
 
 /// End offsets of partitions of a topic in one batched request.

@@ -16,6 +16,7 @@
 //! that the bindings lack; [`clock`] is the
 //! only reader of the wall clock.
 
+mod allowed;
 mod batch;
 pub mod clock;
 pub mod contents;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 
 use crate::config::{
@@ -337,7 +339,7 @@ impl Service {
             shared.guards.evidence_interval,
         )?;
         let member = kafka::member(&shared.config.kafka)?;
-        rdkafka::consumer::Consumer::subscribe(&member, &[&shared.input])?;
+        member.subscribe(&[&shared.input])?;
         let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
         if ended.is_err()
             && let Some(keeping) = &shared.keeping
@@ -368,6 +370,7 @@ fn workers(shared: &Arc<Shared>, decoders: Vec<ScanDecoder>) -> Result<Vec<Worke
 fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, ServiceError> {
     let patience = shared.config.kafka.patience;
     let watch = Stopwatch::start();
+    let mut told = None;
     while !shutdown.requested() {
         shared.status.pulse(0);
         for worker in 1..=shared.config.engine.workers {
@@ -375,11 +378,18 @@ fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, 
         }
         let (why, hopeless) = match check_topics(shared, client) {
             Ok(()) if shared.guards.embedded => return Ok(true),
-            Ok(()) => match settings::check(shared) {
+            Ok(()) => match allowed::check(shared).and_then(|()| settings::check(shared)) {
                 Ok(()) => return Ok(true),
                 Err(why) => (why, true),
             },
             Err(why) => why,
+        };
+        // What is told of connections comes by the queue of events.
+        while client.poll(Duration::ZERO).is_some() {}
+        told = client.context().told().or(told);
+        let why = match &told {
+            Some(told) if !hopeless => format!("{why}: {told}"),
+            _ => why,
         };
         let waited = watch.elapsed();
         if hopeless {

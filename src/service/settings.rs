@@ -61,7 +61,7 @@ impl Settings {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(|error| KafkaError::AdminOpCreation(error.to_string()))?;
-        Ok(Self { admin: kafka::common(kafka).create_with_context(Context)?, runtime })
+        Ok(Self { admin: kafka::common(kafka).create_with_context(Context::default())?, runtime })
     }
 
     /// All settings of a topic.
@@ -73,9 +73,14 @@ impl Settings {
         let topic = ResourceSpecifier::Topic(topic);
         let asked = self.admin.describe_configs([&topic], &options);
         let answer = self.runtime.block_on(asked)?.into_iter().next();
-        answer
-            .unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition))
-            .map_err(KafkaError::AdminOp)
+        let refused = KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed);
+        match answer {
+            // The bindings drop the refusal of a single topic, and only the lack of settings shows it.
+            Some(Ok(found)) if found.entries.is_empty() => Err(refused),
+            Some(Ok(found)) => Ok(found),
+            Some(Err(code)) => Err(KafkaError::AdminOp(code)),
+            None => Err(refused),
+        }
     }
 
     /// The client itself.

@@ -60,15 +60,16 @@ type Failures = Arc<Mutex<VecDeque<(usize, KafkaError)>>>;
 
 struct Deliveries {
     failures: Failures,
+    context: Context,
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Context.log(level, facility, message);
+        self.context.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        Context.error(error, reason);
+        self.context.error(error, reason);
     }
 }
 
@@ -149,7 +150,7 @@ impl Sink {
         let topics: Vec<_> = topics.into_iter().collect();
         let found = describe::topics(self.producer.client(), &topics, REQUEST).ok()?;
         let lacks = |found: &Result<describe::Topic, _>| match found {
-            Ok(topic) => !topic.allowed.contains(&Operation::Write),
+            Ok(topic) => !topic.allowed.as_ref().is_none_or(|it| it.contains(&Operation::Write)),
             Err(code) => Some(*code) == refused,
         };
         let lacking: Vec<_> =
@@ -303,7 +304,7 @@ fn new_producer(kafka: &Kafka, failures: Failures) -> Result<BaseProducer<Delive
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
         .set("compression.type", compression(kafka))
-        .create_with_context(Deliveries { failures })
+        .create_with_context(Deliveries { failures, context: Context::default() })
 }
 
 fn compression(kafka: &Kafka) -> &str {

@@ -1,104 +1,51 @@
 //! Whether the broker can be reached, and lets the user in.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 
 use super::{PATIENCE, Report};
 use crate::config::{Config, Kafka};
 use crate::service::clock::Stopwatch;
-use crate::service::kafka::{self, Meaning};
-
-/// Keeps what the client says of its connections: an error that is returned says only that there is
-/// none.
-#[derive(Clone, Default)]
-struct Ears(Arc<Mutex<Vec<(Option<RDKafkaErrorCode>, String)>>>);
-
-impl Ears {
-    fn note(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((code, reason.to_owned()));
-    }
-
-    /// Why the broker does not let us in, if it said so; else the last that was heard.
-    fn cause(&self) -> Option<(bool, String)> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = |(code, _): &&(Option<RDKafkaErrorCode>, String)| {
-            code.map(kafka::meaning) == Some(Meaning::NotTrusted)
-        };
-        let down = Some(RDKafkaErrorCode::AllBrokersDown);
-        match heard.iter().find(refused) {
-            Some((_, reason)) => Some((true, reason.clone())),
-            None => {
-                heard.iter().rfind(|(code, _)| *code != down).map(|(_, it)| (false, it.clone()))
-            }
-        }
-    }
-}
-
-impl ClientContext for Ears {
-    fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
-        if (level as i32) <= RDKafkaLogLevel::Error as i32 {
-            self.note(None, message);
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.note(error.rdkafka_error_code(), reason);
-    }
-}
-
-impl ConsumerContext for Ears {}
+use crate::service::kafka::{self, Client, Told};
 
 /// True when the other checks can be made.
 pub(super) fn check(config: &Config, report: &mut Report) -> Result<bool, String> {
     let kafka = &config.kafka;
     let servers = &kafka.bootstrap_servers;
     let topic = config.input.topics.first().map_or("", String::as_str);
-    let ears = Ears::default();
-    let client: BaseConsumer<Ears> = kafka::consumer(kafka)
-        .create_with_context(ears.clone())
-        .map_err(|error| kafka::explain(&error, "making a client"))?;
-    match reach(&client, &ears, topic) {
-        Ok(brokers) => {
-            report.ok("broker", format!("{servers} answers; {brokers} brokers"));
-            report.ok("login", login(kafka));
-            Ok(true)
+    let client = kafka::reader(kafka).map_err(|error| kafka::explain(&error, "making a client"))?;
+    let Err((error, told)) = reach(&client, topic) else {
+        report.ok("broker", format!("{servers} answers"));
+        report.ok("login", login(kafka));
+        return Ok(true);
+    };
+    match told {
+        Some(Told::Refused(why)) => {
+            let why = format!("{servers} lets {} not in: {why}", user(kafka));
+            report.fail("login", why, remedy(kafka));
         }
-        Err(error) => {
-            match ears.cause() {
-                Some((true, why)) => {
-                    let why = format!("{servers} lets {} not in: {why}", user(kafka));
-                    report.fail("login", why, remedy(kafka));
-                }
-                cause => {
-                    let why = cause.map_or_else(|| error.to_string(), |(_, why)| why);
-                    let why = format!("{servers} cannot be reached: {why}");
-                    report.fail("broker", why, "check kafka.bootstrap_servers, kafka.security.protocol, the network and whether the broker runs");
-                }
-            }
-            Ok(false)
+        told => {
+            let why = told.map_or_else(|| error.to_string(), |told| told.to_string());
+            let why = format!("{servers} cannot be reached: {why}");
+            report.fail("broker", why, "check kafka.bootstrap_servers, kafka.security.protocol, the network and whether the broker runs");
         }
     }
+    Ok(false)
 }
 
-fn reach(client: &BaseConsumer<Ears>, ears: &Ears, topic: &str) -> Result<usize, KafkaError> {
+fn reach(client: &Client, topic: &str) -> Result<(), (KafkaError, Option<Told>)> {
     let watch = Stopwatch::start();
+    let mut last = None;
     loop {
         let answer = client.fetch_metadata(Some(topic), Duration::from_secs(2));
         // What is told of connections comes by the queue of events.
         while client.poll(Duration::from_millis(100)).is_some() {}
-        match answer {
-            Ok(metadata) => return Ok(metadata.brokers().len()),
-            Err(error) => {
-                let refused = matches!(ears.cause(), Some((true, _)));
-                if refused || watch.elapsed() > PATIENCE {
-                    return Err(error);
-                }
-            }
+        last = client.context().told().or(last);
+        let Err(error) = answer else { return Ok(()) };
+        if matches!(last, Some(Told::Refused(_))) || watch.elapsed() > PATIENCE {
+            return Err((error, last));
         }
     }
 }

@@ -43,10 +43,11 @@ fn of_topic(
     report: &mut Report,
 ) -> bool {
     match topic {
-        Some(Ok(topic)) if topic.allowed.contains(&right.operation) => {
+        Some(Ok(Topic { allowed: Some(allowed), .. })) if allowed.contains(&right.operation) => {
             report.ok(CHECK, right.to_string());
             true
         }
+        Some(Ok(Topic { allowed: None, .. })) => not_told(right, report),
         Some(Ok(_) | Err(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
             missing(config, right, report)
         }
@@ -68,10 +69,11 @@ fn of_group(
     report: &mut Report,
 ) -> bool {
     match group {
-        Ok(group) if group.allowed.contains(&right.operation) => {
+        Ok(Group { allowed: Some(allowed), .. }) if allowed.contains(&right.operation) => {
             report.ok(CHECK, right.to_string());
             true
         }
+        Ok(Group { allowed: None, .. }) => not_told(right, report),
         Ok(_) => missing(config, right, report),
         Err(error) => match kafka::code(error) {
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) => missing(config, right, report),
@@ -146,6 +148,11 @@ fn take(config: &Config, id: &str) -> Result<(), KafkaError> {
 
 fn is_refused(error: &KafkaError) -> bool {
     kafka::code(error) == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)
+}
+
+fn not_told(right: &Right, report: &mut Report) -> bool {
+    report.skip(CHECK, format!("{right}: this broker does not tell what a user may do"));
+    true
 }
 
 fn missing(config: &Config, right: &Right, report: &mut Report) -> bool {

@@ -17,8 +17,8 @@ pub struct Topic {
     pub name: String,
     /// Its partitions in their order.
     pub partitions: Vec<Partition>,
-    /// What the user may do to it, of what this service ever does.
-    pub allowed: Vec<Operation>,
+    /// What the user may do to it, of what this service ever does; `None`: the broker does not tell.
+    pub allowed: Option<Vec<Operation>>,
 }
 
 /// A partition of a topic.
@@ -39,8 +39,8 @@ pub struct Group {
     pub state: String,
     /// Its members.
     pub members: Vec<Member>,
-    /// What the user may do to it, of what this service ever does.
-    pub allowed: Vec<Operation>,
+    /// What the user may do to it, of what this service ever does; `None`: the broker does not tell.
+    pub allowed: Option<Vec<Operation>>,
 }
 
 /// A member of a consumer group.
@@ -208,7 +208,8 @@ unsafe fn failure(error: *const rdsys::rd_kafka_error_t) -> Option<RDKafkaErrorC
     (code != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
 }
 
-fn known(operations: &[rdsys::rd_kafka_AclOperation_t]) -> Vec<Operation> {
+/// Whoever may describe a resource has at least that operation, so none at all is no answer.
+fn known(operations: &[rdsys::rd_kafka_AclOperation_t]) -> Option<Vec<Operation>> {
     use rdsys::rd_kafka_AclOperation_t as Native;
     let known = |operation: &Native| match operation {
         Native::RD_KAFKA_ACL_OPERATION_READ => Some(Operation::Read),
@@ -216,7 +217,7 @@ fn known(operations: &[rdsys::rd_kafka_AclOperation_t]) -> Vec<Operation> {
         Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS => Some(Operation::DescribeConfigs),
         _ => None,
     };
-    operations.iter().filter_map(known).collect()
+    (!operations.is_empty()).then(|| operations.iter().filter_map(known).collect())
 }
 
 /// Options of one question, and the queue that the answer comes by.

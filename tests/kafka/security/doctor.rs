@@ -95,6 +95,7 @@ fn the_clock_is_compared_by_the_records_that_the_broker_stamps() {
 fn topics_that_are_not_as_they_should_be_are_told_with_the_remedy() {
     let short = [("retention.ms", "5000"), ("retention.bytes", "1000000")];
     let setup = sound("odd-topics", 1, &short, &[("cleanup.policy", "delete")]);
+    produce(&setup.bootstrap, &setup.scans(), [Scan::new("1Z1", "arrived", now_ms()).json()]);
     let said = setup.run_verb(&["doctor"]);
     assert_eq!(said.code, 3, "{said:?}");
     let (scans, open) = (setup.scans(), setup.open());

@@ -84,7 +84,12 @@ fn without(number: usize, visible: bool) -> Result<(), String> {
             let log = service.log();
             (told(&log) || service.ended().is_some()).then(|| service.log())
         },
-        || format!("{missing:?}"),
+        || {
+            format!(
+                "{missing:?}\n{}",
+                std::fs::read_to_string(setup.file("service.log")).unwrap_or_default()
+            )
+        },
     );
     match told(&log) {
         true => Ok(()),

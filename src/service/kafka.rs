@@ -237,6 +237,7 @@ pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
 pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     match error {
         KafkaError::Transaction(error) => Some(error.code()),
+        KafkaError::AdminOp(code) => Some(*code),
         error => error.rdkafka_error_code(),
     }
 }

@@ -11,10 +11,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::clock::Stopwatch;
 use crate::config::Kafka;
 
 /// How long one request to the broker may take.
 pub const REQUEST: Duration = Duration::from_secs(10);
+/// How long is listened to what a client tells of its connections.
+const LISTEN: Duration = Duration::from_millis(200);
 
 /// The context of every client: log lines go to tracing. What is told of connections is kept, as an
 /// error that a call returns says only that there is none.
@@ -79,7 +82,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "kafka client: {reason}");
+        match error.rdkafka_error_code() {
+            // Comes behind each failed connection, which has been told.
+            Some(RDKafkaErrorCode::AllBrokersDown) => tracing::debug!("kafka client: {reason}"),
+            _ => tracing::warn!(%error, "kafka client: {reason}"),
+        }
         self.hear(&error, reason);
     }
 }
@@ -88,6 +95,16 @@ impl ConsumerContext for Context {}
 
 /// A consumer as this service uses it.
 pub type Client = BaseConsumer<Context>;
+
+/// Listens for a moment to what a client that has no partitions tells of its connections.
+pub fn listen(client: &Client) -> Option<Told> {
+    let watch = Stopwatch::start();
+    while let Some(left) = LISTEN.checked_sub(watch.elapsed()) {
+        // The queue has records and errors too; here there are none that are not told as well.
+        let _ = client.poll(left);
+    }
+    client.context().told()
+}
 
 /// What every client has in common.
 pub fn common(kafka: &Kafka) -> ClientConfig {

@@ -69,8 +69,6 @@ use worker::{Tools, Worker};
 
 /// Pause between attempts to reach the broker at the start.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long is listened to what the client tells of its connections.
-const LISTEN: Duration = Duration::from_millis(100);
 /// Default of the client's `message.max.bytes`.
 const MAX_BYTES: usize = 1_000_000;
 
@@ -386,9 +384,7 @@ fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, 
             },
             Err(why) => why,
         };
-        // What is told of connections comes by the queue of events.
-        while client.poll(LISTEN).is_some() {}
-        told = client.context().told().or(told);
+        told = kafka::listen(client).or(told);
         let why = match &told {
             Some(told) if !hopeless => format!("{why}: {told}"),
             _ => why,

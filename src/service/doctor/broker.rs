@@ -40,10 +40,8 @@ fn reach(client: &Client, topic: &str) -> Result<(), (KafkaError, Option<Told>)>
     let mut last = None;
     loop {
         let answer = client.fetch_metadata(Some(topic), Duration::from_secs(2));
-        // What is told of connections comes by the queue of events.
-        while client.poll(Duration::from_millis(100)).is_some() {}
-        last = client.context().told().or(last);
         let Err(error) = answer else { return Ok(()) };
+        last = kafka::listen(client).or(last);
         if matches!(last, Some(Told::Refused(_))) || watch.elapsed() > PATIENCE {
             return Err((error, last));
         }

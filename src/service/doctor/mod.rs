@@ -18,8 +18,10 @@ mod topics;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 
-use super::kafka::{self, REQUEST};
+use super::clock::Stopwatch;
+use super::kafka::{self, Client, Meaning, REQUEST};
 use super::native::describe;
 use super::settings::Settings;
 use crate::config::Config;
@@ -29,6 +31,8 @@ pub use report::Report;
 
 /// How long the broker is tried.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Pause between two questions to a coordinator that is not ready.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Checks that need a broker.
 const AT_THE_BROKER: [&str; 4] = ["rights", "topics", "group", "clock"];
 
@@ -53,13 +57,13 @@ pub fn examine(config: &Config, policies: &PolicySet) -> Result<Report, String> 
 }
 
 fn at_the_broker(config: &Config, policies: &PolicySet, report: &mut Report) -> Result<(), String> {
-    let made = |error: rdkafka::error::KafkaError| kafka::explain(&error, "making a client");
+    let made = |error: KafkaError| kafka::explain(&error, "making a client");
     let reader = kafka::reader(&config.kafka).map_err(made)?;
     let settings = Settings::new(&config.kafka).map_err(made)?;
     let names = topics::names(config);
     let names: Vec<_> = names.iter().map(|(_, name)| *name).collect();
     let found = describe::topics(reader.client(), &names, REQUEST);
-    let group = describe::group(reader.client(), &config.kafka.group_id, REQUEST);
+    let group = group_of(&reader, &config.kafka.group_id);
     let found = found.unwrap_or_else(|error| {
         let why = kafka::explain(&error, "asking for the topics");
         report.fail("topics", why, "look at the broker's log");
@@ -70,4 +74,20 @@ fn at_the_broker(config: &Config, policies: &PolicySet, report: &mut Report) -> 
     group::check(config, &group, trusted, report);
     clock::check(config, report);
     Ok(())
+}
+
+/// A coordinator may just be starting.
+fn group_of(client: &Client, name: &str) -> Result<describe::Group, KafkaError> {
+    let watch = Stopwatch::start();
+    loop {
+        match describe::group(client.client(), name, REQUEST) {
+            Err(error)
+                if kafka::code(&error).map(kafka::meaning) == Some(Meaning::Unreachable)
+                    && watch.elapsed() < PATIENCE =>
+            {
+                std::thread::park_timeout(AGAIN);
+            }
+            answer => return answer,
+        }
+    }
 }

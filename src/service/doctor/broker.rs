@@ -11,15 +11,22 @@ use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, Client, Told};
 
 /// True when the other checks can be made.
-pub(super) fn check(config: &Config, report: &mut Report) -> Result<bool, String> {
+pub(super) fn check(config: &Config, report: &mut Report) -> bool {
     let kafka = &config.kafka;
     let servers = &kafka.bootstrap_servers;
     let topic = config.input.topics.first().map_or("", String::as_str);
-    let client = kafka::reader(kafka).map_err(|error| kafka::explain(&error, "making a client"))?;
+    let client = match kafka::reader(kafka) {
+        Ok(client) => client,
+        Err(error) => {
+            let why = kafka::explain(&error, "no client can be made");
+            report.fail("broker", why, "check the files of kafka.security, and kafka.properties");
+            return false;
+        }
+    };
     let Err((error, told)) = reach(&client, topic) else {
         report.ok("broker", format!("{servers} answers"));
         report.ok("login", login(kafka));
-        return Ok(true);
+        return true;
     };
     match told {
         Some(Told::Refused(why)) => {
@@ -32,7 +39,7 @@ pub(super) fn check(config: &Config, report: &mut Report) -> Result<bool, String
             report.fail("broker", why, "check kafka.bootstrap_servers, kafka.security.protocol, the network and whether the broker runs");
         }
     }
-    Ok(false)
+    false
 }
 
 fn reach(client: &Client, topic: &str) -> Result<(), (KafkaError, Option<Told>)> {

@@ -151,10 +151,33 @@ fn a_key_that_is_not_the_certificates_is_a_problem() {
     let key = broker.certificate("expired.key").display().to_string();
     let setup = with_certificate(broker, "key", "clerk");
     let said = setup.with("kafka.security", format!("key_file = \"{key}\"")).run_verb(&["doctor"]);
-    // The client itself does not begin with such a pair.
-    assert!([1, 3].contains(&said.code), "{said:?}");
-    let text = format!("{}{}", said.out, said.err);
-    assert!(text.contains("key"), "{text}");
+    assert_eq!(said.code, 3, "{said:?}");
+    assert_has(&said, "FAIL", &["tls: ", "expired.key is not the key of ", "clerk.pem"]);
+    assert_has(&said, "FAIL", &["broker: no client can be made"]);
+    assert_has(&said, "skip", &["rights: not checked: the broker is out of reach"]);
+}
+
+#[test]
+fn a_right_to_one_transactional_id_alone_is_told_and_tried_only_while_nobody_would_be_fenced() {
+    let broker = shared();
+    let setup = logged_in(broker, "literal");
+    let mut rights = listed(&setup);
+    let own = rights.iter_mut().find(|right| right.resource == "transactional-id");
+    let own = own.expect("a right of the list");
+    own.pattern = "literal".to_owned();
+    own.name = format!("{}/{}", setup.group(), setup.instance());
+    let id = own.name.clone();
+    grant(broker, &rights);
+    let said = setup.run_verb(&["doctor"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_has(&said, "warn", &["rights: ", &format!("Write on transactional id {id} alone")]);
+    let service = setup.start();
+    let said = setup.run_verb(&["doctor"]);
+    let log = service.log();
+    service.stop();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_has(&said, "warn", &["rights: ", &id, "cannot be tried while instances run"]);
+    assert!(!log.to_lowercase().contains("fenced"), "{log}");
 }
 
 #[test]

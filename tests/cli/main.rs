@@ -1,6 +1,7 @@
 //! What the command line promises: every flag, every error, every exit code, by running the binary.
 
 mod input;
+mod operate;
 mod output;
 mod policies;
 mod summary;

@@ -3,10 +3,6 @@
 //! store, which is taken away again; no running instance is disturbed.
 
 mod broker;
-#[cfg(feature = "tls")]
-pub mod certificates;
-#[cfg(not(feature = "tls"))]
-#[path = "no_certificates.rs"]
 pub mod certificates;
 mod clock;
 mod group;

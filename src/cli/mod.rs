@@ -74,6 +74,7 @@ enum Failure {
     /// 2: it was asked for wrongly, or is not built yet.
     Usage(String),
     /// 3: problems were found, and told.
+    #[cfg(feature = "kafka")]
     Problems,
     /// 78: configuration or policies have problems.
     Configuration(Vec<Problem>),
@@ -121,6 +122,7 @@ pub fn main() -> ExitCode {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => failed(1, [message]),
         Err(Failure::Usage(message)) => failed(2, [message]),
+        #[cfg(feature = "kafka")]
         Err(Failure::Problems) => ExitCode::from(3),
         Err(Failure::Configuration(problems)) => failed(78, problems),
         Err(Failure::Reported) => ExitCode::from(78),

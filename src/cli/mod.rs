@@ -1,9 +1,14 @@
 //! The verbs, a file each. What they do lives in the library; here it meets the terminal.
 
 #[cfg(feature = "kafka")]
+mod acls;
+#[cfg(feature = "kafka")]
 mod client;
+mod config;
 #[cfg(feature = "kafka")]
 mod demo;
+#[cfg(feature = "kafka")]
+mod doctor;
 #[cfg(feature = "kafka")]
 mod get;
 mod healthcheck;
@@ -18,6 +23,8 @@ mod run;
 mod tap;
 #[cfg(feature = "kafka")]
 mod top;
+#[cfg(feature = "kafka")]
+mod topics;
 mod unbuilt;
 mod validate;
 
@@ -30,7 +37,9 @@ use stallwatch::wire::toml_reader::Problem;
 /// Notices parcels that went silent: carrier scans in, stall exceptions out, exactly once.
 #[derive(Parser)]
 #[command(version, disable_help_subcommand = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad configuration.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 doctor found problems, 78 bad configuration."
+)]
 struct CommandLine {
     #[command(subcommand)]
     verb: Verb,
@@ -44,6 +53,13 @@ enum Verb {
     Run(run::Arguments),
     #[cfg(feature = "kafka")]
     Recover(recover::Arguments),
+    #[cfg(feature = "kafka")]
+    Doctor(doctor::Arguments),
+    #[cfg(feature = "kafka")]
+    Topics(topics::Arguments),
+    #[cfg(feature = "kafka")]
+    Acls(acls::Arguments),
+    Config(config::Arguments),
     Replay(replay::Arguments),
     Validate(validate::Arguments),
     #[cfg(feature = "kafka")]
@@ -74,6 +90,9 @@ enum Failure {
     Failed(String),
     /// 2: it was asked for wrongly, or is not built yet.
     Usage(String),
+    /// 3: problems were found, and told.
+    #[cfg(feature = "kafka")]
+    Problems,
     /// 78: configuration or policies have problems.
     Configuration(Vec<Problem>),
     /// 78, and everything has been said.
@@ -105,6 +124,13 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "kafka")]
         Verb::Recover(arguments) => recover::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Topics(arguments) => topics::run(&arguments),
+        #[cfg(feature = "kafka")]
+        Verb::Acls(arguments) => acls::run(&arguments),
+        Verb::Config(arguments) => config::run(&arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         #[cfg(feature = "kafka")]
@@ -120,6 +146,8 @@ pub fn main() -> ExitCode {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => failed(1, [message]),
         Err(Failure::Usage(message)) => failed(2, [message]),
+        #[cfg(feature = "kafka")]
+        Err(Failure::Problems) => ExitCode::from(3),
         Err(Failure::Configuration(problems)) => failed(78, problems),
         Err(Failure::Reported) => ExitCode::from(78),
     }

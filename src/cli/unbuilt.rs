@@ -18,16 +18,19 @@ pub enum Verb {
     #[cfg(not(feature = "kafka"))]
     #[command(hide = true)]
     Recover(Anything),
+    #[cfg(not(feature = "kafka"))]
+    #[command(hide = true)]
+    Doctor(Anything),
+    #[cfg(not(feature = "kafka"))]
+    #[command(hide = true)]
+    Topics(Anything),
+    #[cfg(not(feature = "kafka"))]
+    #[command(hide = true)]
+    Acls(Anything),
     #[command(hide = true)]
     Test(Anything),
     #[command(hide = true)]
     Explain(Anything),
-    #[command(hide = true)]
-    Doctor(Anything),
-    #[command(hide = true)]
-    Topics(Anything),
-    #[command(hide = true)]
-    Acls(Anything),
     #[cfg(not(feature = "kafka"))]
     #[command(hide = true)]
     Get(Anything),
@@ -57,15 +60,15 @@ pub fn run(verb: &Verb) -> Result<(), Failure> {
         | Verb::Recover(_)
         | Verb::Get(_)
         | Verb::Top(_)
-        | Verb::Tap(_) => {
+        | Verb::Tap(_)
+        | Verb::Doctor(_)
+        | Verb::Topics(_)
+        | Verb::Acls(_) => {
             let message = "this build has no Kafka client; build it with the feature `kafka`";
             return Err(Failure::Usage(message.to_owned()));
         }
         Verb::Test(_) => "test",
         Verb::Explain(_) => "explain",
-        Verb::Doctor(_) => "doctor",
-        Verb::Topics(_) => "topics",
-        Verb::Acls(_) => "acls",
         Verb::Dlq(_) => "dlq",
     };
     Err(Failure::Usage(format!("`stallwatch {name}` is not built yet; see `stallwatch --help`")))

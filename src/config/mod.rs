@@ -9,6 +9,7 @@ mod environment;
 mod kafka;
 mod read;
 mod secret;
+pub mod show;
 
 use std::collections::BTreeMap;
 use std::fmt;

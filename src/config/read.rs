@@ -42,7 +42,7 @@ pub(super) fn read(
     (Some(config), problems.into_sorted())
 }
 
-fn layers(
+pub(super) fn layers(
     file_name: &str,
     text: &str,
     environment: &Environment,

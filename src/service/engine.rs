@@ -170,8 +170,9 @@ impl<'m> Engine<'m> {
     ) {
         let error = rdkafka::error::KafkaError::MessageConsumption(code);
         let doing = format!("reading topic {}", self.shared.input);
+        let of = &self.shared.config.kafka;
         let message =
-            format!("{}: {text}", kafka::explain_on_topic(&error, &doing, kafka::Right::Read));
+            format!("{}: {text}", kafka::explain_as(of, &error, &doing, kafka::Right::Read));
         match (kafka::meaning(code), partition) {
             _ if fatal => self.failure = Some(ServiceError::Broker(message)),
             (Meaning::Forbidden, _) => self.failure = Some(ServiceError::Broker(message)),

@@ -1,5 +1,7 @@
 //! Clients of the broker: how each is configured, and what its errors mean to an operator.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -10,14 +12,63 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::admin::peers::client_id;
+use super::clock::Stopwatch;
 use crate::config::{Config, Kafka};
 
 /// How long one request to the broker may take.
 pub const REQUEST: Duration = Duration::from_secs(10);
+/// How long is listened to what a client tells of its connections.
+const LISTEN: Duration = Duration::from_millis(200);
 
-/// The context of every client: log lines go to tracing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Context;
+/// The context of every client: log lines go to tracing. What is told of connections is kept, as an
+/// error that a call returns says only that there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Context(Arc<Mutex<Heard>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    refused: Option<String>,
+    other: Option<String>,
+}
+
+/// What a client was told of its connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The broker is there, and one of both does not trust the other.
+    Refused(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "one does not let the other in: {why}"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Context {
+    /// What was told since the last time this was asked; a refusal before anything else.
+    pub fn told(&self) -> Option<Told> {
+        let heard = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        heard.refused.map(Told::Refused).or(heard.other.map(Told::Other))
+    }
+
+    fn hear(&self, error: &KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
+        // That the broker ends a handshake comes as a failure of the connection.
+        let refused =
+            code.map(meaning) == Some(Meaning::NotTrusted) || reason.contains("SSL routines");
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = if refused { &mut heard.refused } else { &mut heard.other };
+        *place = Some(reason.to_owned());
+    }
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -32,7 +83,12 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "kafka client: {reason}");
+        match error.rdkafka_error_code() {
+            // Comes behind each failed connection, which has been told.
+            Some(RDKafkaErrorCode::AllBrokersDown) => tracing::debug!("kafka client: {reason}"),
+            _ => tracing::warn!(%error, "kafka client: {reason}"),
+        }
+        self.hear(&error, reason);
     }
 }
 
@@ -43,6 +99,16 @@ pub type Client = BaseConsumer<Context>;
 
 fn name(kafka: &Kafka) -> String {
     format!("stallwatch-{}", kafka.instance_id)
+}
+
+/// Listens for a moment to what a client that has no partitions tells of its connections.
+pub fn listen(client: &Client) -> Option<Told> {
+    let watch = Stopwatch::start();
+    while let Some(left) = LISTEN.checked_sub(watch.elapsed()) {
+        // The queue has records and errors too; here there are none that are not told as well.
+        let _ = client.poll(left);
+    }
+    client.context().told()
 }
 
 /// What every client has in common.
@@ -99,18 +165,20 @@ pub fn member(config: &Config) -> KafkaResult<Client> {
         .set("group.instance.id", &kafka.instance_id)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
-        .create_with_context(Context)
+        .create_with_context(Context::default())
 }
 
 /// A consumer that is told what to read: for restores. It commits nothing and joins nothing.
 pub fn reader(kafka: &Kafka) -> KafkaResult<Client> {
-    consumer(kafka).create_with_context(Context)
+    consumer(kafka).create_with_context(Context::default())
 }
 
 /// A consumer that asks for end offsets as a reader of uncommitted data: the last stable offset
 /// would lie while an input transaction is open.
 pub fn asker(kafka: &Kafka) -> KafkaResult<Client> {
-    consumer(kafka).set("isolation.level", "read_uncommitted").create_with_context(Context)
+    consumer(kafka)
+        .set("isolation.level", "read_uncommitted")
+        .create_with_context(Context::default())
 }
 
 /// End offsets of partitions of a topic in one batched request.
@@ -193,16 +261,18 @@ pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
 pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     match error {
         KafkaError::Transaction(error) => Some(error.code()),
+        KafkaError::AdminOp(code) => Some(*code),
         error => error.rdkafka_error_code(),
     }
 }
 
 /// What a user must be allowed to do on a topic; named as in Kafka's ACLs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Right {
     Read,
     Write,
+    DescribeConfigs,
 }
 
 /// The same for work on a topic that needs this right.
@@ -213,6 +283,26 @@ pub fn explain_on_topic(error: &KafkaError, doing: &str, right: Right) -> String
         }
         _ => explain(error, doing),
     }
+}
+
+/// The same for work that goes by the group's and the producer's names.
+pub fn explain_as(kafka: &Kafka, error: &KafkaError, doing: &str, right: Right) -> String {
+    match code(error) {
+        Some(code @ RDKafkaErrorCode::GroupAuthorizationFailed) => format!(
+            "{doing}: the user lacks the right Read on the consumer group {} ({code})",
+            kafka.group_id
+        ),
+        Some(code @ RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => format!(
+            "{doing}: the user lacks the right Write on the transactional id {} ({code})",
+            transactional_id(kafka)
+        ),
+        _ => explain_on_topic(error, doing, right),
+    }
+}
+
+/// The transactional id of this instance.
+pub fn transactional_id(kafka: &Kafka) -> String {
+    format!("{}/{}", kafka.group_id, kafka.instance_id)
 }
 
 /// An error in words that name the right that is missing, where it is one.
@@ -227,9 +317,9 @@ pub fn explain(error: &KafkaError, doing: &str) -> String {
         RDKafkaErrorCode::GroupAuthorizationFailed => {
             format!("{doing}: the user lacks the right Read on the consumer group ({code})")
         }
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => format!(
-            "{doing}: the user lacks the rights Write and Describe on the transactional id ({code})"
-        ),
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+            format!("{doing}: the user lacks the right Write on the transactional id ({code})")
+        }
         RDKafkaErrorCode::ClusterAuthorizationFailed => {
             format!("{doing}: the user lacks the right IdempotentWrite on the cluster ({code})")
         }

@@ -17,9 +17,11 @@
 //! only reader of the wall clock.
 
 pub mod admin;
+mod allowed;
 mod batch;
 pub mod clock;
 pub mod contents;
+pub mod doctor;
 mod engine;
 mod evidence;
 mod kafka;
@@ -32,12 +34,14 @@ mod questions;
 mod recent;
 pub mod recover;
 mod restore;
+pub mod rights;
 mod room;
 mod settings;
 mod sink;
 pub mod snapshots;
 pub mod status;
 pub mod telemetry;
+pub mod topics;
 mod trace;
 mod worker;
 
@@ -47,6 +51,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 
 use crate::config::{
@@ -360,7 +365,8 @@ impl Service {
         }
         let workers = workers(shared, decoders, questions)?;
         let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
-            ServiceError::Broker(kafka::explain(&error, "beginning transactions"))
+            let (of, right) = (&shared.config.kafka, kafka::Right::Write);
+            ServiceError::Broker(kafka::explain_as(of, &error, "beginning transactions", right))
         })?;
         shared.status.set_producer_ready(true);
         let asker = Asker::start(
@@ -371,7 +377,7 @@ impl Service {
             shared.guards.evidence_interval,
         )?;
         let member = kafka::member(&shared.config)?;
-        rdkafka::consumer::Consumer::subscribe(&member, &[&shared.input])?;
+        member.subscribe(&[&shared.input])?;
         let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
         if ended.is_err()
             && let Some(keeping) = &shared.keeping
@@ -407,6 +413,7 @@ fn workers(
 fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, ServiceError> {
     let patience = shared.config.kafka.patience;
     let watch = Stopwatch::start();
+    let mut told = None;
     while !shutdown.requested() {
         shared.status.pulse(0);
         for worker in 1..=shared.config.engine.workers {
@@ -414,11 +421,16 @@ fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, 
         }
         let (why, hopeless) = match check_topics(shared, client) {
             Ok(()) if shared.guards.embedded => return Ok(true),
-            Ok(()) => match settings::check(shared) {
+            Ok(()) => match allowed::check(shared).and_then(|()| settings::check(shared)) {
                 Ok(()) => return Ok(true),
                 Err(why) => (why, true),
             },
             Err(why) => why,
+        };
+        told = kafka::listen(client).or(told);
+        let why = match &told {
+            Some(told) if !hopeless => format!("{why}: {told}"),
+            _ => why,
         };
         let waited = watch.elapsed();
         if hopeless {
@@ -448,7 +460,8 @@ fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> 
                     format!("{doing}: the broker cannot be reached ({error})")
                 }
                 Some(Meaning::Forbidden) => {
-                    format!("{doing}: the user lacks the right Describe ({error})")
+                    let rights = rights::to_see(&shared.config, topic);
+                    format!("{doing}: the user lacks the right {rights} on the topic ({error})")
                 }
                 _ => kafka::explain(&error, &doing),
             };

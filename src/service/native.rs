@@ -4,6 +4,9 @@
 //!   end-of-partition event, and that offset is the proof that control records have been passed. It
 //!   also hides rebalances in a callback, where a commit would have to happen behind a lock.
 //! - Offsets sent with a membership that has been looked at: the bindings hide what they send.
+//! - [`describe`]: topics and groups with the rights of the user who asks.
+
+pub mod describe;
 
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;

@@ -12,7 +12,7 @@ use super::batch::{Batch, Raw};
 use super::clock::Stopwatch;
 use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
-use super::native::{Event, EventQueue, RecordView};
+use super::native::RecordView;
 use super::room::{BoundedShard, NoRoom, NoRoomForAll};
 use super::status::Halt;
 use super::{Shared, millis};
@@ -31,16 +31,16 @@ use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, SchemaError};
 use kept::Kept;
 use progress::Progress;
+use read::read;
 
 mod kept;
 mod progress;
+mod read;
 
 /// Records that are decoded, then applied together.
 const AT_ONCE: usize = 512;
 /// Bytes of records at which fewer are taken together.
 const BYTES_AT_ONCE: usize = 1 << 20;
-/// How long nothing may come before it is told.
-const SILENT: Duration = Duration::from_secs(15);
 /// Pause before a restore that the broker interrupted is begun again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,6 +67,14 @@ pub enum Failure {
     /// The broker did not answer; the restore is begun again.
     #[error("{}", kafka::explain(.0, "restoring"))]
     Kafka(#[from] KafkaError),
+    /// A topic must not be read; it is tried again, as somebody may grant it.
+    #[error("{}", kafka::explain_on_topic(error, &format!("restoring from topic {topic}"), kafka::Right::Read))]
+    Forbidden {
+        /// The topic.
+        topic: String,
+        /// What the broker says.
+        error: KafkaError,
+    },
     /// An operator must decide.
     #[error("{0}")]
     Halt(HaltReason),
@@ -115,7 +123,7 @@ pub fn restore(
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
-            Err(failure @ Failure::Kafka(_)) => {
+            Err(failure @ (Failure::Kafka(_) | Failure::Forbidden { .. })) => {
                 tracing::warn!(partition, "{failure}; trying again");
                 wait(cancelled, PAUSE)?;
                 continue;
@@ -434,83 +442,4 @@ pub fn read_open(
     let open =
         latest.into_values().map(|value| codec.decode(&value)).collect::<Result<_, ReadError>>()?;
     Ok(Stored { cut, answer, open })
-}
-
-/// Notices that nothing comes although there is more.
-struct Waiting {
-    since: Stopwatch,
-    reached: i64,
-    told: Duration,
-}
-
-impl Waiting {
-    fn begin() -> Self {
-        Self { since: Stopwatch::start(), reached: i64::MIN, told: Duration::ZERO }
-    }
-
-    /// Tells of it again and again as long as it lasts.
-    fn tell(&mut self, topic: &str, partition: i32, (reached, to): (i64, i64)) {
-        if reached != self.reached {
-            *self = Self { reached, ..Self::begin() };
-        }
-        let seconds = self.since.elapsed().as_secs();
-        if self.since.elapsed() >= self.told + SILENT {
-            self.told = self.since.elapsed();
-            tracing::warn!(
-                topic,
-                partition,
-                "nothing to read at offset {reached} for {seconds} s, and the topic ends at {to}: a transaction is open there; should it hang, kafka-transactions.sh find-hanging names it and abort ends it"
-            );
-        }
-    }
-}
-
-/// Reads a partition from `from` up to, not including, `to`, or to the first failure of `each`.
-fn read(
-    reader: &Client,
-    topic: &str,
-    partition: i32,
-    from: i64,
-    to: i64,
-    cancelled: &AtomicBool,
-    mut each: impl FnMut(&RecordView<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    if from >= to {
-        return Ok(());
-    }
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(from))?;
-    reader.assign(&list)?;
-    let queue = EventQueue::of(reader);
-    let mut reached = from;
-    let mut waiting = Waiting::begin();
-    while reached < to {
-        waiting.tell(topic, partition, (reached, to));
-        if cancelled.load(Ordering::Relaxed) {
-            return Err(Failure::Cancelled);
-        }
-        let mut trouble = Ok(());
-        queue.poll(Duration::from_millis(100), |event| match event {
-            Event::Record(record) => {
-                if record.offset < to {
-                    trouble = each(&record);
-                }
-                reached = record.offset + 1;
-            }
-            Event::EndOfPartition { offset, .. } => reached = reached.max(offset),
-            Event::Error { code, text, .. }
-                if kafka::meaning(code) == kafka::Meaning::Unreachable =>
-            {
-                tracing::debug!(partition, "{text}");
-            }
-            Event::Error { code, text, .. } => {
-                tracing::warn!(partition, "reading {topic}: {text}");
-                trouble = Err(KafkaError::MessageConsumption(code).into());
-            }
-            Event::Assigned(_) | Event::Revoked(_) => {}
-        });
-        trouble?;
-    }
-    reader.assign(&TopicPartitionList::new())?;
-    Ok(())
 }

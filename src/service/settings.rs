@@ -1,61 +1,109 @@
-//! What the topics are set to, as far as the service depends on it: asked for once, at the start.
+//! What the topics are set to, as far as the service depends on it: asked for once, at the start, and
+//! by `doctor`.
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Shared;
-use super::kafka::{self, Context, REQUEST};
+use super::kafka::{self, Context, Meaning, REQUEST};
+use crate::config::Kafka;
 
 /// Looks at the topics' settings.
 ///
 /// # Errors
-/// When the open topic is not compacted, and nothing else: then what is open would be lost with
-/// time. What cannot be asked for is told in the log.
+/// When the open topic is not compacted: then what is open would be lost with time; and when the
+/// right to see that is missing. What else cannot be asked for is told in the log.
 pub fn check(shared: &Shared) -> Result<(), String> {
     let (input, open) = (&*shared.input, &*shared.topics.open);
-    let found = match describe(shared, &[input, open]) {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(
-                "{}; whether they are set as they should be is not known",
-                kafka::explain(&error, "asking for the settings of the topics")
-            );
-            return Ok(());
-        }
+    let settings = match Settings::new(&shared.config.kafka) {
+        Ok(settings) => settings,
+        Err(error) => return unknown(&error, "the topics"),
     };
-    for resource in &found {
-        let of = |topic: &str| {
-            resource.specifier == rdkafka::admin::OwnedResourceSpecifier::Topic(topic.to_owned())
-        };
-        if of(open) {
-            compacted(open, value(resource, "cleanup.policy"))?;
+    match settings.of(open) {
+        Ok(found) => compacted(open, value(&found, "cleanup.policy"))?,
+        Err(error) => unknown(&error, open)?,
+    }
+    let forget_after = shared.policies.defaults().forget_after;
+    match settings.of(input) {
+        Ok(found) => {
+            if let Some(why) = too_short(input, value(&found, "retention.ms"), forget_after) {
+                tracing::warn!("{why}");
+            }
         }
-        if of(input) {
-            let forget_after = shared.policies.defaults().forget_after;
-            kept_for_long_enough(input, value(resource, "retention.ms"), forget_after);
-        }
+        Err(error) => unknown(&error, input)?,
     }
     Ok(())
 }
 
-fn describe(shared: &Shared, topics: &[&str]) -> Result<Vec<ConfigResource>, KafkaError> {
-    let admin: AdminClient<Context> =
-        kafka::common(&shared.config.kafka).create_with_context(Context)?;
-    let topics: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-    let options = AdminOptions::new().request_timeout(Some(REQUEST));
-    let asked = admin.describe_configs(&topics, &options);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| KafkaError::AdminOpCreation(error.to_string()))?;
-    let described = runtime.block_on(asked)?;
-    described.into_iter().map(|one| one.map_err(KafkaError::AdminOp)).collect()
+/// Settings that cannot be asked for are no reason to stand still, unless somebody has to grant it.
+fn unknown(error: &KafkaError, topic: &str) -> Result<(), String> {
+    let doing = format!("asking for the settings of topic {topic}");
+    let why = kafka::explain_on_topic(error, &doing, kafka::Right::DescribeConfigs);
+    if kafka::code(error).map(kafka::meaning) == Some(Meaning::Forbidden) {
+        return Err(why);
+    }
+    tracing::warn!("{why}; whether it is set as it should be is not known");
+    Ok(())
 }
 
-fn value<'a>(resource: &'a ConfigResource, name: &str) -> Option<&'a str> {
+/// Asks for settings of topics.
+pub struct Settings {
+    admin: AdminClient<Context>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Settings {
+    /// A client to ask with.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(kafka: &Kafka) -> Result<Self, KafkaError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|error| KafkaError::AdminOpCreation(error.to_string()))?;
+        Ok(Self { admin: kafka::common(kafka).create_with_context(Context::default())?, runtime })
+    }
+
+    /// All settings of a topic.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or refuses.
+    pub fn of(&self, topic: &str) -> Result<ConfigResource, KafkaError> {
+        let options = AdminOptions::new().request_timeout(Some(REQUEST));
+        let topic = ResourceSpecifier::Topic(topic);
+        let asked = self.admin.describe_configs([&topic], &options);
+        let answer = self.runtime.block_on(asked)?.into_iter().next();
+        let refused = KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed);
+        match answer {
+            // The bindings drop the refusal of a single topic, and only the lack of settings shows it.
+            Some(Ok(found)) if found.entries.is_empty() => Err(refused),
+            Some(Ok(found)) => Ok(found),
+            Some(Err(code)) => Err(KafkaError::AdminOp(code)),
+            None => Err(refused),
+        }
+    }
+
+    /// The client itself.
+    pub fn admin(&self) -> &AdminClient<Context> {
+        &self.admin
+    }
+
+    /// Waits for something that is asked with [`Self::admin`].
+    pub fn wait<T>(&self, asked: impl Future<Output = T>) -> T {
+        self.runtime.block_on(asked)
+    }
+}
+
+/// What a setting says.
+pub fn value<'a>(resource: &'a ConfigResource, name: &str) -> Option<&'a str> {
     resource.get(name)?.value.as_deref()
 }
 
-fn compacted(topic: &str, policy: Option<&str>) -> Result<(), String> {
+/// Whether the open topic is kept as it must be.
+///
+/// # Errors
+/// Why it is not, and what to do.
+pub fn compacted(topic: &str, policy: Option<&str>) -> Result<(), String> {
     match policy {
         None | Some("compact") => Ok(()),
         Some(other) => Err(format!(
@@ -64,15 +112,26 @@ fn compacted(topic: &str, policy: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// A package may be known for `forget_after` seconds, and a snapshot may be lost at its end.
-fn kept_for_long_enough(topic: &str, retention_ms: Option<&str>, forget_after: i64) {
-    let kept = retention_ms.and_then(|text| text.parse::<i64>().ok()).filter(|kept| *kept >= 0);
-    if let Some(kept) = kept.filter(|kept| kept / 1000 < 2 * forget_after) {
-        let (kept, wanted) = (kept / 86_400_000, 2 * forget_after / 86_400);
-        tracing::warn!(
-            "the input topic {topic} keeps records for {kept} days (retention.ms); with less than {wanted}, twice forget_after, packages may be rebuilt without their beginning when the snapshots are lost"
-        );
-    }
+/// How long a topic of scans should keep records, in seconds: a package may be known for
+/// `forget_after`, and a snapshot may be lost at its end.
+pub fn wanted_retention(forget_after: i64) -> i64 {
+    2 * forget_after
+}
+
+/// What a `retention.ms` says, in seconds; `None` is for ever.
+pub fn retention(retention_ms: Option<&str>) -> Option<i64> {
+    let kept = retention_ms.and_then(|text| text.parse::<i64>().ok());
+    kept.filter(|kept| *kept >= 0).map(|kept| kept / 1000)
+}
+
+/// Why the input keeps records too short a time, if it does.
+pub fn too_short(topic: &str, retention_ms: Option<&str>, forget_after: i64) -> Option<String> {
+    let wanted = wanted_retention(forget_after);
+    let kept = retention(retention_ms).filter(|kept| *kept < wanted)?;
+    let (kept, wanted) = (kept / 86_400, wanted / 86_400);
+    Some(format!(
+        "the input topic {topic} keeps records for {kept} days (retention.ms); with less than {wanted}, twice forget_after, packages may be rebuilt without their beginning when the snapshots are lost"
+    ))
 }
 
 #[cfg(test)]

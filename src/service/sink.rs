@@ -14,7 +14,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clock::Stopwatch;
 use super::kafka::{self, Client, Context, Meaning, REQUEST, Right};
-use super::native::{self, OffsetsRefused};
+use super::native::{self, OffsetsRefused, describe};
+use super::rights::Operation;
 use crate::config::Kafka;
 use crate::protocol::commit_cycle::Sent;
 
@@ -59,15 +60,16 @@ type Failures = Arc<Mutex<VecDeque<(usize, KafkaError)>>>;
 
 struct Deliveries {
     failures: Failures,
+    context: Context,
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Context.log(level, facility, message);
+        self.context.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        Context.error(error, reason);
+        self.context.error(error, reason);
     }
 }
 
@@ -126,8 +128,40 @@ impl Sink {
             .and_then(|()| self.send_offsets(offsets, group));
         match written {
             Ok(()) => Ok(self.commit()),
-            Err(trouble) => trouble.judge(),
+            Err(trouble) => self.judge(trouble, records),
         }
+    }
+
+    fn judge(&self, trouble: Trouble, records: &[Outgoing]) -> Result<Sent, Hopeless> {
+        let of = &self.kafka;
+        let message = self.not_allowed(&trouble, records).unwrap_or_else(|| {
+            kafka::explain_as(of, &trouble.error, &trouble.doing, trouble.right)
+        });
+        trouble.judge(message)
+    }
+
+    /// The topics that must not be written to: a transaction that failed does not name them.
+    fn not_allowed(&self, trouble: &Trouble, records: &[Outgoing]) -> Option<String> {
+        let refused = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+        if kafka::code(&trouble.error) != refused || trouble.right != Right::Write {
+            return None;
+        }
+        let topics: BTreeSet<&str> = records.iter().map(|record| &*record.topic).collect();
+        let topics: Vec<_> = topics.into_iter().collect();
+        let found = describe::topics(self.producer.client(), &topics, REQUEST).ok()?;
+        let lacks = |found: &Result<describe::Topic, _>| match found {
+            Ok(topic) => !topic.allowed.as_ref().is_none_or(|it| it.contains(&Operation::Write)),
+            Err(code) => Some(*code) == refused,
+        };
+        let lacking: Vec<_> =
+            found.iter().filter(|(_, found)| lacks(found)).map(|(name, _)| name.as_str()).collect();
+        (!lacking.is_empty()).then(|| {
+            let topics = lacking.join(", ");
+            let code = RDKafkaErrorCode::TopicAuthorizationFailed;
+            format!(
+                "writing to topic {topics}: the user lacks the right Write on the topic ({code})"
+            )
+        })
     }
 
     /// Aborts the open transaction; false when the producer is of no more use.
@@ -264,13 +298,13 @@ impl Sink {
 
 fn new_producer(kafka: &Kafka, failures: Failures) -> Result<BaseProducer<Deliveries>, KafkaError> {
     kafka::common(kafka)
-        .set("transactional.id", format!("{}/{}", kafka.group_id, kafka.instance_id))
+        .set("transactional.id", kafka::transactional_id(kafka))
         .set("transaction.timeout.ms", kafka.transaction_timeout.as_millis().to_string())
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
         .set("compression.type", compression(kafka))
-        .create_with_context(Deliveries { failures })
+        .create_with_context(Deliveries { failures, context: Context::default() })
 }
 
 fn compression(kafka: &Kafka) -> &str {
@@ -312,8 +346,7 @@ impl Trouble {
         Self { error, partition: Some(record.of), doing, right: Right::Write, indefinite: None }
     }
 
-    fn judge(self) -> Result<Sent, Hopeless> {
-        let message = kafka::explain_on_topic(&self.error, &self.doing, self.right);
+    fn judge(self, message: String) -> Result<Sent, Hopeless> {
         let code = kafka::code(&self.error);
         if matches!(
             code,

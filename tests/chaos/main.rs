@@ -7,6 +7,8 @@
 #[path = "../kafka/broker.rs"]
 mod broker;
 #[allow(dead_code)]
+#[path = "../kafka/certificates.rs"]
+mod certificates;
 #[path = "../kafka/client.rs"]
 mod client;
 #[allow(dead_code, unused_imports)]

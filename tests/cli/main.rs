@@ -3,6 +3,7 @@
 mod deploy;
 mod healthcheck;
 mod input;
+mod operate;
 mod output;
 mod policies;
 mod summary;

@@ -53,19 +53,6 @@ class Strimzi(unittest.TestCase):
         for name, topic in topics().items():
             self.assertEqual((topic["replicas"], topic["config"]["min.insync.replicas"]), (3, 2), name)
 
-    def test_the_user_has_the_rights_that_the_tests_prove_and_no_more(self):
-        source = (PROJECT / "tests" / "kafka" / "rights.rs").read_text(encoding="utf-8")
-        listed = source[source.index("fn rights(") :]
-        listed = listed[: listed.index("\n}")]
-        scans, exceptions, table, dead = configured()
-        names = {"scans": scans, "open": table, "exceptions": exceptions, "dead": dead, "": "stallwatch", "transactions": "stallwatch/"}
-        proven = {(right, kind, names[name]) for right, kind, name in re.findall(r'"(\w+):(\w+):\{(\w*)\}"', listed)}
-        self.assertGreaterEqual(len(proven), 9)
-        acls = documents(DEPLOY / "strimzi" / "user.yaml")[0]["spec"]["authorization"]["acls"]
-        snake = lambda text: re.sub(r"(?<!^)([A-Z])", r"_\1", text).lower()
-        given = {(snake(right), snake(acl["resource"]["type"]), acl["resource"]["name"]) for acl in acls for right in acl["operations"]}
-        self.assertEqual(given, proven)
-
 
 class Images(unittest.TestCase):
     def test_the_dockerfiles_have_no_faults(self):

@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
-"""Grants rights on a broker: acls.py BOOTSTRAP USER RIGHT:TYPE:NAME…, as in read:topic:scans."""
+"""Changes rights on a broker: acls.py grant|revoke BOOTSTRAP PRINCIPAL RIGHT…
 
+A right is OPERATION:RESOURCE:PATTERN:NAME, as in Read:topic:literal:scans. What is revoked must have
+been granted.
+"""
+
+import re
 import sys
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -15,29 +21,36 @@ from confluent_kafka.admin import (
 RESOURCES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
-    "transactional_id": ResourceType.TRANSACTIONAL_ID,
+    "transactional-id": ResourceType.TRANSACTIONAL_ID,
 }
 
 
-def binding(user, grant):
-    right, resource, name = grant.split(":", 2)
-    return AclBinding(
+def parts(principal, right):
+    operation, resource, pattern, name = right.split(":", 3)
+    operation = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).upper()
+    return (
         RESOURCES[resource],
         name,
-        ResourcePatternType.LITERAL,
-        f"User:{user}",
+        ResourcePatternType[pattern.upper()],
+        principal,
         "*",
-        AclOperation[right.upper()],
+        AclOperation[operation],
         AclPermissionType.ALLOW,
     )
 
 
 def main():
-    bootstrap, user, *grants = sys.argv[1:]
+    verb, bootstrap, principal, *rights = sys.argv[1:]
     client = AdminClient({"bootstrap.servers": bootstrap})
-    futures = client.create_acls([binding(user, grant) for grant in grants], request_timeout=20)
-    for future in futures.values():
-        future.result()
+    if verb == "grant":
+        bindings = [AclBinding(*parts(principal, right)) for right in rights]
+        for future in client.create_acls(bindings, request_timeout=20).values():
+            future.result()
+        return
+    filters = [AclBindingFilter(*parts(principal, right)) for right in rights]
+    for asked, future in client.delete_acls(filters, request_timeout=20).items():
+        if not future.result():
+            sys.exit(f"{asked} was not granted")
 
 
 if __name__ == "__main__":

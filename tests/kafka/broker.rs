@@ -13,6 +13,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use crate::certificates::Certificates;
 use crate::wait::until;
 
 const START: Duration = Duration::from_secs(90);
@@ -21,7 +22,6 @@ const JVM: &[&str] = &["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredSt
 pub const USER: &str = "clerk";
 /// The user's password, by SCRAM-SHA-512.
 pub const PASSWORD: &str = "clerk-secret";
-const KEYSTORE_PASSWORD: &str = "keystore-secret";
 
 const LEASH: &str = r#"
 trap : INT TERM
@@ -38,6 +38,7 @@ wait $broker
 pub struct Broker {
     dir: PathBuf,
     ports: Ports,
+    certificates: Certificates,
     leash: Option<Leash>,
 }
 
@@ -45,6 +46,7 @@ struct Ports {
     plain: u16,
     sasl: u16,
     tls: u16,
+    mtls: u16,
     controller: u16,
 }
 
@@ -88,9 +90,11 @@ impl Broker {
             .tempdir()
             .expect("a temporary folder")
             .keep();
-        let [plain, sasl, tls, controller] = free_ports();
-        let mut broker = Self { dir, ports: Ports { plain, sasl, tls, controller }, leash: None };
-        broker.make_certificate();
+        let [plain, sasl, tls, mtls, controller] = free_ports();
+        let ports = Ports { plain, sasl, tls, mtls, controller };
+        let certificates = Certificates::make(&dir);
+        let mut broker = Self { dir, ports, certificates, leash: None };
+        broker.write_tools();
         fs::write(broker.dir.join("log4j2.properties"), LOG_SETTINGS).expect("written");
         fs::write(broker.properties(), broker.settings()).expect("written");
         broker.format();
@@ -113,9 +117,46 @@ impl Broker {
         format!("localhost:{}", self.ports.tls)
     }
 
-    /// The certificate to trust for [`Self::tls_bootstrap`], as PEM.
-    pub fn certificate(&self) -> PathBuf {
-        self.dir.join("certificate.pem")
+    /// Address of the listener that asks for a certificate of its authority.
+    pub fn mtls_bootstrap(&self) -> String {
+        format!("localhost:{}", self.ports.mtls)
+    }
+
+    /// A certificate or key, as [`Certificates`] names it.
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.certificates.file(name)
+    }
+
+    /// Runs lines of a shell in which `kafka-acls.sh` and `kafka-topics.sh` are Kafka's own tools;
+    /// what they print.
+    pub fn shell(&self, lines: &str) -> String {
+        let path = std::env::var("PATH").expect("a PATH");
+        let mut command = Command::new("sh");
+        command.args(["-euc", lines]).current_dir(&self.dir);
+        command.env("PATH", format!("{}/bin:{path}", self.dir.display()));
+        String::from_utf8(run_tool(&mut command)).expect("UTF-8")
+    }
+
+    fn write_tools(&self) {
+        let bin = self.dir.join("bin");
+        fs::create_dir(&bin).expect("a folder");
+        let libs = project().join(".cache/kafka/libs");
+        for (name, class) in [
+            ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
+            ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
+        ] {
+            let file = bin.join(name);
+            let text = format!(
+                "#!/bin/sh\nexec java {} -cp '{}/*' {class} \"$@\"\n",
+                JVM.join(" "),
+                libs.display()
+            );
+            fs::write(&file, text).expect("written");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(&file, mode).expect("a program");
+        }
+        // How an administrator logs in: on the listener without a login, not at all.
+        fs::write(self.dir.join("admin.properties"), "").expect("written");
     }
 
     /// Stops every thread of the broker, connections stay open; until [`Self::resume`].
@@ -163,36 +204,22 @@ impl Broker {
     }
 
     fn settings(&self) -> String {
-        let Ports { plain, sasl, tls, controller } = self.ports;
+        let Ports { plain, sasl, tls, mtls, controller } = self.ports;
         let dir = self.dir.display();
         format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
-             listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://localhost:{tls}\n\
-             listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL,CONTROLLER:PLAINTEXT\n\
-             ssl.keystore.location={dir}/broker.p12\n\
-             ssl.keystore.password={KEYSTORE_PASSWORD}\n\
+             listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},MTLS://127.0.0.1:{mtls},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://localhost:{tls},MTLS://localhost:{mtls}\n\
+             listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL,MTLS:SSL,CONTROLLER:PLAINTEXT\n\
+             ssl.keystore.type=PEM\n\
+             ssl.keystore.location={dir}/broker.both\n\
+             ssl.truststore.type=PEM\n\
+             ssl.truststore.location={dir}/ca.pem\n\
              log.dirs={dir}/data\n\
              {SETTINGS}"
         )
-    }
-
-    /// A self-signed certificate for localhost.
-    fn make_certificate(&self) {
-        let store = self.dir.join("broker.p12");
-        let store = store.to_str().expect("a temporary folder is UTF-8");
-        let keytool = |arguments: &[&str]| {
-            let mut command = Command::new("keytool");
-            command.args(arguments).args(["-alias", "broker", "-keystore", store]);
-            run_tool(command.args(["-storepass", KEYSTORE_PASSWORD]))
-        };
-        let mut make = vec!["-genkeypair", "-keyalg", "EC", "-dname", "CN=localhost"];
-        make.extend(["-ext", "SAN=dns:localhost,ip:127.0.0.1", "-validity", "3650"]);
-        make.extend(["-storetype", "PKCS12"]);
-        keytool(&make);
-        fs::write(self.certificate(), keytool(&["-exportcert", "-rfc"])).expect("written");
     }
 
     fn format(&self) {
@@ -293,6 +320,7 @@ inter.broker.listener.name=PLAIN
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.tls.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.mtls.ssl.client.auth=required
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 auto.create.topics.enable=false

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait for real time to pass")]
 
 mod broker;
+mod certificates;
 mod client;
 mod python;
 mod scans;
@@ -25,7 +26,7 @@ mod prometheus;
 mod recover;
 mod refused;
 mod restart;
-mod rights;
+mod security;
 mod snapshots;
 mod subscribers;
 mod subscribers_in_trouble;

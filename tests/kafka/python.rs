@@ -21,10 +21,19 @@ pub fn export(bootstrap: &str, topic: &str, format: &str, file: &Path) -> u64 {
     counts[0]["broken"].as_u64().expect("a count")
 }
 
-/// Gives a user rights, each `right:type:name`.
-pub fn grant(bootstrap: &str, user: &str, rights: &[String]) {
+/// Gives a user rights, each `operation:resource:pattern:name`, as in `Read:topic:literal:scans`.
+pub fn grant(bootstrap: &str, principal: &str, rights: &[String]) {
+    acls("grant", bootstrap, principal, rights);
+}
+
+/// Takes rights away from a user.
+pub fn revoke(bootstrap: &str, principal: &str, rights: &[String]) {
+    acls("revoke", bootstrap, principal, rights);
+}
+
+fn acls(verb: &str, bootstrap: &str, principal: &str, rights: &[String]) {
     let rights: Vec<_> = rights.iter().map(String::as_str).collect();
-    python("acls.py", &[&[bootstrap, user], &rights[..]].concat());
+    python("acls.py", &[&[verb, bootstrap, principal], &rights[..]].concat());
 }
 
 /// Runs kcat, a client of its own; what it prints.

@@ -9,7 +9,7 @@ use crate::service::{PATIENCE, Setup};
 use crate::wait::{now_secs, until};
 
 /// Sets the group's offset, as soon as the group has no member left.
-fn reset_offset(setup: &Setup, partition: i32, offset: i64) {
+pub fn reset_offset(setup: &Setup, partition: i32, offset: i64) {
     let consumer = committing(&setup.bootstrap, &setup.group());
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&setup.scans(), partition, Offset::Offset(offset)).expect("a list");

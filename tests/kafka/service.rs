@@ -38,6 +38,14 @@ pub struct Service {
     log: PathBuf,
 }
 
+/// What a verb said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
 /// How a topic of scans is set up for tests: kept for ever, records of any size.
 pub const SCANS_SETTINGS: &[(&str, &str)] =
     &[("retention.ms", "-1"), ("max.message.bytes", crate::client::LARGEST_RECORD)];
@@ -255,6 +263,22 @@ impl Setup {
             .expect("stallwatch can be run");
         let said = [ran.stdout, ran.stderr].concat();
         (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Another verb on this service's configuration.
+    pub fn run_verb(&self, verb: &[&str]) -> Said {
+        let config = self.write("127.0.0.1:0", &self.instance(), "verb.toml");
+        let ran = stallwatch()
+            .args(verb)
+            .arg("--config")
+            .arg(config)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("stallwatch can be run");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        let code = ran.status.code().expect("an exit code, not a signal");
+        Said { code, out: text(ran.stdout), err: text(ran.stderr) }
     }
 
     /// `stallwatch replay` of a log of this service's topic; the NDJSON that it writes.

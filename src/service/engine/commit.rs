@@ -128,7 +128,12 @@ impl Engine<'_> {
                 }
                 Err(error) => {
                     self.shared.status.set_producer_ready(false);
-                    let message = kafka::explain(&error, "making a new producer");
+                    let message = kafka::explain_as(
+                        &self.shared.config.kafka,
+                        &error,
+                        "making a new producer",
+                        kafka::Right::Write,
+                    );
                     tracing::warn!("{message}; trying again");
                 }
             },

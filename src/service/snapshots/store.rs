@@ -230,6 +230,27 @@ impl SnapshotStore {
         Ok(Saved { name: path.to_string(), bytes, pruned })
     }
 
+    /// Writes an object of this name beside the snapshots, reads it, lists it and takes it away.
+    ///
+    /// # Errors
+    /// What cannot be done.
+    pub fn probe(&self, name: &str) -> Result<(), StoreError> {
+        let (store, path) = (self.store()?, self.root.clone().join(name));
+        let content = name.as_bytes();
+        self.within("writing", put(&*store, &path, content.to_vec()))?;
+        let read = self.within("reading", async { store.get(&path).await?.bytes().await });
+        let listed = self.within("listing", store.list_with_delimiter(Some(&self.root)));
+        self.within("deleting", store.delete(&path))?;
+        let other = |action, why: &str| StoreError::Failed { action, why: why.to_owned() };
+        if read? != content {
+            return Err(other("reading", "it is not what was written"));
+        }
+        match listed?.objects.iter().any(|object| object.location == path) {
+            true => Ok(()),
+            false => Err(other("listing", "what was written is not listed")),
+        }
+    }
+
     /// In a folder a snapshot is written beside its name and renamed. What a process left there that
     /// was killed meanwhile is of no use; a partition has one owner, who is about to write.
     fn sweep(&self, folder: &Path) {

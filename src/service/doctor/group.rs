@@ -1,0 +1,171 @@
+//! How the consumer group stands, and whether what it has committed agrees with what is stored.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::Report;
+use crate::config::Config;
+use crate::protocol::agree::{Decision, HaltReason, decide, of_partition};
+use crate::protocol::rules::Rules;
+use crate::service::contents::ExceptionCodec;
+use crate::service::kafka::{self, Client};
+use crate::service::native::describe::Group;
+use crate::service::restore::{OpenTopic, durable_of, read_open};
+
+const CHECK: &str = "group";
+/// How long the open topic is read for.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// `trusted`: the user may look at what is stored.
+pub(super) fn check(
+    config: &Config,
+    group: &Result<Group, KafkaError>,
+    trusted: bool,
+    report: &mut Report,
+) {
+    members(config, group, report);
+    if !trusted {
+        report.skip(CHECK, "whether offsets and cuts agree: a right or a topic is missing");
+        return;
+    }
+    match within(LONGEST, |cancelled| stored(config, cancelled)) {
+        Ok(standing) => standing.tell(report),
+        Err(why) => report.fail(CHECK, why, "look at the broker's log"),
+    }
+}
+
+fn members(config: &Config, group: &Result<Group, KafkaError>, report: &mut Report) {
+    let name = &config.kafka.group_id;
+    let group = match group {
+        Ok(group) => group,
+        Err(error) => {
+            match kafka::code(error) {
+                Some(RDKafkaErrorCode::GroupIdNotFound) => {
+                    report.ok(CHECK, format!("{name} does not exist yet"));
+                }
+                // Told among the rights.
+                Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
+                _ => report.fail(
+                    CHECK,
+                    kafka::explain(error, &format!("asking for group {name}")),
+                    "look at the broker's log",
+                ),
+            }
+            return;
+        }
+    };
+    let foreign = |client: &&str| !client.starts_with("stallwatch-");
+    let clients: Vec<_> = group.members.iter().map(|member| member.client.as_str()).collect();
+    let strangers: Vec<_> = clients.iter().copied().filter(foreign).collect();
+    if strangers.is_empty() {
+        let (state, count) = (&group.state, clients.len());
+        report.ok(CHECK, format!("{name} is {state} with {count} members"));
+    } else {
+        let says = format!("{name} has members that are none of ours: {}", strangers.join(", "));
+        report.fail(CHECK, says, "give the service a kafka.group_id of its own");
+    }
+    let static_ones = group.members.iter().filter(|member| member.instance.is_some()).count();
+    if static_ones < group.members.len() {
+        let count = group.members.len() - static_ones;
+        let says = format!("{count} members of {name} have no group.instance.id");
+        report.warn(CHECK, says, "let only this service use the group");
+    }
+}
+
+/// What would become of every partition at a start.
+#[derive(Default)]
+struct Standing {
+    go_on: usize,
+    first: usize,
+    halts: Vec<(i32, HaltReason)>,
+}
+
+impl Standing {
+    fn tell(self, report: &mut Report) {
+        let Self { go_on, first, halts } = self;
+        for (partition, reason) in &halts {
+            let text = of_partition(&reason.to_string(), *partition);
+            let (says, command) = text.rsplit_once(": ").unwrap_or((&text, "stallwatch recover"));
+            report.fail(CHECK, format!("partition {partition} halts: {says}"), command);
+        }
+        if halts.is_empty() {
+            let says = format!(
+                "offsets and cuts agree: {go_on} partitions go on, {first} begin for the first time"
+            );
+            report.ok(CHECK, says);
+        }
+    }
+}
+
+fn stored(config: &Config, cancelled: &AtomicBool) -> Result<Standing, String> {
+    let client = |error: KafkaError| kafka::explain(&error, "making a client");
+    let reader = kafka::reader(&config.kafka).map_err(client)?;
+    let asker = kafka::asker(&config.kafka).map_err(client)?;
+    let input = config.input.topics.first().map_or("", String::as_str);
+    let count = kafka::partition_count(&reader, input)
+        .map_err(|error| kafka::explain(&error, "asking for the input"))?;
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    let mut standing = Standing::default();
+    for partition in 0..count {
+        match decision(config, (&reader, &asker), partition, count, cancelled)? {
+            Decision::FirstStart => standing.first += 1,
+            // A running instance may commit between the two readings.
+            Decision::Continue(_) | Decision::ReadAgain => standing.go_on += 1,
+            Decision::Halt(reason) => standing.halts.push((partition, reason)),
+        }
+    }
+    Ok(standing)
+}
+
+/// Read a second time where the first reading does not agree, as the service does.
+fn decision(
+    config: &Config,
+    (reader, asker): (&Client, &Client),
+    partition: i32,
+    count: i32,
+    cancelled: &AtomicBool,
+) -> Result<Decision, String> {
+    let codec = ExceptionCodec::new(config.output.format);
+    let input = config.input.topics.first().map_or("", String::as_str);
+    let open = OpenTopic { name: &config.output.open, codec: &codec, partition };
+    let mut last = Decision::ReadAgain;
+    for again in [false, true] {
+        let stored = read_open(&open, reader, asker, cancelled).map_err(|failure| {
+            format!("reading {}, partition {partition}: {failure}", open.name)
+        })?;
+        let (durable, _) = durable_of(input, reader, partition, stored)
+            .map_err(|error| kafka::explain(&error, "asking for the group's offset"))?;
+        last = decide(&durable, count, again, Rules::ALL);
+        if last != Decision::ReadAgain {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+/// Does something that looks at a flag, which is set after a time.
+fn within<T: Send>(
+    longest: Duration,
+    work: impl FnOnce(&AtomicBool) -> Result<T, String> + Send,
+) -> Result<T, String> {
+    let cancelled = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (done, end) = mpsc::channel();
+        let working = scope.spawn(|| {
+            let result = work(&cancelled);
+            drop(done);
+            result
+        });
+        if end.recv_timeout(longest) == Err::<(), _>(mpsc::RecvTimeoutError::Timeout) {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+        let result = working.join().map_err(|_| "reading the open topic failed".to_owned())?;
+        match cancelled.load(Ordering::Relaxed) {
+            true => Err(format!("the open topic could not be read within {longest:?}")),
+            false => result,
+        }
+    })
+}

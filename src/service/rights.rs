@@ -204,6 +204,7 @@ pub fn strimzi(rights: &[Right], user: &str, cluster: &str, login: StrimziLogin)
     for (resource, rights) in by_resource(rights) {
         let (kind, name, pattern) = resource.pattern();
         let kind = if kind == "transactional-id" { "transactionalId" } else { kind };
+        let pattern = if pattern == "prefixed" { "prefix" } else { pattern };
         let operations: Vec<_> = rights.iter().map(|right| right.operation.as_str()).collect();
         let purposes: Vec<_> = rights.iter().map(|right| right.purpose).collect();
         let _ = write!(
@@ -262,7 +263,7 @@ mod tests {
         let rights = needed(&config(""));
         let yaml = strimzi(&rights, "stall\"watch", "kafka", StrimziLogin::Tls);
         assert!(yaml.contains("  name: \"stall\\\"watch\"\n"), "{yaml}");
-        assert!(yaml.contains("type: transactionalId\n          name: \"it's/\"\n          patternType: prefixed\n        operations: [Write]\n"), "{yaml}");
+        assert!(yaml.contains("type: transactionalId\n          name: \"it's/\"\n          patternType: prefix\n        operations: [Write]\n"), "{yaml}");
         let listed: usize = yaml
             .lines()
             .filter_map(|line| line.trim().strip_prefix("operations: "))

@@ -82,3 +82,17 @@ fn the_unit_of_systemd_sets_what_the_configuration_knows() {
     let set = set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert_valid("deploy/systemd/stallwatch.service", set, 1);
 }
+
+#[test]
+fn the_user_for_strimzi_has_the_rights_that_are_printed_and_no_more() {
+    let config = project().join("deploy/stallwatch.toml");
+    let config = config.to_str().unwrap();
+    let ran = command(&["acls", "print", "--config", config, "--user", "stallwatch", "--strimzi"])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let printed = String::from_utf8(ran.stdout).unwrap();
+    let shipped = read("deploy/strimzi/user.yaml");
+    let rights = |yaml: &str| yaml.split_once("  authorization:\n").unwrap().1.to_owned();
+    assert_eq!(rights(&shipped), rights(&printed));
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use stallwatch::demo::time::display_span;
 
 use super::client::{Client, Connection, Coverage, Unanswered, block_on, nobody};
-use super::print::say;
+use super::print::{harmless, say};
 use super::{Failure, Report};
 
 /// Ask running instances what they know
@@ -47,7 +47,7 @@ pub fn run(Arguments { what: What::Package(package) }: &Arguments) -> Result<(),
     let addresses = client.instances().iter().map(|instance| instance.address.clone());
     let merged = Merged::of(addresses.zip(answers))?;
     say(match package.report {
-        Report::Text => merged.text(),
+        Report::Text => harmless(&merged.text()),
         Report::Json => serde_json::to_string_pretty(&merged)
             .map_err(|error| Failure::Failed(format!("the answer cannot be written: {error}")))?,
     })

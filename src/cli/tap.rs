@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::client::{
     Client, Connection, Event, Events, Instance, Unanswered, block_on, interrupted, nobody, reason,
 };
-use super::print::{complain, say};
+use super::print::{complain, harmless, say};
 use super::{Failure, Report};
 
 /// The longest pause between two tries to connect again.
@@ -103,7 +103,7 @@ async fn print(mut told: Receiver<Event>, report: Report) -> Result<(), Failure>
     while let Some(Event { name, data }) = told.recv().await {
         match (name.as_str(), report) {
             ("exception", Report::Json) => say(data)?,
-            ("exception", Report::Text) => say(line(&data))?,
+            ("exception", Report::Text) => say(harmless(&line(&data)))?,
             ("lagged", _) => complain("warning", lagged(&data)),
             _ => {}
         }

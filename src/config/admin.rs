@@ -1,7 +1,7 @@
 //! `[admin]`: the two listeners, and who may come to the one for operators.
 
 use super::read::Reader;
-use super::{Admin, AdminTls, Secret};
+use super::{Address, Admin, AdminTls, Secret};
 use crate::wire::toml_reader::Section;
 
 /// A token that can be guessed protects nothing.
@@ -48,24 +48,29 @@ impl<'d> Reader<'d> {
         let certificate_file = self.deployed_file(section, "tls_cert_file");
         let key_file = self.deployed_file(section, "tls_key_file");
         let client_ca_file = self.deployed_file(section, "client_ca_file");
-        if ["tls_cert_file", "tls_key_file", "client_ca_file"].iter().any(|key| section.has(key)) {
+        let ca_file = self.deployed_file(section, "ca_file");
+        let keys = ["tls_cert_file", "tls_key_file", "client_ca_file", "ca_file"];
+        if keys.iter().any(|key| section.has(key)) {
             section.require(&["tls_cert_file", "tls_key_file"]);
         }
-        Some(AdminTls { certificate_file: certificate_file?, key_file: key_file?, client_ca_file })
+        Some(AdminTls {
+            certificate_file: certificate_file?,
+            key_file: key_file?,
+            client_ca_file,
+            ca_file,
+        })
     }
 }
 
 /// `host:port`; what stands there goes to other machines, so a placeholder is not enough.
-fn advertised(section: &Section<'_>) -> Option<String> {
+fn advertised(section: &Section<'_>) -> Option<Address> {
     let text = section.some_text("advertised")?;
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    if port.and_then(|(_, port)| port.parse::<u16>().ok()).is_none_or(|port| port == 0)
-        || text.contains(['/', ' ', '@'])
-    {
+    let address = Address::parse(text);
+    if address.is_none() {
         section.problem(
             "advertised",
             format!("`admin.advertised` = \"{text}\" is no host with a port, such as stallwatch-0.stallwatch:9464"),
         );
     }
-    Some(text.to_owned())
+    address
 }

@@ -73,7 +73,11 @@ impl<'d> Reader<'d> {
 
     fn instance_id(&self, section: &Section<'d>) -> String {
         if section.has("instance_id") {
-            return self.name(section, "instance_id").unwrap_or_default();
+            let name = self.name(section, "instance_id").unwrap_or_default();
+            if name.contains('@') {
+                section.problem("instance_id", "`kafka.instance_id` must not have an `@`");
+            }
+            return name;
         }
         if self.environment.is_ignored() {
             return String::new();

@@ -4,6 +4,7 @@
 //! overrides such as `STALLWATCH__KAFKA__GROUP_ID`. Texts may name variables: `${VAR}`,
 //! `${VAR:-default}`. What is not built yet is an error that says so, never ignored.
 
+mod address;
 mod admin;
 mod environment;
 mod kafka;
@@ -25,6 +26,7 @@ use crate::detector::time::LogTime;
 use crate::wire::policy_file;
 use crate::wire::toml_reader::Problem;
 
+pub use address::Address;
 pub use environment::Environment;
 pub use secret::Secret;
 
@@ -321,8 +323,8 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// TLS of the admin listener.
     pub tls: Option<AdminTls>,
-    /// `host:port` under which other instances reach the admin listener.
-    pub advertised: Option<String>,
+    /// Where other instances reach the admin listener.
+    pub advertised: Option<Address>,
 }
 
 /// TLS of the admin listener. Files as PEM.
@@ -334,6 +336,8 @@ pub struct AdminTls {
     pub key_file: PathBuf,
     /// Clients must show a certificate of this authority.
     pub client_ca_file: Option<PathBuf>,
+    /// Authorities of other instances' certificates; those in `certificate_file` without it.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How log lines are written.

@@ -426,3 +426,43 @@ fn tracking_numbers_in_log_lines_are_as_the_setting_says() {
     let short = PackageKey::new("ups", "12").unwrap();
     assert_eq!(TrackingNumbers::Last4.show(&short), "ups:…12");
 }
+
+#[test]
+fn the_admin_listener_is_for_the_loopback_unless_clients_must_show_who_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let admin = |more: &str| load(&with(&format!("[admin]\n{more}")), &nothing());
+    let token = file("token", "0123456789abcdef\n");
+    let (cert, key) = (file("cert.pem", ""), file("key.pem", ""));
+
+    refused("[admin]\nlisten = \"0.0.0.0:9464\"", "set `admin.token_file`");
+    let open = format!("listen = \"0.0.0.0:9464\"\ntoken_file = \"{token}\"");
+    let config = admin(&open).unwrap();
+    assert_eq!(config.admin.token.unwrap().reveal(), "0123456789abcdef");
+
+    for text in ["short", "", "0123456789 abcdef", "0123456789abcdef\nanother"] {
+        let bad = file("bad", text);
+        let found = admin(&format!("token_file = \"{bad}\"")).unwrap_err();
+        assert!(found[0].contains("at least 16 printable characters"), "{text:?}: {found:?}");
+    }
+    let found = admin("token_file = \"/nowhere/token\"").unwrap_err();
+    assert!(found[0].contains("cannot be read"), "{found:?}");
+
+    let found = admin(&format!("tls_cert_file = \"{cert}\"")).unwrap_err();
+    assert!(found[0].contains("`admin.tls_key_file` is missing"), "{found:?}");
+    let tls = format!("tls_cert_file = \"{cert}\"\ntls_key_file = \"{key}\"");
+    assert!(admin(&tls).unwrap().admin.tls.is_some());
+
+    let advertised = admin("advertised = \"stallwatch-0.parcels:9464\"").unwrap().admin.advertised;
+    assert_eq!(advertised.unwrap().to_string(), "stallwatch-0.parcels:9464");
+    for text in ["stallwatch-0", "http://stallwatch-0:9464", "a@b:9464", ":9464", "a:0"] {
+        let found = admin(&format!("advertised = \"{text}\"")).unwrap_err();
+        assert!(found[0].contains("no host with a port"), "{text}: {found:?}");
+    }
+    let named = LEAST.replace("[kafka]", "[kafka]\ninstance_id = \"a@b\"");
+    assert!(problems(&named)[0].contains("must not have an `@`"));
+}

@@ -227,6 +227,12 @@ impl Profiles {
         index
     }
 
+    /// The facility.
+    pub fn facility(&self, traits: Traits) -> Option<Arc<str>> {
+        let [facility, _] = *self.places.get(traits.place);
+        self.texts.get(facility).cloned()
+    }
+
     /// Every attribute as text.
     pub fn attributes(&self, traits: Traits) -> Attributes<Arc<str>> {
         let text = |id: TextId| self.texts.get(id).cloned();

@@ -11,8 +11,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::admin::peers::client_id;
 use super::clock::Stopwatch;
+use super::peer_name;
 use crate::config::{Config, Kafka};
 
 /// How long one request to the broker may take.
@@ -97,10 +97,6 @@ impl ConsumerContext for Context {}
 /// A consumer as this service uses it.
 pub type Client = BaseConsumer<Context>;
 
-fn name(kafka: &Kafka) -> String {
-    format!("stallwatch-{}", kafka.instance_id)
-}
-
 /// Listens for a moment to what a client that has no partitions tells of its connections.
 pub fn listen(client: &Client) -> Option<Told> {
     let watch = Stopwatch::start();
@@ -118,7 +114,7 @@ pub fn common(kafka: &Kafka) -> ClientConfig {
         config.set(key, value);
     }
     config.set("bootstrap.servers", &kafka.bootstrap_servers);
-    config.set("client.id", name(kafka));
+    config.set("client.id", peer_name::of_client(kafka));
     if let Some(rack) = &kafka.rack {
         config.set("client.rack", rack);
     }
@@ -161,7 +157,7 @@ fn consumer(kafka: &Kafka) -> ClientConfig {
 pub fn member(config: &Config) -> KafkaResult<Client> {
     let kafka = &config.kafka;
     consumer(kafka)
-        .set("client.id", client_id(&name(kafka), &config.admin))
+        .set("client.id", peer_name::of_member(kafka, &config.admin))
         .set("group.instance.id", &kafka.instance_id)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())

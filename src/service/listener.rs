@@ -15,9 +15,6 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_openssl::SslStream;
 
-/// How long a client may take for the head of a request, and for the handshake of TLS; so long an
-/// idle connection stays, too.
-const HEAD: Duration = Duration::from_secs(20);
 /// Bytes that the head of a request may have.
 const HEAD_BYTES: usize = 16 << 10;
 /// Pause after the system has no socket for another connection.
@@ -35,6 +32,18 @@ pub struct Serving {
     pub tls: Option<SslAcceptor>,
     /// Connections at once; a further one waits until another is gone.
     pub connections: usize,
+    /// How long a client may take for the head of a request and for the handshake of TLS.
+    pub head: Duration,
+    /// Whether a connection stays for further requests; if not it may not last longer than ten times
+    /// `head` either.
+    pub keep_alive: bool,
+}
+
+/// What a connection may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    head: Duration,
+    keep_alive: bool,
 }
 
 /// A running listener; it ends, and its connections with it, when this is dropped.
@@ -76,7 +85,8 @@ impl Drop for Listener {
 }
 
 async fn serve(serving: Serving, mut stopped: oneshot::Receiver<()>) {
-    let Serving { name, socket, router, tls, connections } = serving;
+    let Serving { name, socket, router, tls, connections, head, keep_alive } = serving;
+    let bounds = Bounds { head, keep_alive };
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "the {name} listener could not be used"),
@@ -98,7 +108,7 @@ async fn serve(serving: Serving, mut stopped: oneshot::Receiver<()>) {
             Ok((stream, _)) => {
                 let (router, tls) = (router.clone(), tls.clone());
                 open.spawn(async move {
-                    connection(stream, tls, router).await;
+                    connection(stream, tls, router, bounds).await;
                     drop(place);
                 });
             }
@@ -111,31 +121,47 @@ async fn serve(serving: Serving, mut stopped: oneshot::Receiver<()>) {
 }
 
 /// Whatever goes wrong on a connection is the client's to notice.
-async fn connection(stream: TcpStream, tls: Option<Arc<SslAcceptor>>, router: Router) {
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Arc<SslAcceptor>>,
+    router: Router,
+    bounds: Bounds,
+) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return speak(stream, router).await;
+        return speak(stream, router, bounds).await;
     };
     let ssl = Ssl::new(tls.context()).and_then(|ssl| SslStream::new(ssl, stream));
     let mut stream = match ssl {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "TLS could not be begun"),
     };
-    match tokio::time::timeout(HEAD, std::pin::Pin::new(&mut stream).accept()).await {
-        Ok(Ok(())) => speak(stream, router).await,
+    match tokio::time::timeout(bounds.head, std::pin::Pin::new(&mut stream).accept()).await {
+        Ok(Ok(())) => speak(stream, router, bounds).await,
         Ok(Err(error)) => tracing::debug!(%error, "a client's TLS handshake failed"),
         Err(_) => tracing::debug!("a client took too long for its TLS handshake"),
     }
 }
 
-async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    bounds: Bounds,
+) {
     let service = TowerToHyperService::new(router);
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(bounds.head)
+        .keep_alive(bounds.keep_alive)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = served.await {
-        tracing::trace!(%error, "a connection ended");
+    let served = async {
+        if let Err(error) = served.await {
+            tracing::trace!(%error, "a connection ended");
+        }
+    };
+    match bounds.keep_alive {
+        true => served.await,
+        false => drop(tokio::time::timeout(10 * bounds.head, served).await),
     }
 }

@@ -29,6 +29,7 @@ mod listener;
 pub mod log_level;
 mod misrouted;
 mod native;
+mod peer_name;
 mod probes;
 mod questions;
 mod recent;
@@ -358,12 +359,13 @@ impl Service {
             .collect::<Result<_, _>>()?;
         let (ask, questions) = Questions::new(decoders.len());
         let _probes = probes::start(shared.clone())?;
-        let _admin = admin::start(shared.clone(), ask)?;
+        let _admin = admin::start(shared.clone(), ask.clone())?;
         let asker = kafka::asker(&shared.config.kafka)?;
         if !reach(shared, &asker, shutdown)? {
             return Ok(());
         }
         let workers = workers(shared, decoders, questions)?;
+        ask.open_for_all();
         let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
             let (of, right) = (&shared.config.kafka, kafka::Right::Write);
             ServiceError::Broker(kafka::explain_as(of, &error, "beginning transactions", right))

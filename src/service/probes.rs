@@ -1,6 +1,7 @@
 //! The probe listener: liveness, readiness, metrics; nothing that tells of a package.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,8 +12,10 @@ use axum::routing::get;
 use super::listener::{Listener, Serving};
 use super::{ServiceError, Shared};
 
-/// Connections at once: probes and scrapes are few.
-const CONNECTIONS: usize = 64;
+/// Connections at once. Each is for one request and short, so that nobody who idles keeps probes out.
+const CONNECTIONS: usize = 256;
+/// How long a client may take for the head of its request.
+const HEAD: Duration = Duration::from_secs(3);
 
 /// Binds the address and serves on a thread of its own.
 pub fn start(shared: Arc<Shared>) -> Result<Listener, ServiceError> {
@@ -25,8 +28,15 @@ pub fn start(shared: Arc<Shared>) -> Result<Listener, ServiceError> {
         .route("/startupz", get(startupz))
         .route("/metrics", get(metrics))
         .with_state(shared);
-    let serving = Serving { name: "probe", socket, router, tls: None, connections: CONNECTIONS };
-    let listener = Listener::start(serving)?;
+    let listener = Listener::start(Serving {
+        name: "probe",
+        socket,
+        router,
+        tls: None,
+        connections: CONNECTIONS,
+        head: HEAD,
+        keep_alive: false,
+    })?;
     tracing::info!(local = %listener.local(), "probes and metrics");
     Ok(listener)
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -23,15 +24,26 @@ const QUEUE: usize = 64;
 
 /// How many times as long as an answer takes a worker has no ear for the next question.
 const REST: u32 = 50;
+/// And no longer than this: the machine may have been away while it answered.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// What can be asked of a worker's shards.
 pub enum Question {
     /// What is known of a package, by every partition that knows it.
-    Package(Arc<PackageKey>, oneshot::Sender<Vec<Known>>),
+    Package(Arc<PackageKey>, oneshot::Sender<Asked>),
     /// Open exceptions of a partition; no answer if the worker does not hold it.
     Open(OpenQuery, oneshot::Sender<OpenPage>),
     /// Open exceptions of a partition, counted.
     Tally(Walk, oneshot::Sender<TallyPage>),
+}
+
+/// What some partitions know of a package.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Those that were looked at.
+    pub partitions: Vec<i32>,
+    /// Those of them that know it, and what.
+    pub known: Vec<Known>,
 }
 
 /// A package as one partition knows it.
@@ -163,60 +175,73 @@ pub enum Unasked {
 
 /// The way to every worker for those who ask.
 #[derive(Debug)]
-pub struct Questions(Vec<Sender<Question>>);
+pub struct Questions {
+    workers: Vec<Sender<Question>>,
+    heard: AtomicBool,
+}
 
 impl Questions {
     /// A queue for each of so many workers; the other ends are theirs.
     pub fn new(workers: usize) -> (Arc<Self>, Vec<Receiver<Question>>) {
-        let (ask, answer) = (0..workers).map(|_| bounded(QUEUE)).unzip();
-        (Arc::new(Self(ask)), answer)
+        let (workers, answer) = (0..workers).map(|_| bounded(QUEUE)).unzip();
+        (Arc::new(Self { workers, heard: AtomicBool::new(false) }), answer)
+    }
+
+    /// The workers are there: questions are heard from now on.
+    pub fn open_for_all(&self) {
+        self.heard.store(true, Ordering::Relaxed);
     }
 
     /// What all partitions of this instance know of a package.
     ///
     /// # Errors
     /// When a worker cannot be asked now.
-    pub async fn package(&self, key: PackageKey) -> Result<Vec<Known>, Unasked> {
+    pub async fn package(&self, key: PackageKey) -> Result<Asked, Unasked> {
         let key = Arc::new(key);
-        let mut replies = Vec::with_capacity(self.0.len());
-        for worker in 0..self.0.len() {
+        let mut replies = Vec::with_capacity(self.workers.len());
+        for worker in 0..self.workers.len() {
             let (reply, answer) = oneshot::channel();
             self.ask(worker, Question::Package(key.clone(), reply))?;
             replies.push(answer);
         }
-        let mut known = Vec::new();
+        let mut asked = Asked::default();
         for reply in replies {
-            known.extend(reply.await.map_err(|_| Unasked::Gone)?);
+            let of_worker = reply.await.map_err(|_| Unasked::Gone)?;
+            asked.partitions.extend(of_worker.partitions);
+            asked.known.extend(of_worker.known);
         }
-        Ok(known)
+        Ok(asked)
     }
 
-    /// Open exceptions of a partition; none if it is not held.
+    /// Open exceptions of a partition; `None` if it is not held.
     ///
     /// # Errors
     /// When its worker cannot be asked now.
-    pub async fn open(&self, query: OpenQuery) -> Result<OpenPage, Unasked> {
+    pub async fn open(&self, query: OpenQuery) -> Result<Option<OpenPage>, Unasked> {
         let (reply, answer) = oneshot::channel();
         self.ask(self.worker_of(query.walk.partition), Question::Open(query, reply))?;
-        Ok(answer.await.unwrap_or_default())
+        Ok(answer.await.ok())
     }
 
-    /// Open exceptions of a partition, counted; none if it is not held.
+    /// Open exceptions of a partition, counted; `None` if it is not held.
     ///
     /// # Errors
     /// When its worker cannot be asked now.
-    pub async fn tally(&self, walk: Walk) -> Result<TallyPage, Unasked> {
+    pub async fn tally(&self, walk: Walk) -> Result<Option<TallyPage>, Unasked> {
         let (reply, answer) = oneshot::channel();
         self.ask(self.worker_of(walk.partition), Question::Tally(walk, reply))?;
-        Ok(answer.await.unwrap_or_default())
+        Ok(answer.await.ok())
     }
 
     fn worker_of(&self, partition: i32) -> usize {
-        partition.unsigned_abs() as usize % self.0.len().max(1)
+        partition.unsigned_abs() as usize % self.workers.len().max(1)
     }
 
     fn ask(&self, worker: usize, question: Question) -> Result<(), Unasked> {
-        let queue = self.0.get(worker).ok_or(Unasked::Gone)?;
+        if !self.heard.load(Ordering::Relaxed) {
+            return Err(Unasked::Gone);
+        }
+        let queue = self.workers.get(worker).ok_or(Unasked::Gone)?;
         queue.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => Unasked::Busy,
             TrySendError::Disconnected(_) => Unasked::Gone,
@@ -265,7 +290,7 @@ impl Ear {
     pub fn answer<'p>(&mut self, question: Question, held: impl Iterator<Item = &'p Partition>) {
         let watch = Stopwatch::start();
         question.answer(held);
-        self.rest = watch.elapsed() * REST;
+        self.rest = (watch.elapsed() * REST).min(LONGEST_REST);
         self.since = Stopwatch::start();
     }
 }
@@ -275,8 +300,12 @@ impl Question {
     fn answer<'p>(self, held: impl Iterator<Item = &'p Partition>) {
         match self {
             Self::Package(key, reply) if !reply.is_closed() => {
-                let known = held.filter_map(|held| known(held, &key)).collect();
-                let _ = reply.send(known);
+                let mut asked = Asked::default();
+                for held in held {
+                    asked.partitions.push(held.partition());
+                    asked.known.extend(known(held, &key));
+                }
+                let _ = reply.send(asked);
             }
             Self::Open(query, reply) if !reply.is_closed() => {
                 if let Some(held) = find(held, query.walk.partition) {
@@ -314,7 +343,7 @@ fn open_page(held: &Partition, query: &OpenQuery) -> OpenPage {
     let mut found = Vec::new();
     let Walk { from, look_at, .. } = query.walk;
     let next = held.packages().show_open(from, look_at, |view| {
-        let is_there = || query.is_there(|| view.attributes().facility);
+        let is_there = || query.is_there(|| view.facility());
         if query.wants(view.carrier(), view.open) && is_there() {
             found.push(FoundOpen {
                 key: view.key(),
@@ -330,7 +359,7 @@ fn open_page(held: &Partition, query: &OpenQuery) -> OpenPage {
 fn tally_page(held: &Partition, walk: Walk) -> TallyPage {
     let mut tally = Tally::default();
     let next = held.packages().show_open(walk.from, walk.look_at, |view| {
-        let place = (view.carrier().clone(), view.attributes().facility);
+        let place = (view.carrier().clone(), view.facility());
         tally.entry(place).or_default().add(view.open);
     });
     TallyPage { tally, next }

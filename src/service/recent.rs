@@ -53,7 +53,8 @@ impl Wanted {
     }
 }
 
-type Place = (Arc<str>, Option<Arc<str>>);
+/// Carrier and facility.
+pub type Place = (Arc<str>, Option<Arc<str>>);
 
 /// See the module's head.
 #[derive(Debug)]
@@ -77,18 +78,26 @@ impl Recent {
     /// These events of a partition were committed at this wall time.
     pub fn committed(&self, partition: i32, events: &[ExceptionEvent], now_ms: i64) {
         self.count(events);
-        let last = &events[events.len().saturating_sub(KEPT)..];
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        for event in last {
+        // A tap hears of every event, or by the channel of how many it lost.
+        let kept = match self.taps.receiver_count() {
+            0 => &events[events.len().saturating_sub(KEPT)..],
+            _ => events,
+        };
+        for event in kept {
             let event = event.clone();
             let published = Arc::new(Published { partition, event, detected_time_ms: now_ms });
-            if newest.len() == KEPT {
-                newest.pop_front();
-            }
-            newest.push_back(published.clone());
+            self.keep(published.clone());
             // Nobody taps: that is no failure.
             let _ = self.taps.send(published);
         }
+    }
+
+    fn keep(&self, published: Arc<Published>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.len() == KEPT {
+            newest.pop_front();
+        }
+        newest.push_back(published);
     }
 
     /// The newest events that are wanted, newest first.
@@ -103,10 +112,12 @@ impl Recent {
         self.taps.subscribe()
     }
 
-    /// How many exceptions opened at a place in each of the last hours, oldest first, by the
+    /// How many exceptions opened at each place in each of the last hours, oldest first, by the
     /// deadline that they passed. The last hour is the one in which `now_s` lies.
-    pub fn opened_by_hour(&self, place: &Place, now_s: i64) -> [u32; HOURS] {
-        self.opened.get(place).map(|hours| hours.up_to(hour(now_s))).unwrap_or_default()
+    pub fn opened_by_hour(&self, now_s: i64, mut tell: impl FnMut(&Place, [u32; HOURS])) {
+        for place in &self.opened {
+            tell(place.key(), place.value().up_to(hour(now_s)));
+        }
     }
 
     fn count(&self, events: &[ExceptionEvent]) {
@@ -118,7 +129,10 @@ impl Recent {
 
     fn count_one(&self, place: Place, at: i64) {
         if self.opened.len() >= PLACES && !self.opened.contains_key(&place) {
-            return;
+            self.opened.retain(|_, hours| hours.newest + HOURS as i64 > at);
+            if self.opened.len() >= PLACES {
+                return;
+            }
         }
         self.opened.entry(place).or_default().add(at);
     }

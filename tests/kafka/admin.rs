@@ -1,6 +1,6 @@
 //! The admin API of a running service: what it tells, whom it lets in, and what it withstands.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -91,14 +91,17 @@ impl Admin {
         });
     }
 
-    /// What is answered to bytes that no client library would send.
-    fn raw(&self, request: &[u8]) -> String {
+    /// What is answered to bytes that no client library would send, and whether the connection was
+    /// closed then.
+    fn raw(&self, request: &[u8]) -> (String, bool) {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        let waited = stream.read_to_end(&mut answer).is_err_and(|error| {
+            matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        });
+        (String::from_utf8_lossy(&answer).into_owned(), !waited)
     }
 }
 
@@ -336,10 +339,14 @@ fn with_an_authority_of_clients_only_their_certificates_are_let_in() {
             let (pem, key) = (read(format!("{name}.pem")), read(format!("{name}.key")));
             client = client.identity(reqwest::Identity::from_pkcs8_pem(&pem, &key).unwrap());
         }
-        let client = client.build().expect("a client");
+        // Each request on a connection of its own: the second resumes the first one's session.
+        let client = client.pool_max_idle_per_host(0).build().expect("a client");
         let port = admin.address.rsplit_once(':').expect("a port").1;
         let url = format!("https://localhost:{port}/v1/partitions");
-        admin.runtime.block_on(async { client.get(url).send().await.map(|it| it.status()) })
+        admin.runtime.block_on(async {
+            client.get(&url).send().await?;
+            client.get(&url).send().await.map(|it| it.status())
+        })
     };
     assert_eq!(ask(Some("client")).expect("an answer"), StatusCode::OK);
     assert!(ask(Some("stranger")).is_err());
@@ -381,8 +388,8 @@ fn odd_requests_are_refused_and_hurt_nobody() {
     ];
     for (request, expected) in cases {
         let shown: String = request.chars().take(60).collect();
-        let answer = admin.raw(request.as_bytes());
-        assert!(answer.starts_with(expected), "{shown:?}: {answer}");
+        let (answer, closed) = admin.raw(request.as_bytes());
+        assert!(answer.starts_with(expected) && closed, "{shown:?}: {answer}");
     }
     assert_eq!(admin.get("/v1/partitions").0, StatusCode::OK);
 }
@@ -390,8 +397,9 @@ fn odd_requests_are_refused_and_hurt_nobody() {
 #[test]
 fn a_client_that_never_ends_its_request_is_sent_away() {
     let admin = Admin::start("slow", 1);
-    let answer =
+    let (answer, closed) =
         admin.raw(format!("GET /v1/log HTTP/1.1\r\nHost: {}\r\n", admin.address).as_bytes());
+    assert!(closed, "the connection stays open");
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert_eq!(admin.get("/v1/partitions").0, StatusCode::OK);
 }

@@ -80,6 +80,11 @@ impl OpenView<'_> {
         self.shard.table.package(self.slot).milestone
     }
 
+    /// The last facility of its package.
+    pub fn facility(&self) -> Option<Arc<str>> {
+        self.shard.profiles.facility(self.shard.table.get(self.slot).traits())
+    }
+
     /// The last value of each attribute of its package.
     pub fn attributes(&self) -> Attributes<Arc<str>> {
         self.shard.profiles.attributes(self.shard.table.get(self.slot).traits())

@@ -76,6 +76,12 @@ impl Coverage {
         Self { partitions, input_partitions, complete }
     }
 
+    /// Nobody could be asked for this one.
+    pub fn drop(&mut self, partition: i32) {
+        self.partitions.retain(|other| *other != partition);
+        self.complete = false;
+    }
+
     /// What this instance can answer for: whose state is there.
     pub fn here(admin: &Admin) -> Self {
         let restored = admin.shared.status.partitions.iter();

@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Context;
 use super::answer::{Coverage, Covered, Refused};
-use super::exceptions::{limit, word};
+use super::query::{limit, word};
 use crate::detector::exception::{Change, Kind, Severity};
 use crate::service::recent::{KEPT, Published, Wanted};
 use crate::wire::exception::{self, to_json};

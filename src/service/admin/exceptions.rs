@@ -6,6 +6,7 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Coverage, Covered, Refused, time};
+use super::query::{limit, word};
 use super::{Admin, Context};
 use crate::detector::exception::exception_id;
 use crate::detector::exception::{Kind, Severity};
@@ -67,7 +68,7 @@ pub async fn get(
 ) -> Result<Json<Covered<Page>>, Refused> {
     let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     let most = limit(asked.limit, 100, MOST)?;
-    let coverage = Coverage::here(&admin);
+    let mut coverage = Coverage::here(&admin);
     let start = match asked.cursor.filter(|cursor| !cursor.is_empty()) {
         Some(text) => Cursor::parse(&text)?,
         None => Cursor { partition: 0, place: 0 },
@@ -88,20 +89,22 @@ pub async fn get(
             .filter(|facility| !facility.is_empty())
             .map(|facility| (facility != NOWHERE).then_some(facility)),
     };
-    let page = walk(&admin, &coverage.partitions, query, start, most).await?;
+    let page = walk(&admin, &mut coverage, query, start, most).await?;
     Ok(Covered::json(page, coverage))
 }
 
 async fn walk(
     admin: &Admin,
-    partitions: &[i32],
+    coverage: &mut Coverage,
     mut query: OpenQuery,
     start: Cursor,
     most: usize,
 ) -> Result<Page, Refused> {
     let mut exceptions = Vec::new();
     let mut questions = 0;
-    for &partition in partitions.iter().filter(|partition| **partition >= start.partition) {
+    let mut partitions = coverage.partitions.clone();
+    partitions.retain(|partition| *partition >= start.partition);
+    for partition in partitions {
         let mut place = if partition == start.partition { start.place } else { 0 };
         loop {
             if exceptions.len() >= most || questions == QUESTIONS {
@@ -110,7 +113,10 @@ async fn walk(
             }
             questions += 1;
             query.walk = Walk { partition, from: place, ..query.walk };
-            let page = admin.ask.open(query.clone()).await?;
+            let Some(page) = admin.ask.open(query.clone()).await? else {
+                coverage.drop(partition);
+                break;
+            };
             exceptions.extend(page.found.into_iter().map(|found| open(partition, found)));
             match page.next {
                 Some(next) => place = next,
@@ -165,30 +171,6 @@ impl Cursor {
     fn text(self) -> String {
         format!("{}.{}", self.partition, self.place)
     }
-}
-
-/// How many at most.
-pub fn limit(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Refused> {
-    match asked {
-        None => Ok(default.min(most)),
-        Some(asked) if (1..=most).contains(&asked) => Ok(asked),
-        Some(_) => Err(Refused::bad(format!("`limit` must be a number from 1 to {most}"))),
-    }
-}
-
-/// One word of a vocabulary, if it is asked for.
-pub fn word<T: Copy + 'static>(
-    name: &str,
-    text: Option<String>,
-    parse: impl Fn(&str) -> Option<T>,
-    all: &[T],
-    as_str: impl Fn(T) -> &'static str,
-) -> Result<Option<T>, Refused> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let known = || all.iter().map(|one| as_str(*one)).collect::<Vec<_>>().join(", ");
-    parse(&text)
-        .map(Some)
-        .ok_or_else(|| Refused::bad(format!("`{name}` must be one of {}", known())))
 }
 
 #[cfg(test)]

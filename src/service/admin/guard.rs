@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
@@ -30,7 +30,7 @@ impl Guard {
     pub fn new(settings: &Settings, requests: usize) -> Self {
         let mut hosts = vec!["localhost".to_owned()];
         if let Some(advertised) = &settings.advertised {
-            hosts.push(host_of(advertised).to_ascii_lowercase());
+            hosts.push(advertised.host.to_ascii_lowercase());
         }
         let token = settings.token.clone();
         Self { token, hosts, requests: Arc::new(Semaphore::new(requests)) }
@@ -94,8 +94,18 @@ pub async fn admit(
     Ok(next.run(request).await)
 }
 
-/// Headers of every answer.
-pub async fn headers(mut response: Response) -> Response {
+/// Headers of every answer; those that the bounds gave themselves become answers of our form.
+pub async fn headers(response: Response) -> Response {
+    let mut response = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refused::new(response.status(), "the body is too long").into_response()
+        }
+        StatusCode::GATEWAY_TIMEOUT => {
+            let why = "there was no answer in time; ask again";
+            Refused::new(response.status(), why).into_response()
+        }
+        _ => response,
+    };
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -128,6 +138,7 @@ pub async fn wrong_method() -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Address;
 
     fn guard(token: Option<&str>, advertised: Option<&str>) -> Guard {
         let settings = Settings {
@@ -135,7 +146,7 @@ mod tests {
             probe_listen: ([127, 0, 0, 1], 0).into(),
             token: token.map(Secret::new),
             tls: None,
-            advertised: advertised.map(str::to_owned),
+            advertised: advertised.and_then(Address::parse),
         };
         Guard::new(&settings, 1)
     }

@@ -38,7 +38,11 @@ pub async fn put(
     let Json(Wanted { level }) =
         wanted.map_err(|error| Refused::new(error.status(), error.body_text()))?;
     let log = admin.shared.log.get().ok_or_else(fixed)?;
-    let before = log.set(&level).map_err(|why| Refused::bad(format!("`level`: {why}")))?;
-    tracing::warn!("the log's level is now {level}, before {before}");
+    let before = log.level();
+    crate::config::check_log_level(&level)
+        .map_err(|why| Refused::bad(format!("`level`: {why}")))?;
+    // Before it is changed, as nothing may be written afterwards.
+    tracing::warn!("the log's level becomes {level}, it was {before}");
+    log.set(&level).map_err(|why| Refused::bad(format!("`level`: {why}")))?;
     Ok(Json(Level { level, before: Some(before) }))
 }

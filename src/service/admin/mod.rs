@@ -15,6 +15,7 @@ mod page;
 mod partitions;
 pub(super) mod peers;
 mod policies;
+mod query;
 mod summary;
 mod tls;
 
@@ -36,7 +37,9 @@ use peers::Peers;
 use summary::Counted;
 
 /// Connections at once.
-const CONNECTIONS: usize = 2_048;
+const CONNECTIONS: usize = 512;
+/// How long a client may take for the head of a request; so long an idle connection stays, too.
+const HEAD: Duration = Duration::from_secs(20);
 /// Requests under way at once; one more is told to come again.
 const REQUESTS: usize = 256;
 /// Clients that tap the events at once.
@@ -83,8 +86,15 @@ pub(super) fn start(shared: Arc<Shared>, ask: Arc<Questions>) -> Result<Listener
     });
     let has_tls = tls.is_some();
     let router = router(admin);
-    let listener =
-        Listener::start(Serving { name: "admin", socket, router, tls, connections: CONNECTIONS })?;
+    let listener = Listener::start(Serving {
+        name: "admin",
+        socket,
+        router,
+        tls,
+        connections: CONNECTIONS,
+        head: HEAD,
+        keep_alive: true,
+    })?;
     let scheme = if has_tls { "https" } else { "http" };
     tracing::info!("admin page and API at {scheme}://{}/", listener.local());
     Ok(listener)
@@ -111,8 +121,8 @@ fn router(admin: Arc<Admin>) -> Router {
         .fallback(guard::not_found)
         .method_not_allowed_fallback(guard::wrong_method)
         .layer(middleware::from_fn_with_state(admin.clone(), guard::known_host))
-        .layer(middleware::map_response(guard::headers))
         .layer(RequestBodyLimitLayer::new(BODY))
         .layer(timeout)
+        .layer(middleware::map_response(guard::headers))
         .with_state(admin)
 }

@@ -2,8 +2,10 @@
 //! The feed's partitioner is unknown, so every instance is asked for it.
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::answer::{Coverage, Refused, time};
 use super::peers::Asked as AskedPeers;
@@ -13,13 +15,13 @@ use crate::detector::key::PackageKey;
 use crate::detector::open::OpenException;
 use crate::detector::package::Phase;
 use crate::detector::shard::{Outlook, OutlookStep};
-use crate::service::questions::Known;
+use crate::service::questions::{Asked, Known};
 use std::sync::Arc;
 
 /// Whom to ask.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct Wanted {
     scope: Option<Scope>,
 }
 
@@ -40,7 +42,7 @@ pub struct Answer {
     /// In normal form.
     pub tracking_number: String,
     /// Usually none or one; more where scans of a package come in several partitions.
-    pub packages: Vec<serde_json::Value>,
+    pub packages: Vec<Value>,
     /// Other instances that were asked.
     #[serde(default)]
     pub instances: Vec<AskedPeer>,
@@ -113,9 +115,10 @@ struct Open {
 
 pub async fn get(
     State(admin): Context,
-    Path((carrier, number)): Path<(String, String)>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    name: Result<Path<(String, String)>, PathRejection>,
+    asked: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Answer>, Refused> {
+    let Path((carrier, number)) = name.map_err(|error| Refused::bad(error.body_text()))?;
     let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     let key = PackageKey::new(&carrier, &number)
         .map_err(|error| Refused::bad(format!("no package can have this name: {error}")))?;
@@ -123,7 +126,7 @@ pub async fn get(
     if asked.scope != Some(Scope::Local) && !answer.complete {
         let path = format!("/v1/packages/{}/{}?scope=local", key.carrier(), escaped(&key));
         for AskedPeers { address, answer: found } in admin.peers.ask(&path).await {
-            answer.take(address, found);
+            answer.take(address.to_string(), found);
         }
     }
     Ok(Json(answer))
@@ -131,8 +134,8 @@ pub async fn get(
 
 /// What this instance knows.
 async fn here(admin: &Admin, key: &PackageKey) -> Result<Answer, Refused> {
-    let coverage = Coverage::here(admin);
-    let known = admin.ask.package(key.clone()).await?;
+    let Asked { partitions, known } = admin.ask.package(key.clone()).await?;
+    let coverage = Coverage::of(partitions, admin.shared.input_partitions());
     let hash = admin.shared.policies.hash();
     let packages = known.into_iter().map(|known| package(key, known, hash));
     let packages = packages.filter_map(|package| serde_json::to_value(package).ok()).collect();
@@ -161,7 +164,10 @@ impl Answer {
                 let count = self.input_partitions.max(other.input_partitions);
                 let covered = partitions.into_iter().chain(other.partitions).collect();
                 let coverage = Coverage::of(covered, count);
-                self.packages.extend(other.packages);
+                let here = |package: &Value| package["partition"].clone();
+                let known: Vec<Value> = self.packages.iter().map(here).collect();
+                let more = other.packages.into_iter();
+                self.packages.extend(more.filter(|package| !known.contains(&here(package))));
                 self.partitions = coverage.partitions;
                 self.input_partitions = coverage.input_partitions;
                 self.complete = coverage.complete;

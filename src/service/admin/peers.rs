@@ -1,14 +1,17 @@
 //! The other instances of the group: found by the addresses that they advertise as a part of their
 //! client's name, asked in parallel, each for so long and no longer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use openssl::pkey::PKey;
 use rdkafka::consumer::Consumer;
 use tokio::sync::Mutex;
 
-use crate::config::{Admin as Settings, Config, Kafka};
+use crate::config::{Address, Admin as Settings, AdminTls, Config, Kafka};
 use crate::service::clock::Stopwatch;
+use crate::service::peer_name;
 use crate::service::{ServiceError, kafka};
 
 /// How long an instance may take to answer.
@@ -17,26 +20,13 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_secs(10);
 /// Instances that are asked at most.
 const MOST: usize = 64;
-/// What stands between an instance's name and its address.
-const AT: char = '@';
-
-/// A client's name that tells where its instance can be asked.
-pub fn client_id(name: &str, settings: &Settings) -> String {
-    match &settings.advertised {
-        Some(address) => format!("{name}{AT}{address}"),
-        None => name.to_owned(),
-    }
-}
-
-/// The address in a client's name.
-fn address(client_id: &str) -> Option<&str> {
-    client_id.split_once(AT).map(|(_, address)| address)
-}
+/// Bytes of an answer that are read.
+const LONGEST: usize = 1 << 20;
 
 /// Another instance, and what it answered.
 pub struct Asked {
-    /// `host:port`.
-    pub address: String,
+    /// Where it is.
+    pub address: Address,
     /// The body, or why there is none.
     pub answer: Result<Vec<u8>, String>,
 }
@@ -46,7 +36,7 @@ pub struct Peers {
     kafka: Kafka,
     settings: Settings,
     http: reqwest::Client,
-    known: Mutex<Option<(Stopwatch, Vec<String>)>>,
+    known: Mutex<Option<(Stopwatch, Vec<Address>)>>,
 }
 
 impl Peers {
@@ -70,23 +60,29 @@ impl Peers {
         .await
     }
 
-    async fn ask_one(&self, address: &str, path: &str) -> Result<Vec<u8>, String> {
+    async fn ask_one(&self, address: &Address, path: &str) -> Result<Vec<u8>, String> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
+        // An address is a host and a port and has nothing else in it.
         let mut request = self.http.get(format!("{scheme}://{address}{path}"));
         if let Some(token) = &self.settings.token {
             request = request.bearer_auth(token.reveal());
         }
         let failed = |error: reqwest::Error| error.without_url().to_string();
-        let response = request.send().await.map_err(failed)?;
-        match response.status() {
-            status if status.is_success() => {
-                response.bytes().await.map(|body| body.to_vec()).map_err(failed)
-            }
-            status => Err(format!("it answered {status}")),
+        let mut response = request.send().await.map_err(failed)?;
+        if !response.status().is_success() {
+            return Err(format!("it answered {}", response.status()));
         }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LONGEST {
+                return Err(format!("its answer is longer than {LONGEST} bytes"));
+            }
+        }
+        Ok(body)
     }
 
-    async fn addresses(&self) -> Vec<String> {
+    async fn addresses(&self) -> Vec<Address> {
         let Some(own) = self.settings.advertised.clone() else { return Vec::new() };
         let mut known = self.known.lock().await;
         if let Some((since, addresses)) = &*known
@@ -113,59 +109,48 @@ impl Peers {
 }
 
 /// What the members of the group advertise.
-fn advertised(kafka: &Kafka) -> rdkafka::error::KafkaResult<Vec<String>> {
+fn advertised(kafka: &Kafka) -> rdkafka::error::KafkaResult<Vec<Address>> {
     let client = kafka::asker(kafka)?;
     let groups = client.fetch_group_list(Some(&kafka.group_id), DEADLINE)?;
     let members = groups.groups().iter().flat_map(|group| group.members());
-    let mut found: Vec<String> =
-        members.filter_map(|member| address(member.client_id()).map(str::to_owned)).collect();
+    let mut found: Vec<Address> =
+        members.filter_map(|member| peer_name::address(member.client_id())).collect();
     found.sort_unstable();
     found.dedup();
     Ok(found)
 }
 
-/// Instances have the same authority and, where certificates are asked for, show their own.
+/// Instances trust the authorities of `admin.ca_file`, else the certificates in `admin.tls_cert_file`
+/// alone, and show their own certificate where one is asked for.
 fn client(settings: &Settings) -> Result<reqwest::Client, ServiceError> {
-    let failed = |error: reqwest::Error| ServiceError::Http(error.to_string());
     let mut builder = reqwest::Client::builder()
         .timeout(DEADLINE)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none());
     if let Some(tls) = &settings.tls {
-        let read = |file: &std::path::Path| {
-            std::fs::read(file).map_err(|error| {
-                ServiceError::Http(format!("{} cannot be read: {error}", file.display()))
-            })
-        };
-        let certificate = read(&tls.certificate_file)?;
-        for authority in reqwest::Certificate::from_pem_bundle(&certificate).map_err(failed)? {
-            builder = builder.tls_certs_merge([authority]);
-        }
-        if let Some(file) = &tls.client_ca_file {
-            let authority = reqwest::Certificate::from_pem_bundle(&read(file)?).map_err(failed)?;
-            builder = builder.tls_certs_merge(authority);
-            let identity = reqwest::Identity::from_pkcs8_pem(&certificate, &read(&tls.key_file)?);
-            builder = builder.identity(identity.map_err(failed)?);
+        let trusted = tls.ca_file.as_ref().unwrap_or(&tls.certificate_file);
+        let authorities = reqwest::Certificate::from_pem_bundle(&read(trusted)?);
+        builder = builder.tls_certs_only(authorities.map_err(|error| useless(trusted, &error))?);
+        if tls.client_ca_file.is_some() {
+            builder = builder.identity(identity(tls)?);
         }
     }
-    builder.build().map_err(failed)
+    builder.build().map_err(|error| ServiceError::Http(error.to_string()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The instance's own certificate; its key in whatever form OpenSSL reads.
+fn identity(tls: &AdminTls) -> Result<reqwest::Identity, ServiceError> {
+    let key = PKey::private_key_from_pem(&read(&tls.key_file)?)
+        .and_then(|key| key.private_key_to_pem_pkcs8())
+        .map_err(|error| useless(&tls.key_file, &error))?;
+    reqwest::Identity::from_pkcs8_pem(&read(&tls.certificate_file)?, &key)
+        .map_err(|error| useless(&tls.certificate_file, &error))
+}
 
-    #[test]
-    fn the_address_is_a_part_of_the_clients_name() {
-        let mut settings = Settings {
-            listen: ([127, 0, 0, 1], 0).into(),
-            probe_listen: ([127, 0, 0, 1], 0).into(),
-            token: None,
-            tls: None,
-            advertised: None,
-        };
-        assert_eq!(address(&client_id("stallwatch-a", &settings)), None);
-        settings.advertised = Some("a.parcels:9464".to_owned());
-        assert_eq!(address(&client_id("stallwatch-a", &settings)), Some("a.parcels:9464"));
-    }
+fn read(file: &Path) -> Result<Vec<u8>, ServiceError> {
+    std::fs::read(file).map_err(|error| useless(file, &error))
+}
+
+fn useless(file: &Path, error: &dyn std::fmt::Display) -> ServiceError {
+    ServiceError::Http(format!("{} is of no use: {error}", file.display()))
 }

@@ -63,6 +63,7 @@ pub async fn reload(
     let read = read.map_err(|error| {
         Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("reading the file failed: {error}"))
     })?;
+    admin.shared.metrics.policies_read(read.is_ok());
     Ok(match read {
         Ok(set) => Json(json!({
             "dry_run": true,

@@ -3,18 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 
 use super::answer::{Coverage, Covered, Refused, time};
 use super::{Admin, Context};
 use crate::service::clock::Stopwatch;
-use crate::service::questions::{OpenCounts, Tally, Walk};
+use crate::service::questions::{OpenCounts, Tally, Unasked, Walk};
 use crate::service::recent::HOURS;
 
 /// Rows of an answer.
@@ -25,14 +27,26 @@ const PLACES: usize = 4_096;
 const LOOK_AT: usize = 1_000;
 /// So long one count is good for all who ask.
 const FRESH: Duration = Duration::from_secs(3);
-/// Pause after a piece of a count, so that counting never takes a shard's time for long.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Pause where too many ask.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long an answer waits for a count while there is an older one, and for the very first.
+const MOMENT: Duration = Duration::from_millis(500);
+const FIRST: Duration = Duration::from_secs(5);
 
-/// The last count.
-#[derive(Default)]
-pub struct Counted(Mutex<Option<(Stopwatch, Arc<Count>)>>);
+/// The last count, and whether one is under way. Counting goes on whoever has gone away meanwhile.
+pub struct Counted {
+    last: watch::Sender<Option<(Stopwatch, Arc<Count>)>>,
+    counting: AtomicBool,
+}
 
-struct Count {
+impl Default for Counted {
+    fn default() -> Self {
+        Self { last: watch::Sender::new(None), counting: AtomicBool::new(false) }
+    }
+}
+
+/// Open exceptions, counted.
+pub struct Count {
     tally: Tally,
     at_s: i64,
     coverage: Coverage,
@@ -105,35 +119,58 @@ fn by(text: &str) -> Result<By, Refused> {
     Ok(by)
 }
 
-/// One count at a time: who asks meanwhile waits for it.
-async fn counted(admin: &Admin) -> Result<Arc<Count>, Refused> {
-    let mut last = admin.counted.0.lock().await;
-    if let Some((since, count)) = &*last
+/// The newest count. One that is not fresh any more has the next one begun, and is given where that
+/// takes longer than a moment: it says of when it is.
+async fn counted(admin: &Arc<Admin>) -> Result<Arc<Count>, Refused> {
+    let mut news = admin.counted.last.subscribe();
+    let last = news.borrow_and_update().clone();
+    if let Some((since, count)) = &last
         && since.elapsed() < FRESH
     {
         return Ok(count.clone());
     }
-    let count = Arc::new(count(admin).await?);
-    *last = Some((Stopwatch::start(), count.clone()));
-    Ok(count)
+    if !admin.counted.counting.swap(true, Ordering::Relaxed) {
+        let admin = admin.clone();
+        tokio::spawn(async move {
+            let count = count(&admin).await;
+            admin.counted.counting.store(false, Ordering::Relaxed);
+            if let Some(count) = count {
+                admin.counted.last.send_replace(Some((Stopwatch::start(), Arc::new(count))));
+            }
+        });
+    }
+    let wait = if last.is_some() { MOMENT } else { FIRST };
+    let _ = tokio::time::timeout(wait, news.changed()).await;
+    let newest = news.borrow().clone();
+    newest.map(|(_, count)| count).ok_or_else(|| {
+        let why = "open exceptions are being counted for the first time; ask again in a second";
+        Refused::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    })
 }
 
-async fn count(admin: &Admin) -> Result<Count, Refused> {
-    let coverage = Coverage::here(admin);
+/// `None` where no shard can be asked.
+async fn count(admin: &Admin) -> Option<Count> {
+    let mut coverage = Coverage::here(admin);
     let mut tally = Tally::default();
-    for &partition in &coverage.partitions {
+    for partition in coverage.partitions.clone() {
         let mut from = Some(0);
         while let Some(place) = from {
             let walk = Walk { partition, from: place, look_at: LOOK_AT };
-            let page = admin.ask.tally(walk).await?;
-            add_up(&mut tally, page.tally);
-            from = page.next;
-            if from.is_some() {
-                tokio::time::sleep(PAUSE).await;
+            match admin.ask.tally(walk).await {
+                Ok(Some(page)) => {
+                    add_up(&mut tally, page.tally);
+                    from = page.next;
+                }
+                Ok(None) => {
+                    coverage.drop(partition);
+                    from = None;
+                }
+                Err(Unasked::Busy) => tokio::time::sleep(PAUSE).await,
+                Err(Unasked::Gone) => return None,
             }
         }
     }
-    Ok(Count { tally, at_s: admin.shared.clock.now_ms().div_euclid(1_000), coverage })
+    Some(Count { tally, at_s: admin.shared.clock.now_ms().div_euclid(1_000), coverage })
 }
 
 /// What finds no place of its own any more counts for its carrier alone.
@@ -151,14 +188,17 @@ fn add_up(tally: &mut Tally, more: Tally) {
 fn summary(admin: &Admin, count: &Count, by: By) -> Summary {
     type Place = (Option<Arc<str>>, Option<Arc<str>>);
     let mut rows: HashMap<Place, (OpenCounts, [u32; HOURS]), FixedState> = HashMap::default();
-    for ((carrier, facility), counts) in &count.tally {
-        let key = (by.carrier.then(|| carrier.clone()), facility.clone().filter(|_| by.facility));
-        let (sum, hours) = rows.entry(key).or_default();
-        sum.add_all(counts);
-        let place = (carrier.clone(), facility.clone());
-        let opened = admin.shared.recent.opened_by_hour(&place, count.at_s);
-        hours.iter_mut().zip(opened).for_each(|(sum, more)| *sum += more);
+    let key = |(carrier, facility): &(Arc<str>, Option<Arc<str>>)| {
+        (by.carrier.then(|| carrier.clone()), facility.clone().filter(|_| by.facility))
+    };
+    for (place, counts) in &count.tally {
+        rows.entry(key(place)).or_default().0.add_all(counts);
     }
+    admin.shared.recent.opened_by_hour(count.at_s, |place, opened| {
+        if let Some((_, hours)) = rows.get_mut(&key(place)) {
+            hours.iter_mut().zip(opened).for_each(|(sum, more)| *sum += more);
+        }
+    });
     let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_by(|(a, (more, _)), (b, (less, _))| {
         less.total().cmp(&more.total()).then_with(|| a.cmp(b))

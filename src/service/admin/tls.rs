@@ -24,6 +24,9 @@ pub fn acceptor(files: &AdminTls) -> Result<SslAcceptor, ServiceError> {
         .set_private_key_file(&files.key_file, SslFiletype::PEM)
         .and_then(|()| builder.check_private_key())
         .map_err(failed("admin.tls_key_file", &files.key_file))?;
+    builder
+        .set_session_id_context(b"stallwatch-admin")
+        .map_err(failed("admin.tls_cert_file", certificate))?;
     if let Some(file) = &files.client_ca_file {
         builder.set_ca_file(file).map_err(failed("admin.client_ca_file", file))?;
         builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);

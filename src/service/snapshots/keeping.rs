@@ -33,6 +33,8 @@ impl Keeping {
         (topic, partitions): (Arc<str>, Arc<AtomicI32>),
         interval: Duration,
     ) -> Self {
+        // Nothing has been saved, and nothing has been missed yet either.
+        writer.nothing_new();
         Self { store, writer, topic, partitions, interval }
     }
 
@@ -55,7 +57,14 @@ impl Keeping {
     /// after the next piece of work. The copy is all that it waits for.
     pub fn look<S: Packages, L>(&self, held: &Held<S, L>, timer: &mut Timer) {
         // The log clock of a partition without room is already that of the record it waits at.
-        if held.is_halted() || !timer.is_due(held.offset()) {
+        if held.is_halted() {
+            return;
+        }
+        if !timer.is_due(held.offset()) {
+            if timer.has_nothing_new(held.offset()) {
+                self.writer.nothing_new();
+                timer.since = Stopwatch::start();
+            }
             return;
         }
         let slots = held.packages().slots();
@@ -112,6 +121,12 @@ impl Timer {
     fn is_due(&self, offset: i64) -> bool {
         let failed = self.failed.load(Ordering::Relaxed);
         failed || (self.since.elapsed() >= self.pause && self.taken != Some(offset))
+    }
+
+    /// An image would be due, were there a record behind the last one.
+    fn has_nothing_new(&self, offset: i64) -> bool {
+        let failed = self.failed.load(Ordering::Relaxed);
+        !failed && self.since.elapsed() >= self.pause && self.taken == Some(offset)
     }
 
     fn taken(&mut self, offset: i64, interval: Duration) -> Arc<AtomicBool> {

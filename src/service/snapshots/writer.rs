@@ -87,6 +87,8 @@ pub struct SnapshotWriter {
     shared: Arc<Shared>,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
 }
 
 impl SnapshotWriter {
@@ -105,11 +107,17 @@ impl SnapshotWriter {
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let (jobs, work) = unbounded();
         let encoder = Encoder::new()?;
+        let (told, time) = (metrics.clone(), clock.clone());
         let worker = Worker { shared: shared.clone(), store, memory, metrics, clock, encoder };
         let thread = std::thread::Builder::new()
             .name("snapshots".to_owned())
             .spawn(move || worker.run(&work))?;
-        Ok(Self { shared, jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { shared, jobs: Some(jobs), thread: Some(thread), metrics: told, clock: time })
+    }
+
+    /// There is nothing that the last snapshots do not have.
+    pub fn nothing_new(&self) {
+        self.metrics.snapshots_up_to_date(self.clock.now_ms());
     }
 
     /// An image with memory ready for a shard of so many slots ([`Shard::slots`]). Never waits:

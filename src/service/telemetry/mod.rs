@@ -25,6 +25,8 @@ pub use scans::ScanCounts;
 /// Carriers with a label of their own; any further ones are [`OTHER`].
 const CARRIERS: usize = 64;
 const OTHER: &str = "other";
+/// How a transaction ends.
+const TRANSACTION_OUTCOMES: [&str; 3] = ["committed", "aborted", "indefinite"];
 /// A carrier without a scan for so long, and twice its feed grace, is quiet. Seconds.
 const QUIET: i64 = 3_600;
 
@@ -117,6 +119,13 @@ impl Metrics {
         new.gauges(Metric::BuildInfo)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         new.gauges(Metric::PoliciesInfo)?.with_label_values(&[&**policies.hash()]).set(1);
         metrics.policies_read(true);
+        // What has not happened yet is told as 0, so that its first time is seen as a change.
+        for outcome in TRANSACTION_OUTCOMES {
+            metrics.transactions.with_label_values(&[outcome]).reset();
+        }
+        for reason in Reason::ALL {
+            metrics.rejected.with_label_values(&[reason.as_str()]).reset();
+        }
         if let Some(limit) = max_packages {
             new.gauge(Metric::PackagesLimit)?.set(i64::try_from(limit).unwrap_or(i64::MAX));
         }
@@ -217,6 +226,11 @@ impl Metrics {
         self.snapshot_success.set(now_ms as f64 / 1000.0);
     }
 
+    /// Everything is in the last snapshots, at this wall time: there is nothing to save.
+    pub fn snapshots_up_to_date(&self, now_ms: i64) {
+        self.snapshot_success.set(now_ms as f64 / 1000.0);
+    }
+
     /// A snapshot could not be saved, or a restore could not reach the store.
     pub fn snapshot_failed(&self) {
         self.snapshot_failures.inc();
@@ -250,14 +264,18 @@ impl Metrics {
         carrier
     }
 
-    /// What is known of each carrier's feed, `log_is_at` being the furthest frontier.
+    /// What is known of each carrier's feed, `log_is_at` being the furthest frontier of a partition
+    /// that goes on. Without one nothing is known of any feed.
     fn refresh_carriers(&self, log_is_at: Option<i64>) {
+        self.last_scan.reset();
+        self.feed_quiet.reset();
+        let Some(log_is_at) = log_is_at else { return };
         for carrier in &self.carriers {
             let Some(last_scan) = *carrier.value() else { continue };
             let name = carrier.key().as_str();
             self.last_scan.with_label_values(&[name]).set(last_scan);
             let grace = self.policies.feed_grace(name);
-            let quiet = log_is_at.is_some_and(|at| is_quiet(at, last_scan, grace));
+            let quiet = is_quiet(log_is_at, last_scan, grace);
             self.feed_quiet.with_label_values(&[name]).set(quiet.into());
         }
     }
@@ -289,7 +307,9 @@ impl Metrics {
             }
             restoring += i64::from(partition.stage == Stage::Restoring);
             oldest_due = oldest_due.into_iter().chain(partition.oldest_due).min();
-            log_is_at = log_is_at.max(partition.frontier);
+            if partition.stage == Stage::Live && partition.hold.is_none() {
+                log_is_at = log_is_at.max(partition.frontier);
+            }
             for (sum, count) in tracked.iter_mut().zip(partition.stats.packages) {
                 *sum += count;
             }
@@ -450,6 +470,9 @@ mod tests {
         metrics.seen("ups", 20_000);
         assert_eq!(quiet(60_000), [0, 1]);
         assert_eq!(metrics.last_scan.with_label_values(&["ups"]).get(), 60_000);
+        metrics.refresh_carriers(None);
+        let told = metrics.registry.gather();
+        assert!(told.iter().all(|family| !family.name().contains("carrier_")), "{told:?}");
     }
 
     #[test]

@@ -115,13 +115,13 @@ metrics! {
     FrontierHeld = "frontier_held" ["reason"] Gauge,
         "Partitions whose frontier stands still, by reason.";
     CarrierLastScan = "carrier_last_scan_timestamp_seconds" ["carrier"] Gauge,
-        "Log time of the last scan of a carrier that this instance saw.";
+        "Log time of the last scan of a carrier that this instance saw; only while one of its partitions is live and goes on.";
     CarrierFeedQuiet = "carrier_feed_quiet" ["carrier"] Gauge,
-        "1 while no scan of a carrier has come for an hour and twice its feed_grace, by the frontier of this instance.";
+        "1 while no scan of a carrier has come for an hour and twice its feed_grace, by the frontier of this instance; only while one of its partitions is live and goes on.";
     LastTick = "timer_wheel_last_tick_timestamp_seconds" [] Gauge,
         "When the slowest worker's loop, which turns the timer wheels, ran last.";
     SnapshotSuccess = "snapshot_last_success_timestamp_seconds" [] Gauge,
-        "When a snapshot was saved last; 0 before the first.";
+        "When a snapshot was saved last, or when there was last nothing new to save; from the start on, and 0 without `state.url`.";
     SnapshotFailures = "snapshot_failures_total" [] Counter,
         "Snapshots that could not be saved, and restores that could not reach the store.";
     SnapshotsUnusable = "snapshots_unusable_total" [] Counter,
@@ -137,7 +137,7 @@ metrics! {
     PoliciesInfo = "policies_info" ["hash"] Gauge,
         "1, with the hash of the policy set in force.";
     PoliciesReload = "policies_last_reload_successful" [] Gauge,
-        "1 if the policies file was in order when it was last read, by the start or by a reload asked for; else 0.";
+        "1 if the policies file was in order when it was last read, by the start or by the dry run of a reload; else 0.";
     BuildInfo = "build_info" ["version"] Gauge,
         "1, with the running version.";
 }

@@ -47,13 +47,13 @@ fn assert_valid(manifest: &str, mut variables: Vec<(String, String)>, least: usi
     assert!(ran.status.success(), "{manifest}: {said}");
 }
 
-/// The policies are compose's own; secrets are any text.
+/// The policies are compose's own; secrets are any text that is long enough for a token.
 fn stand_in(here: &Path, named: &str) -> PathBuf {
     if named.ends_with("demo-policies.toml") {
         return project().join("deploy/compose/policies.toml");
     }
     let file = here.join(named.rsplit('/').next().unwrap());
-    fs::write(&file, "secret").unwrap();
+    fs::write(&file, "a-secret-of-the-tests").unwrap();
     file
 }
 
@@ -70,9 +70,15 @@ fn the_stateful_set_with_a_bucket_sets_what_the_configuration_knows() {
 }
 
 #[test]
+fn the_stateful_set_with_an_admin_listener_sets_what_the_configuration_knows() {
+    let manifest = "deploy/kubernetes/components/admin/stateful-set.yaml";
+    assert_valid(manifest, variables(&read(manifest)), 3);
+}
+
+#[test]
 fn compose_sets_what_the_configuration_knows() {
     let manifest = "deploy/compose.yaml";
-    assert_valid(manifest, variables(&read(manifest)), 6);
+    assert_valid(manifest, variables(&read(manifest)), 8);
 }
 
 #[test]

@@ -11,9 +11,9 @@ import yaml
 import schema
 from files import DEPLOY, documents, run, tool
 
-COMPONENTS = ("bucket", "monitoring", "keda", "hpa")
+COMPONENTS = ("bucket", "admin", "monitoring", "keda", "hpa")
 # Made by operators or by hand, as the comments beside them say.
-SECRETS = {"stallwatch", "kafka-cluster-ca-cert", "stallwatch-bucket"}
+SECRETS = {"stallwatch", "kafka-cluster-ca-cert", "stallwatch-bucket", "stallwatch-admin"}
 
 
 def choices():
@@ -94,7 +94,9 @@ class Built(unittest.TestCase):
                 self.assertLessEqual(one(built, kind)["spec"]["selector"]["matchLabels"].items(), labels)
             self.assertLessEqual(one(built, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items(), labels)
             ports = {port["name"]: port["containerPort"] for port in container(built)["ports"]}
-            self.assertEqual(ports, {"probe": 9465})
+            self.assertEqual(ports, {"probe": 9465} | ({"admin": 9464} if "admin" in chosen else {}))
+            called = {port["name"]: (port["port"], port["targetPort"]) for port in service["spec"]["ports"]}
+            self.assertEqual(called, {name: (number, name) for name, number in ports.items()})
             probes = {name: container(built)[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
             self.assertEqual([probe["path"] for probe in probes.values()], ["/startupz", "/livez", "/readyz"])
             self.assertEqual({probe["port"] for probe in probes.values()}, {"probe"})
@@ -140,6 +142,27 @@ class Built(unittest.TestCase):
         for built in self.built.values():
             names = [entry for entry in container(built)["env"] if entry["name"] == "STALLWATCH__KAFKA__INSTANCE_ID"]
             self.assertEqual(names[0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name")
+
+    def test_instances_name_and_reach_each_other_and_nobody_else_reaches_the_admin_listener(self):
+        for chosen, built in self.built.items():
+            policy = one(built, "NetworkPolicy")["spec"]
+            rules = {way: [rule for rule in policy[way] if {"protocol": "TCP", "port": "admin"} in rule["ports"]] for way in ("ingress", "egress")}
+            if "admin" not in chosen:
+                self.assertEqual(rules, {"ingress": [], "egress": []})
+                continue
+            pods = [{"podSelector": policy["podSelector"]}]
+            self.assertEqual([[rule["from"]] for rule in rules["ingress"]], [[pods]])
+            self.assertEqual([[rule["to"]] for rule in rules["egress"]], [[pods]])
+            env = {entry["name"]: entry for entry in container(built)["env"]}
+            self.assertEqual(env["STALLWATCH__ADMIN__LISTEN"]["value"], "0.0.0.0:9464")
+            service = one(built, "Service")["metadata"]
+            advertised = env["STALLWATCH__ADMIN__ADVERTISED"]["value"]
+            self.assertEqual(advertised, f"$(POD_NAME).{service['name']}.$(POD_NAMESPACE).svc:9464")
+            # Kubernetes puts in only what stands in front.
+            order = list(env)
+            for name, field in (("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace")):
+                self.assertEqual(env[name]["valueFrom"]["fieldRef"]["fieldPath"], field)
+                self.assertLess(order.index(name), order.index("STALLWATCH__ADMIN__ADVERTISED"))
 
     def test_an_autoscaler_counts_the_instances_alone(self):
         for chosen, built in self.built.items():

@@ -95,6 +95,24 @@ class Compose(unittest.TestCase):
                     else:
                         self.assertIn(source, self.compose["volumes"])
 
+    def test_a_secret_is_made_as_the_guide_says_and_never_committed(self):
+        ignored = (PROJECT / ".gitignore").read_text(encoding="utf-8").splitlines()
+        guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
+        for name, secret in self.compose["secrets"].items():
+            path = (DEPLOY / secret["file"]).relative_to(PROJECT).as_posix()
+            self.assertIn(f"/{path}", ignored)
+            self.assertIn(f"> {path}", guide)
+            users = [service for service in self.compose["services"].values() if name in service.get("secrets", [])]
+            self.assertTrue(users, name)
+            for service in users:
+                self.assertIn(f"/run/secrets/{name}", service["environment"].values())
+
+    def test_the_admin_page_can_be_reached_where_its_head_says(self):
+        service = self.compose["services"]["stallwatch"]
+        port = service["environment"]["STALLWATCH__ADMIN__LISTEN"].removeprefix("0.0.0.0:")
+        self.assertIn(f"127.0.0.1:{port}:{port}", service["ports"])
+        self.assertIn(f"http://127.0.0.1:{port}/  stallwatch", (DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+
     def test_ports_are_open_to_this_machine_alone(self):
         for service in self.compose["services"].values():
             for port in service.get("ports", []):

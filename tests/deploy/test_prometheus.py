@@ -74,7 +74,7 @@ class Rules(unittest.TestCase):
 class Names(unittest.TestCase):
     def setUp(self):
         self.metrics = names.metrics()
-        self.recorded = {rule["record"] for rule in rules() if "record" in rule}
+        self.recorded = names.recorded_labels(rules())
 
     def check(self, where, query):
         with self.subTest(where=where):
@@ -113,6 +113,55 @@ class Names(unittest.TestCase):
         for wrong in ("stallwatch_scans", 'stallwatch_scans_total{hue="red"}', "stallwatch_scans_total_bucket", "job:stallwatch_x:sum", "stallwatch_detection_delay_seconds"):
             self.assertNotEqual(self.metrics.problems(wrong), [], wrong)
 
+    def test_a_label_that_a_series_does_not_have_is_noticed_wherever_it_stands(self):
+        recorded = {"job:stallwatch_x:sum": {"job"}}
+        for good in (
+            "sum by (job, carrier) (rate(stallwatch_scans_total[5m]))",
+            "sum(rate(stallwatch_scans_total[5m])) by (carrier)",
+            "sum without (topic, instance) (stallwatch_consumer_lag_records)",
+            "stallwatch_scans_total / on (job, carrier) group_left (change) stallwatch_exceptions_total",
+            "sum by (job) (job:stallwatch_x:sum)",
+            "label_values(stallwatch_scans_total, carrier)",
+        ):
+            self.assertEqual(self.metrics.problems(good, recorded), [], good)
+        for wrong in (
+            "sum by (job, hue) (rate(stallwatch_scans_total[5m]))",
+            "sum(rate(stallwatch_scans_total[5m])) by (hue)",
+            "sum by (topic) (stallwatch_scans_total) / sum(stallwatch_consumer_lag_records)",
+            "sum without (hue) (stallwatch_scans_total)",
+            "stallwatch_scans_total / on (job, hue) stallwatch_exceptions_total",
+            "stallwatch_scans_total / ignoring (hue) stallwatch_exceptions_total",
+            "sum by (carrier) (job:stallwatch_x:sum)",
+            'job:stallwatch_x:sum{carrier="x"}',
+            "label_values(stallwatch_scans_total, hue)",
+        ):
+            self.assertNotEqual(self.metrics.problems(wrong, recorded), [], wrong)
+
+    def test_a_value_that_a_label_never_has_is_noticed(self):
+        for good in (
+            'stallwatch_frontier_held{reason=~"halted|max_packages|no_.*"}',
+            'stallwatch_records_rejected_total{reason="not_json"}',
+            'stallwatch_transactions_total{outcome!="committed"}',
+            'stallwatch_scans_total{outcome="too_old", evidence="physical", carrier="any"}',
+            'stallwatch_exceptions_total{change="retracted", kind="no_movement", severity=~"warning|critical"}',
+            'stallwatch_packages_tracked{phase="settled"}',
+            'stallwatch_packages_tracked{phase=~"$phase"}',
+        ):
+            self.assertEqual(self.metrics.problems(good), [], good)
+        for wrong in (
+            'stallwatch_frontier_held{reason="not_json"}',
+            'stallwatch_frontier_held{reason=~"halted|stopped"}',
+            'stallwatch_records_rejected_total{reason="halted"}',
+            'stallwatch_transactions_total{outcome!="commited"}',
+            'stallwatch_scans_total{outcome="committed"}',
+            'stallwatch_scans_total{evidence="seen"}',
+            'stallwatch_exceptions_total{change="closed"}',
+            'stallwatch_exceptions_total{severity!~"info"}',
+            'stallwatch_exceptions_open{kind="lost"}',
+            'stallwatch_packages_tracked{phase="held"}',
+        ):
+            self.assertNotEqual(self.metrics.problems(wrong), [], wrong)
+
 
 class Dashboard(unittest.TestCase):
     def setUp(self):
@@ -124,6 +173,12 @@ class Dashboard(unittest.TestCase):
             for panel in board["panels"]:
                 for target in panel.get("targets", []):
                     self.assertIn('job=~"$job"', target["expr"], panel["title"])
+
+    def test_all_jobs_are_all_of_stallwatch_and_not_of_prometheus(self):
+        for board in self.boards:
+            job = next(variable for variable in board["templating"]["list"] if variable["name"] == "job")
+            self.assertNotIn("allValue", job)
+            self.assertRegex(job["query"]["query"], r"^label_values\(stallwatch_\w+, job\)$")
 
     def test_prometheus_can_parse_every_query(self):
         queries = [target["expr"] for board in self.boards for panel in board["panels"] for target in panel.get("targets", [])]

@@ -12,8 +12,12 @@ import { blank } from "./status.js";
 const MOST = 300;
 /** What the service keeps; of a facility there are few among them. */
 const KEPT = 1000;
+/** Events that are told from new ones; many more than the service gives again. */
+const REMEMBERED = 20000;
 const DRAW_MS = 250;
 const SPEAK_MS = 5000;
+
+const named = (event) => `${event.exception_id}:${event.sequence}`;
 
 export function newest(status) {
   const { table, body } = emptyTable("The newest exceptions, newest first", EVENT_COLUMNS, "events");
@@ -62,10 +66,15 @@ export function newest(status) {
     pending = [];
   };
 
+  /** A set keeps the order of its members: what came first is forgotten first. */
+  const remember = (event) => {
+    known.add(named(event));
+    if (known.size > REMEMBERED) known.delete(known.values().next().value);
+  };
+
   const take = (event) => {
-    const id = `${event.exception_id}:${event.sequence}`;
-    if (known.has(id) || !passes(filters, event)) return;
-    known.add(id);
+    if (known.has(named(event)) || !passes(filters, event)) return;
+    remember(event);
     pending.unshift(event);
     if (pending.length > 1000) pending.length = 1000;
   };
@@ -81,10 +90,9 @@ export function newest(status) {
     const { events } = await get("events", { query, signal });
     const first = known.size === 0;
     const missed = events
-      .filter((event) => passes(filters, event) && !known.has(`${event.exception_id}:${event.sequence}`))
+      .filter((event) => passes(filters, event) && !known.has(named(event)))
       .slice(0, MOST);
-    if (known.size > 20000) known.clear();
-    for (const event of events) known.add(`${event.exception_id}:${event.sequence}`);
+    events.forEach(remember);
     if (first) {
       refill(body);
       add(missed, false);

@@ -7,7 +7,7 @@ import { poll } from "./poll.js";
 import { since } from "./shared.js";
 import { Status, blank, head } from "./status.js";
 
-const PHASES = ["awaiting_first_scan", "moving", "held", "settled"];
+const PHASES = ["awaiting_first_scan", "moving", "settled"];
 
 export function create(root) {
   const status = new Status();

@@ -398,7 +398,12 @@ fn the_example_is_good_and_its_comments_tell_the_defaults() {
 
 /// Whether a commented line shows a default; the others show what one may set.
 fn is_default(setting: &str) -> bool {
-    const EXAMPLES: [&str; 12] = [
+    const EXAMPLES: [&str; 17] = [
+        "token_file",
+        "tls_cert_file",
+        "tls_key_file",
+        "client_ca_file",
+        "advertised",
         "instance_id",
         "rack",
         "mechanism",

@@ -8,6 +8,8 @@ mod demo;
 mod get;
 mod healthcheck;
 mod interrupt;
+#[cfg(feature = "kafka")]
+mod logging;
 mod print;
 #[cfg(feature = "kafka")]
 mod recover;

@@ -36,9 +36,10 @@ mod room;
 mod settings;
 mod sink;
 pub mod snapshots;
+pub mod spans;
 pub mod status;
 pub mod telemetry;
-mod trace;
+pub(crate) mod trace;
 mod worker;
 
 use std::ffi::OsString;

@@ -87,7 +87,7 @@ fn send(
 }
 
 /// The trace context of a scan: a trace for each package, a span for each scan.
-fn context(key: &str, logged_ms: i64) -> String {
+pub fn context(key: &str, logged_ms: i64) -> String {
     let trace = Uuid::new_v5(&NAMESPACE, key.as_bytes());
     let span = Uuid::new_v5(&trace, &logged_ms.to_be_bytes()).as_u64_pair().0;
     format!("00-{:032x}-{span:016x}-01", trace.as_u128())

@@ -14,6 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Who it is that traces come from.
+#[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "only an exporter asks"))]
 pub struct Instance<'a> {
     /// The consumer group.
     pub group_id: &'a str,

@@ -103,7 +103,7 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
-    use tracing_subscriber::{EnvFilter, Registry};
+    use tracing_subscriber::{EnvFilter, Registry, reload};
 
     use super::*;
 
@@ -158,5 +158,24 @@ mod tests {
         let mut names: Vec<String> = json(true).keys().cloned().collect();
         names.sort();
         assert_eq!(names, ["level", "message", "partition", "target"]);
+    }
+
+    #[test]
+    fn the_level_of_lines_can_be_changed_and_spans_are_taken_at_every_level() {
+        let written = Written::default();
+        let into = written.clone();
+        let (filter, handle) = reload::Layer::new(EnvFilter::new("error"));
+        let lines = lines::<Registry, _>(LogFormat::Text, filter, move || into.clone());
+        let subscriber = tracing_subscriber::registry().with(lines).with(Exporter);
+        tracing::subscriber::with_default(subscriber, || {
+            for level in ["error", "debug", "error"] {
+                handle.reload(EnvFilter::new(level)).unwrap();
+                tracing::debug!("at {level}");
+                assert!(!tracing::info_span!(target: spans::TARGET, "commit").is_disabled());
+            }
+        });
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.lines().count(), 1, "{written}");
+        assert!(written.ends_with("at debug\n"), "{written}");
     }
 }

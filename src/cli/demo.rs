@@ -7,17 +7,22 @@ use std::time::Duration;
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use stallwatch::config::LogFormat;
 use stallwatch::demo::broker::EXCEPTIONS;
 use stallwatch::demo::network::{MOST_PACKAGES, Network, Settings};
 use stallwatch::demo::policies;
 use stallwatch::demo::show::{DemoError, Show};
-use stallwatch::demo::stage::Stage;
+use stallwatch::demo::stage::{GROUP_ID, INSTANCE_ID, Stage};
 use stallwatch::demo::summary::Summary;
 use stallwatch::replay::grouped;
 use tracing_subscriber::EnvFilter;
 
+use super::logging::{self, Instance, Traces};
 use super::print::{note, say};
 use super::{Failure, Report};
+
+/// What is worth a line on the screen: what goes wrong, a collector of traces that is away too.
+const LEVELS: &str = "error,stallwatch::cli::logging=warn";
 
 /// Show it at work on a simulated carrier network; needs no Kafka
 ///
@@ -66,25 +71,26 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("error"))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    let instance = Instance { group_id: GROUP_ID, instance_id: INSTANCE_ID };
+    let traces = logging::start(LogFormat::Text, EnvFilter::new(LEVELS), &instance);
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, interrupted.clone())
             .and_then(|_| signal_hook::flag::register(signal, interrupted.clone()))
             .map_err(|error| Failure::Failed(format!("signals cannot be handled: {error}")))?;
     }
-    let summary = play(arguments, &interrupted)?;
+    let summary = play(arguments, &traces, &interrupted)?;
     match summary.is_clean() {
         true => Ok(()),
         false => Err(Failure::Failed("the ledger and the detector do not agree".to_owned())),
     }
 }
 
-fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Failure> {
+fn play(
+    arguments: &Arguments,
+    traces: &Traces,
+    interrupted: &AtomicBool,
+) -> Result<Summary, Failure> {
     let Arguments { packages, seed, partitions, .. } = *arguments;
     let settings = Settings { seed, packages, partitions };
     note(format_args!(
@@ -104,6 +110,7 @@ fn play(arguments: &Arguments, interrupted: &AtomicBool) -> Result<Summary, Fail
         clock: stage.clock(),
         watched: stage.performer(),
         interrupted,
+        traced: traces.are_exported(),
     };
     let summary = show.play(arguments.speed).map_err(failed)?;
     say(match arguments.report {

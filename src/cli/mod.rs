@@ -13,6 +13,8 @@ mod doctor;
 mod get;
 mod healthcheck;
 mod interrupt;
+#[cfg(feature = "kafka")]
+mod logging;
 mod print;
 #[cfg(feature = "kafka")]
 mod recover;

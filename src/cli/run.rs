@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use stallwatch::config::{Config, Environment, Log, LogFormat};
+use stallwatch::config::{Config, Environment};
 use stallwatch::service::clock::SystemClock;
 use stallwatch::service::log_level::LogLevel;
 use stallwatch::service::{Guards, Service, Shutdown};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::Failure;
+use super::logging::{self, Instance, Traces};
 
 /// Consumes carrier scans and publishes exceptions, until told to stop
 ///
@@ -28,7 +27,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config, &Environment::of_process())
         .map_err(Failure::Configuration)?;
     let policies = Arc::new(config.load_policies().map_err(Failure::Configuration)?);
-    let log_level = start_logging(&config.log);
+    // Ends last: what the service does up to its end belongs to the traces.
+    let (log_level, _traces) = start_logging(&config);
     let shutdown = Shutdown::default();
     stop_on_signals(&shutdown)?;
     tracing::info!(
@@ -46,17 +46,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// Log lines go to standard error, in the configured form and level.
-fn start_logging(log: &Log) -> LogLevel {
+/// Log lines in the configured form and level, which can be changed, and traces.
+fn start_logging(config: &Config) -> (LogLevel, Traces) {
+    let Config { log, kafka, .. } = config;
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter);
-    match log.format {
-        LogFormat::Text => registry.with(lines.with_ansi(false)).init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
-    }
-    LogLevel::new(handle, &log.level)
+    let instance = Instance { group_id: &kafka.group_id, instance_id: &kafka.instance_id };
+    let traces = logging::start(log.format, filter, &instance);
+    (LogLevel::new(handle, &log.level), traces)
 }
 
 /// SIGTERM and SIGINT ask for a stop; a second one ends the process at once.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, ProducerContext, ThreadedProducer};
 
 use super::show::DemoError;
+use crate::service::trace::TRACEPARENT;
 
 /// The topics of the demo, by the default names of the service.
 pub const SCANS: &str = "carrier.scans.v1";
@@ -107,16 +108,21 @@ impl ScanWriter {
         Ok(Self { producer, receipts, sent: 0 })
     }
 
-    /// Sends a scan of this log time, in milliseconds since 1970.
+    /// Sends a scan of this log time, in milliseconds since 1970, with its trace context if it has one.
     pub fn send(
         &mut self,
         partition: i32,
         key: &str,
         logged_ms: i64,
         payload: &[u8],
+        context: Option<&str>,
     ) -> Result<(), DemoError> {
         let record = BaseRecord::to(SCANS).partition(partition).key(key).payload(payload);
         let mut record = record.timestamp(logged_ms);
+        if context.is_some() {
+            let header = Header { key: TRACEPARENT, value: context };
+            record = record.headers(OwnedHeaders::new_with_capacity(1).insert(header));
+        }
         loop {
             match self.producer.send(record) {
                 Ok(()) => break,

@@ -3,17 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::broker::ScanWriter;
-use super::clock::{LONGEST_STEP_MS, MARGIN_MS, Pace, SimulatedClock};
+use super::clock::{LONGEST_STEP_MS, MARGIN_MS, Pace};
 use super::encode::ScanEncoder;
-use super::network::Network;
-use super::show::{DemoError, Watched};
+use super::show::{DemoError, Show, Watched};
 use super::story::Report;
 use super::time::{END, START};
+use crate::detector::exception::NAMESPACE;
 
 /// Scans that may lie unread in the broker, which forgets beyond 5 MiB a partition: at 300 bytes a
-/// scan they fit, even if all of them lay in one partition.
-const MOST_UNREAD: u64 = 16_000;
+/// scan, and 70 more with a trace context, they fit, even if all of them lay in one partition.
+const MOST_UNREAD: u64 = 14_000;
 
 /// Real time between two steps of the clock, where the pace allows for it.
 const SHORTEST_STEP: Duration = Duration::from_millis(40);
@@ -25,13 +27,12 @@ const RETRY: Duration = Duration::from_millis(1);
 ///
 /// Returns early, and without an error, when `stop` is set.
 pub fn produce(
-    network: &Network,
+    show: &Show<'_>,
     writer: &mut ScanWriter,
-    clock: &SimulatedClock,
     pace: Pace,
-    watched: &dyn Watched,
     stop: &AtomicBool,
 ) -> Result<(), DemoError> {
+    let Show { network, clock, watched, .. } = *show;
     let mut encoder = ScanEncoder::new();
     let mut payload = Vec::new();
     let mut rest = network.stream.iter().peekable();
@@ -47,7 +48,7 @@ pub fn produce(
             if !wait_for_room(writer, watched, stop) {
                 return Ok(());
             }
-            send(network, writer, &mut encoder, &mut payload, report)?;
+            send(show, writer, &mut encoder, &mut payload, report)?;
         }
         writer.settle()?;
         clock.set(next);
@@ -71,14 +72,23 @@ fn wait_for_room(writer: &ScanWriter, watched: &dyn Watched, stop: &AtomicBool) 
 }
 
 fn send(
-    network: &Network,
+    show: &Show<'_>,
     writer: &mut ScanWriter,
     encoder: &mut ScanEncoder,
     payload: &mut Vec<u8>,
     report: &Report,
 ) -> Result<(), DemoError> {
+    let Show { network, traced, .. } = *show;
     let package = network.package(report);
     encoder.encode(network, report, payload);
     let key = format!("{}:{}", package.carrier, package.number);
-    writer.send(package.partition, &key, report.logged_ms, payload)
+    let context = traced.then(|| context(&key, report.logged_ms));
+    writer.send(package.partition, &key, report.logged_ms, payload, context.as_deref())
+}
+
+/// The trace context of a scan: a trace for each package, a span for each scan.
+pub fn context(key: &str, logged_ms: i64) -> String {
+    let trace = Uuid::new_v5(&NAMESPACE, key.as_bytes());
+    let span = Uuid::new_v5(&trace, &logged_ms.to_be_bytes()).as_u64_pair().0;
+    format!("00-{:032x}-{span:016x}-01", trace.as_u128())
 }

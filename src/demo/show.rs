@@ -89,6 +89,8 @@ pub struct Show<'a> {
     pub watched: &'a dyn Watched,
     /// Set when a person has had enough.
     pub interrupted: &'a AtomicBool,
+    /// Whether scans carry trace contexts: a trace for each package.
+    pub traced: bool,
 }
 
 impl Show<'_> {
@@ -106,7 +108,7 @@ impl Show<'_> {
         let (stop, all_is_out) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let feed = scope.spawn(|| {
-                let fed = produce(self.network, &mut writer, self.clock, pace, self.watched, &stop);
+                let fed = produce(self, &mut writer, pace, &stop);
                 fed.inspect_err(|_| stop.store(true, Ordering::Relaxed))
             });
             let reader = scope.spawn(|| {

@@ -19,6 +19,11 @@ use crate::service::{Guards, Service, Shutdown};
 /// days would go by.
 const EVIDENCE_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The group of the demo's service.
+pub const GROUP_ID: &str = "stallwatch-demo";
+/// Its only instance.
+pub const INSTANCE_ID: &str = "demo";
+
 /// The embedded broker and the service, running until [`Stage::close`].
 pub struct Stage {
     broker: EmbeddedBroker,
@@ -171,8 +176,8 @@ fn config(bootstrap_servers: &str, Listeners { page, probes }: Listeners) -> Con
         r#"
 [kafka]
 bootstrap_servers = "{bootstrap_servers}"
-group_id = "stallwatch-demo"
-instance_id = "demo"
+group_id = "{GROUP_ID}"
+instance_id = "{INSTANCE_ID}"
 [kafka.properties]
 # The embedded broker sits out the wait even when something arrives.
 "fetch.wait.max.ms" = "10"

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::sink::{CommittedOffset, Outgoing};
-use super::trace::TRACEPARENT;
+use super::trace::{self, TRACEPARENT};
 use super::worker::{Cut, DeadLetter};
 use crate::config::Format;
 use crate::detector::exception::ExceptionEvent;
@@ -119,7 +119,7 @@ impl Writer<'_> {
         let headers: Vec<_> = headers(event, self.group_id, self.codec.content_type())
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Some(value.into_bytes())))
-            .chain(trace(cut, event))
+            .chain(traceparent(cut, event))
             .collect();
         let name = format!("exception {}:{}", event.exception_id, event.sequence);
         into.push(Outgoing {
@@ -184,8 +184,8 @@ impl Writer<'_> {
 }
 
 /// The trace context of the scan that closed an exception.
-fn trace(cut: &Cut, event: &ExceptionEvent) -> Option<(String, Option<Vec<u8>>)> {
-    let context = cut.traces.get(&event.closed_by.as_ref()?.offset)?;
+fn traceparent(cut: &Cut, event: &ExceptionEvent) -> Option<(String, Option<Vec<u8>>)> {
+    let context = trace::of(cut, event)?;
     Some((TRACEPARENT.to_owned(), Some(context.as_bytes().to_vec())))
 }
 

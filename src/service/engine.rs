@@ -20,6 +20,7 @@ use super::kafka::{self, Client, Meaning};
 use super::native::{Event, EventQueue, RecordView};
 use super::restore::Restored;
 use super::sink::Sink;
+use super::spans;
 use super::status::{Halt, Stage};
 use super::worker::{DeadLetter, Job, Worker};
 use super::{ServiceError, Shared, Shutdown};
@@ -50,6 +51,7 @@ pub struct Engine<'m> {
     carried: BTreeMap<i32, Carried>,
     restored: (Sender<Restored>, Receiver<Restored>),
     cycle: Stopwatch,
+    commit: spans::Commit,
     last_commit: Stopwatch,
     last_heartbeat: Stopwatch,
     last_look_for_room: Stopwatch,
@@ -85,6 +87,7 @@ impl<'m> Engine<'m> {
             carried: BTreeMap::new(),
             restored: unbounded(),
             cycle: Stopwatch::start(),
+            commit: spans::Commit::none(),
             last_commit: Stopwatch::start(),
             last_heartbeat: Stopwatch::start(),
             last_look_for_room: Stopwatch::start(),

@@ -40,10 +40,11 @@ mod room;
 mod settings;
 mod sink;
 pub mod snapshots;
+pub mod spans;
 pub mod status;
 pub mod telemetry;
 pub mod topics;
-mod trace;
+pub(crate) mod trace;
 mod worker;
 
 use std::ffi::OsString;

@@ -14,6 +14,7 @@ use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
 use super::native::RecordView;
 use super::room::{BoundedShard, NoRoom, NoRoomForAll};
+use super::spans;
 use super::status::Halt;
 use super::{Shared, millis};
 use crate::config::{self, StartFrom};
@@ -117,9 +118,13 @@ pub fn restore(
     cancelled: &AtomicBool,
 ) -> Option<Restored> {
     let watch = Stopwatch::start();
+    let mut span = spans::Restore::begin(partition);
     loop {
+        span.attempt();
         let kept = Kept::new(shared, partition);
-        let mut restore = Rebuild { shared, partition, cancelled, kept, log_append_time: None };
+        let span = &mut span;
+        let mut restore =
+            Rebuild { shared, partition, cancelled, kept, span, log_append_time: None };
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
@@ -131,7 +136,10 @@ pub fn restore(
             Err(failure) => Err(failure.halt(partition)),
         };
         let log_append_time = restore.log_append_time;
-        return Some(Restored { partition, epoch, result, log_append_time, took: watch.elapsed() });
+        let took = watch.elapsed();
+        let restored = Restored { partition, epoch, result, log_append_time, took };
+        span.ended(&restored);
+        return Some(restored);
     }
 }
 
@@ -151,6 +159,7 @@ struct Rebuild<'a> {
     partition: i32,
     cancelled: &'a AtomicBool,
     kept: Kept<'a>,
+    span: &'a mut spans::Restore,
     log_append_time: Option<bool>,
 }
 
@@ -177,7 +186,11 @@ impl Rebuild<'_> {
                 }
                 Ask::Probe(offset) => machine.probed(self.probe(&reader, offset)?),
                 Ask::Snapshots => machine.snapshots(self.kept.list()),
-                Ask::Load(index) => machine.loaded(self.kept.load(index)?),
+                Ask::Load(index) => {
+                    let loaded = self.kept.load(index)?;
+                    self.span.loaded(loaded.is_ok().then(|| self.kept.name(index)).flatten());
+                    machine.loaded(loaded)
+                }
                 Ask::Records { from, to } => {
                     self.kept.tell(machine.set_aside(), to);
                     self.records(&mut machine, &reader, from, to)?
@@ -301,6 +314,7 @@ impl Rebuild<'_> {
         })?;
         apply(machine, &mut decoder, &batch).map_err(|failed| self.failure(failed))?;
         let records = progress.end();
+        self.span.read(from, to, records);
         shared.metrics.replayed(records);
         self.log_append_time = log_append_time;
         let packages = machine.known();

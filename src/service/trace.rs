@@ -1,5 +1,8 @@
 //! Trace contexts of scans, as the header `traceparent` of W3C Trace Context has them.
 
+use super::worker::Cut;
+use crate::detector::exception::ExceptionEvent;
+
 /// The header.
 pub const TRACEPARENT: &str = "traceparent";
 
@@ -8,6 +11,11 @@ pub fn context(headers: &[(String, Option<Vec<u8>>)]) -> Option<&str> {
     let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(TRACEPARENT))?;
     let text = std::str::from_utf8(value.as_ref()?).ok()?;
     is_in_order(text).then_some(text)
+}
+
+/// The context of the scan that closed an exception.
+pub fn of<'c>(cut: &'c Cut, event: &ExceptionEvent) -> Option<&'c str> {
+    Some(cut.traces.get(&event.closed_by.as_ref()?.offset)?)
 }
 
 fn is_in_order(text: &str) -> bool {
@@ -30,13 +38,13 @@ mod tests {
 
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn of(value: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
+    fn with(value: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
         vec![("other".to_owned(), None), ("Traceparent".to_owned(), Some(value.to_vec()))]
     }
 
     #[test]
     fn only_a_context_that_is_in_order_is_handed_on() {
-        assert_eq!(context(&of(GOOD.as_bytes())), Some(GOOD));
+        assert_eq!(context(&with(GOOD.as_bytes())), Some(GOOD));
         for bad in [
             "",
             "00",
@@ -47,9 +55,9 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
             "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ] {
-            assert_eq!(context(&of(bad.as_bytes())), None, "{bad}");
+            assert_eq!(context(&with(bad.as_bytes())), None, "{bad}");
         }
-        assert_eq!(context(&of(b"\xff\xfe")), None);
+        assert_eq!(context(&with(b"\xff\xfe")), None);
         assert_eq!(context(&[("traceparent".to_owned(), None)]), None);
         assert_eq!(context(&[]), None);
     }

@@ -14,6 +14,7 @@ use crate::service::kafka;
 use crate::service::native;
 use crate::service::restore::read_stored;
 use crate::service::sink::Hopeless;
+use crate::service::spans;
 use crate::service::worker::{Cut, DeadLetter, Job};
 
 /// Actions in one round; a cycle that needs more goes on in the next, so that the loop turns.
@@ -62,6 +63,9 @@ impl Engine<'_> {
             self.settle(&silent);
         }
         self.cycle = Stopwatch::start();
+        if self.keeper.is_committing() {
+            self.commit = spans::Commit::begin();
+        }
     }
 
     /// A cut of every partition, from every worker.
@@ -151,7 +155,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn send(&self, partitions: &[i32]) -> Result<Sent, Hopeless> {
+    fn send(&mut self, partitions: &[i32]) -> Result<Sent, Hopeless> {
         let shared = &self.shared;
         let writer = Writer {
             codec: &shared.exceptions,
@@ -165,7 +169,9 @@ impl Engine<'_> {
         };
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
         let count = shared.input_partitions();
-        for (cut, record) in self.keeper.contents(partitions, shared.policies.hash(), count) {
+        let contents = self.keeper.contents(partitions, shared.policies.hash(), count);
+        self.commit.attempt(contents.iter().map(|(cut, _)| *cut));
+        for (cut, record) in contents {
             offsets.push(writer.contents(cut, &record, &mut records));
         }
         self.sink.send(&records, &offsets, self.member, shared.guards.embedded)
@@ -182,12 +188,13 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn count(&self, sent: Sent) {
+    fn count(&mut self, sent: Sent) {
         let outcome = match sent {
             Sent::Committed => "committed",
             Sent::Abortable => "aborted",
             Sent::Indefinite => "indefinite",
         };
+        self.commit.ended(outcome);
         self.shared.metrics.transaction(outcome, self.cycle.elapsed().as_secs_f64());
     }
 
@@ -208,7 +215,11 @@ impl Engine<'_> {
 
     fn finish(&mut self, finished: Finished<DeadLetter>) {
         let now_ms = self.shared.clock.now_ms();
+        let tracking_numbers = self.shared.config.log.tracking_numbers;
+        let mut commit = std::mem::replace(&mut self.commit, spans::Commit::none());
+        commit.ended(if finished.committed.is_empty() { "given_up" } else { "committed" });
         for cut in finished.committed {
+            commit.closed(&cut, tracking_numbers);
             self.shared.metrics.committed(&cut.events, now_ms);
             self.shared.recent.committed(cut.partition, &cut.events, now_ms);
             self.settle(&cut);

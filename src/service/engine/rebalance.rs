@@ -16,6 +16,7 @@ use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::restore::Restored;
+use crate::service::spans;
 use crate::service::status::{PartitionStatus, Stage};
 use crate::service::worker::{BACKFILL_CHUNK, Job, Partition};
 
@@ -23,6 +24,7 @@ impl Engine<'_> {
     /// Takes partitions over: assigned at the committed offset and paused until they are restored.
     pub(super) fn assigned(&mut self, partitions: &[i32]) {
         tracing::info!(?partitions, "assigned");
+        let _span = spans::assigned(partitions);
         self.shared.metrics.rebalanced();
         self.shared.status.set_joined();
         let list = self.committed(partitions);
@@ -54,6 +56,7 @@ impl Engine<'_> {
     pub(super) fn revoked(&mut self, partitions: &[i32]) {
         let lost = self.member.assignment_lost();
         tracing::info!(?partitions, lost, "revoked");
+        let span = spans::revoked(partitions, lost);
         self.shared.metrics.rebalanced();
         let mut committed = false;
         if !lost {
@@ -72,6 +75,7 @@ impl Engine<'_> {
                 false => self.drop_partition(partition),
             }
         }
+        spans::given_back(&span, committed);
         if let Err(error) = self.member.incremental_unassign(&self.list(partitions)) {
             tracing::warn!("{}", kafka::explain(&error, "giving partitions back"));
         }

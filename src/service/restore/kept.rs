@@ -67,6 +67,11 @@ impl<'a> Kept<'a> {
         bounded.map(Ok).map_err(Failure::NoRoomForAll)
     }
 
+    /// The name of one of them.
+    pub fn name(&self, index: usize) -> Option<&str> {
+        self.found.get(index).map(Found::name)
+    }
+
     /// Tells of those that were passed over. One that reaches past what is committed is as good as
     /// any: whoever took it could not commit any more.
     pub fn tell(&self, set_aside: &[(usize, String)], committed: i64) {

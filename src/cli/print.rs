@@ -16,6 +16,7 @@ pub fn note(text: impl Display) {
 }
 
 /// A text that came from elsewhere, so that it cannot steer the terminal.
+#[cfg(feature = "kafka")]
 pub fn harmless(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' => "\n".to_owned(),
@@ -33,7 +34,7 @@ pub fn say(text: impl Display) -> Result<(), Failure> {
         .map_err(|error| Failure::of_output("standard output", &error))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "kafka"))]
 mod tests {
     use super::harmless;
 

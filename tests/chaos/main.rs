@@ -9,6 +9,7 @@ mod broker;
 #[allow(dead_code)]
 #[path = "../kafka/certificates.rs"]
 mod certificates;
+#[allow(dead_code)]
 #[path = "../kafka/client.rs"]
 mod client;
 #[allow(dead_code, unused_imports)]

@@ -291,8 +291,6 @@ pub fn lies_in_the_future(timestamp_ms: Option<i64>, now_ms: i64, max_future_ske
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-    use std::ops::Deref;
     use std::sync::Arc;
 
     use super::*;
@@ -301,49 +299,13 @@ mod tests {
     use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
     use crate::detector::scan::{Attributes, Evidence, Milestone, Scan};
     use crate::protocol::ownership::Ownership;
+    use crate::protocol::plain::Plain;
 
     const START: i64 = 1_772_438_400;
     const DAY: i64 = 86_400;
 
-    struct All(Shard);
-
-    impl Deref for All {
-        type Target = Shard;
-        fn deref(&self) -> &Shard {
-            &self.0
-        }
-    }
-
-    impl DerefMut for All {
-        fn deref_mut(&mut self) -> &mut Shard {
-            &mut self.0
-        }
-    }
-
-    impl Packages for All {
-        type NoRoom = Infallible;
-
-        fn apply_all(
-            &mut self,
-            mut records: &[Record<'_>],
-            outcomes: &mut Vec<Option<Outcome>>,
-        ) -> Result<(), Infallible> {
-            while !records.is_empty() {
-                records = &records[self.0.apply(records, outcomes).records..];
-            }
-            Ok(())
-        }
-
-        fn take_open(
-            &mut self,
-            event: &ExceptionEvent,
-        ) -> Result<Result<(), Inconsistent>, Infallible> {
-            Ok(self.0.restore_open(event))
-        }
-    }
-
     /// A partition with one package a second.
-    fn held(packages: usize) -> Held<All, ()> {
+    fn held(packages: usize) -> Held<Plain, ()> {
         let step = Step { after: 2 * DAY, severity: Severity::Warning, name: "stalled".into() };
         let policy = Policy {
             id: "all".into(),
@@ -353,7 +315,7 @@ mod tests {
         };
         let policies = PolicySet::new(Defaults::default(), BTreeMap::new(), vec![policy]).unwrap();
         let ready = Ready {
-            packages: All(Shard::new(Arc::new(policies))),
+            packages: Plain(Shard::new(Arc::new(policies))),
             offset: 0,
             decisions: Decisions::default(),
             backfill: Backfill::Publish,

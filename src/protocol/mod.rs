@@ -23,5 +23,7 @@ pub mod held;
 pub mod keeper;
 pub mod lane;
 pub mod ownership;
+#[cfg(test)]
+mod plain;
 pub mod restore;
 pub mod rules;

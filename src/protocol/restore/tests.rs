@@ -1,6 +1,4 @@
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::*;
@@ -9,43 +7,7 @@ use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
 use crate::detector::scan::Outcome;
 use crate::detector::shard::Shard;
 use crate::protocol::cut::example;
-
-struct Plain(Shard);
-
-impl Deref for Plain {
-    type Target = Shard;
-
-    fn deref(&self) -> &Shard {
-        &self.0
-    }
-}
-
-impl DerefMut for Plain {
-    fn deref_mut(&mut self) -> &mut Shard {
-        &mut self.0
-    }
-}
-
-impl Packages for Plain {
-    type NoRoom = Infallible;
-
-    fn apply_all(
-        &mut self,
-        records: &[Record<'_>],
-        outcomes: &mut Vec<Option<Outcome>>,
-    ) -> Result<(), Infallible> {
-        let applied = self.0.apply(records, outcomes);
-        assert_eq!(applied.records, records.len());
-        Ok(())
-    }
-
-    fn take_open(
-        &mut self,
-        event: &ExceptionEvent,
-    ) -> Result<Result<(), Inconsistent>, Infallible> {
-        Ok(self.0.restore_open(event))
-    }
-}
+use crate::protocol::plain::Plain;
 
 const CUT: i64 = 100;
 

@@ -1,0 +1,48 @@
+//! A shard that nothing limits, for the tests of this room.
+
+use std::convert::Infallible;
+use std::ops::{Deref, DerefMut};
+
+use super::held::Packages;
+use crate::detector::exception::ExceptionEvent;
+use crate::detector::scan::{Outcome, Record};
+use crate::detector::shard::{Inconsistent, Shard};
+
+/// See the module's head.
+pub struct Plain(pub Shard);
+
+impl Deref for Plain {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        &self.0
+    }
+}
+
+impl DerefMut for Plain {
+    fn deref_mut(&mut self) -> &mut Shard {
+        &mut self.0
+    }
+}
+
+impl Packages for Plain {
+    type NoRoom = Infallible;
+
+    fn apply_all(
+        &mut self,
+        mut records: &[Record<'_>],
+        outcomes: &mut Vec<Option<Outcome>>,
+    ) -> Result<(), Infallible> {
+        while !records.is_empty() {
+            records = &records[self.0.apply(records, outcomes).records..];
+        }
+        Ok(())
+    }
+
+    fn take_open(
+        &mut self,
+        event: &ExceptionEvent,
+    ) -> Result<Result<(), Inconsistent>, Infallible> {
+        Ok(self.0.restore_open(event))
+    }
+}

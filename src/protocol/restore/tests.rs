@@ -4,7 +4,6 @@ use std::sync::Arc;
 use super::*;
 use crate::detector::exception::Severity;
 use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
-use crate::detector::scan::Outcome;
 use crate::detector::shard::Shard;
 use crate::protocol::cut::example;
 use crate::protocol::plain::Plain;

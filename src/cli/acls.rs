@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use stallwatch::config::{Config, Environment, Kafka};
+use stallwatch::config::Kafka;
 use stallwatch::service::doctor::certificates;
 use stallwatch::service::rights::{self, StrimziLogin};
 use stallwatch::service::topics::administrator;
@@ -48,8 +48,7 @@ struct Print {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Verb::Print(print) = &arguments.verb;
-    let config =
-        Config::load(&print.config, &Environment::of_process()).map_err(Failure::Configuration)?;
+    let config = super::load(&print.config)?;
     let user = match &print.user {
         Some(user) => user.clone(),
         None => user_of(&config.kafka)?,

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use stallwatch::config::{Config, Environment};
 use stallwatch::service::doctor::examine;
 
 use super::{Failure, Report, print};
@@ -24,8 +23,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config, &Environment::of_process())
-        .map_err(Failure::Configuration)?;
+    let config = super::load(&arguments.config)?;
     let policies = config.load_policies().map_err(Failure::Configuration)?;
     let report = examine(&config, &policies).map_err(Failure::Failed)?;
     print::say(match arguments.report {

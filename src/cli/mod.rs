@@ -34,6 +34,8 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+#[cfg(feature = "kafka")]
+use stallwatch::config::{Config, Environment};
 use stallwatch::wire::toml_reader::Problem;
 
 /// Notices parcels that went silent: carrier scans in, stall exceptions out, exactly once.
@@ -114,6 +116,12 @@ impl Failure {
             _ => Self::Failed(format!("{name} cannot be written: {error}")),
         }
     }
+}
+
+/// The configuration that a verb works with.
+#[cfg(feature = "kafka")]
+fn load(file: &std::path::Path) -> Result<Config, Failure> {
+    Config::load(file, &Environment::of_process()).map_err(Failure::Configuration)
 }
 
 /// Runs the verb that the arguments name.

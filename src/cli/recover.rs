@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use stallwatch::config::{Config, Environment};
 use stallwatch::protocol::agree::Accept;
 use stallwatch::service::recover::{Recovered, recover};
 
@@ -32,8 +31,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config, &Environment::of_process())
-        .map_err(Failure::Configuration)?;
+    let config = super::load(&arguments.config)?;
     let accept = Accept::parse(&arguments.accept)
         .ok_or_else(|| Failure::Usage(format!("`{}` is no answer", arguments.accept)))?;
     let partition = arguments.partition;

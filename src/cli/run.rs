@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use stallwatch::config::{Config, Environment};
+use stallwatch::config::Config;
 use stallwatch::service::clock::SystemClock;
 use stallwatch::service::log_level::LogLevel;
 use stallwatch::service::{Guards, Service, Shutdown};
@@ -24,8 +24,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config, &Environment::of_process())
-        .map_err(Failure::Configuration)?;
+    let config = super::load(&arguments.config)?;
     let policies = Arc::new(config.load_policies().map_err(Failure::Configuration)?);
     // Ends last: what the service does up to its end belongs to the traces.
     let (log_level, _traces) = start_logging(&config);

@@ -28,27 +28,21 @@ pub struct Arguments {
     #[arg(long, value_name = "CARRIER")]
     carrier: Option<String>,
     /// Only missing_first_scan, or no_movement
-    #[arg(long, value_parser = |text: &str| word(text, Kind::parse, Kind::ALL, Kind::as_str))]
+    #[arg(long, value_parser = |text: &str| word(Kind::read(text)))]
     kind: Option<Kind>,
     /// Only opened, escalated, resolved, retracted, or expired
-    #[arg(long, value_parser = |text: &str| word(text, Change::parse, Change::ALL, Change::as_str))]
+    #[arg(long, value_parser = |text: &str| word(Change::read(text)))]
     change: Option<Change>,
     /// Only notice, warning, or critical
-    #[arg(long, value_parser = |text: &str| word(text, Severity::parse, Severity::ALL, Severity::as_str))]
+    #[arg(long, value_parser = |text: &str| word(Severity::read(text)))]
     severity: Option<Severity>,
     /// How to report
     #[arg(short = 'o', value_name = "FORMAT", default_value = "text")]
     report: Report,
 }
 
-fn word<T: Copy>(
-    text: &str,
-    parse: impl Fn(&str) -> Option<T>,
-    all: impl AsRef<[T]>,
-    as_str: impl Fn(T) -> &'static str,
-) -> Result<T, String> {
-    let known = || all.as_ref().iter().map(|one| as_str(*one)).collect::<Vec<_>>().join(", ");
-    parse(text).ok_or_else(|| format!("it must be one of {}", known()))
+fn word<T>(read: Result<T, String>) -> Result<T, String> {
+    read.map_err(|why| format!("it {why}"))
 }
 
 impl Arguments {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use stallwatch::config::{Config, Environment};
+use stallwatch::config::Config;
 use stallwatch::service::topics::{self, Created, Plan, Sizes};
 
 use super::{Failure, Report, print};
@@ -42,8 +42,7 @@ struct Of {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (Verb::Print(of) | Verb::Create(of)) = &arguments.verb;
-    let config =
-        Config::load(&of.config, &Environment::of_process()).map_err(Failure::Configuration)?;
+    let config = super::load(&of.config)?;
     let policies = config.load_policies().map_err(Failure::Configuration)?;
     let sizes = Sizes { partitions: of.partitions, replication_factor: of.replication_factor };
     let forget_after = policies.defaults().forget_after;

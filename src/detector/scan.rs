@@ -23,6 +23,13 @@ macro_rules! vocabulary {
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)* _ => None }
             }
+
+            /// The value of exactly this name, or what there is instead.
+            #[allow(dead_code, reason = "people do not name the values of every vocabulary")]
+            pub fn read(text: &str) -> Result<Self, String> {
+                let known = || [$($text),*].join(", ");
+                Self::parse(text).ok_or_else(|| format!("must be one of {}", known()))
+            }
         }
     };
 }

@@ -23,7 +23,6 @@ pub mod held;
 pub mod keeper;
 pub mod lane;
 pub mod ownership;
-#[cfg(test)]
-mod plain;
+pub mod plain;
 pub mod restore;
 pub mod rules;

@@ -1,4 +1,4 @@
-//! A shard that nothing limits, for the tests of this room.
+//! A shard that nothing limits: the simplest [`Packages`], which the tests and the simulation drive.
 
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
@@ -8,7 +8,7 @@ use crate::detector::exception::ExceptionEvent;
 use crate::detector::scan::{Outcome, Record};
 use crate::detector::shard::{Inconsistent, Shard};
 
-/// See the module's head.
+/// A shard without a limit.
 pub struct Plain(pub Shard);
 
 impl Deref for Plain {

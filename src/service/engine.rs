@@ -19,6 +19,7 @@ use super::evidence::{Answer, Asker, Word};
 use super::kafka::{self, Client, Meaning};
 use super::native::{Event, EventQueue, RecordView};
 use super::restore::Restored;
+use super::rights::Operation;
 use super::sink::Sink;
 use super::spans;
 use super::status::{Halt, Stage};
@@ -174,8 +175,7 @@ impl<'m> Engine<'m> {
         let error = rdkafka::error::KafkaError::MessageConsumption(code);
         let doing = format!("reading topic {}", self.shared.input);
         let of = &self.shared.config.kafka;
-        let message =
-            format!("{}: {text}", kafka::explain_as(of, &error, &doing, kafka::Right::Read));
+        let message = format!("{}: {text}", kafka::explain_as(of, &error, &doing, Operation::Read));
         match (kafka::meaning(code), partition) {
             _ if fatal => self.failure = Some(ServiceError::Broker(message)),
             (Meaning::Forbidden, _) => self.failure = Some(ServiceError::Broker(message)),

@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clock::Stopwatch;
 use super::peer_name;
+use super::rights::Operation;
 use crate::config::{Config, Kafka};
 
 /// How long one request to the broker may take.
@@ -262,27 +263,18 @@ pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
-/// What a user must be allowed to do on a topic; named as in Kafka's ACLs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Right {
-    Read,
-    Write,
-    DescribeConfigs,
-}
-
 /// The same for work on a topic that needs this right.
-pub fn explain_on_topic(error: &KafkaError, doing: &str, right: Right) -> String {
+pub fn explain_on_topic(error: &KafkaError, doing: &str, right: Operation) -> String {
     match code(error) {
         Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            format!("{doing}: the user lacks the right {right:?} on the topic ({code})")
+            format!("{doing}: the user lacks the right {} on the topic ({code})", right.as_str())
         }
         _ => explain(error, doing),
     }
 }
 
 /// The same for work that goes by the group's and the producer's names.
-pub fn explain_as(kafka: &Kafka, error: &KafkaError, doing: &str, right: Right) -> String {
+pub fn explain_as(kafka: &Kafka, error: &KafkaError, doing: &str, right: Operation) -> String {
     match code(error) {
         Some(code @ RDKafkaErrorCode::GroupAuthorizationFailed) => format!(
             "{doing}: the user lacks the right Read on the consumer group {} ({code})",

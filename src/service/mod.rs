@@ -72,6 +72,7 @@ use log_level::LogLevel;
 use misrouted::Misrouted;
 use questions::{Question, Questions};
 use recent::Recent;
+use rights::Operation;
 use room::Room;
 use sink::Sink;
 use snapshots::{Keeping, Limits, SnapshotStore, SnapshotWriter};
@@ -368,7 +369,7 @@ impl Service {
         let workers = workers(shared, decoders, questions)?;
         ask.open_for_all();
         let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
-            let (of, right) = (&shared.config.kafka, kafka::Right::Write);
+            let (of, right) = (&shared.config.kafka, Operation::Write);
             ServiceError::Broker(kafka::explain_as(of, &error, "beginning transactions", right))
         })?;
         shared.status.set_producer_ready(true);

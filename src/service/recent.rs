@@ -78,26 +78,27 @@ impl Recent {
     /// These events of a partition were committed at this wall time.
     pub fn committed(&self, partition: i32, events: &[ExceptionEvent], now_ms: i64) {
         self.count(events);
+        let unkept = events.len().saturating_sub(KEPT);
         // A tap hears of every event, or by the channel of how many it lost.
-        let kept = match self.taps.receiver_count() {
-            0 => &events[events.len().saturating_sub(KEPT)..],
-            _ => events,
-        };
-        for event in kept {
+        let unheard = if self.taps.receiver_count() == 0 { unkept } else { 0 };
+        let mut kept = Vec::with_capacity(events.len() - unkept);
+        for (at, event) in events.iter().enumerate().skip(unheard) {
             let event = event.clone();
             let published = Arc::new(Published { partition, event, detected_time_ms: now_ms });
-            self.keep(published.clone());
+            if at >= unkept {
+                kept.push(published.clone());
+            }
             // Nobody taps: that is no failure.
             let _ = self.taps.send(published);
         }
+        self.keep(kept);
     }
 
-    fn keep(&self, published: Arc<Published>) {
+    fn keep(&self, published: Vec<Arc<Published>>) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if newest.len() == KEPT {
-            newest.pop_front();
-        }
-        newest.push_back(published);
+        newest.extend(published);
+        let most = newest.len().saturating_sub(KEPT);
+        newest.drain(..most);
     }
 
     /// The newest events that are wanted, newest first.

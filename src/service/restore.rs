@@ -13,6 +13,7 @@ use super::clock::Stopwatch;
 use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
 use super::native::RecordView;
+use super::rights::Operation;
 use super::room::{BoundedShard, NoRoom, NoRoomForAll};
 use super::spans;
 use super::status::Halt;
@@ -69,7 +70,7 @@ pub enum Failure {
     #[error("{}", kafka::explain(.0, "restoring"))]
     Kafka(#[from] KafkaError),
     /// A topic must not be read; it is tried again, as somebody may grant it.
-    #[error("{}", kafka::explain_on_topic(error, &format!("restoring from topic {topic}"), kafka::Right::Read))]
+    #[error("{}", kafka::explain_on_topic(error, &format!("restoring from topic {topic}"), Operation::Read))]
     Forbidden {
         /// The topic.
         topic: String,

@@ -49,6 +49,17 @@ impl Resource {
     }
 }
 
+impl Resource {
+    /// Its type, name and kind of pattern as Strimzi writes them.
+    fn strimzi(&self) -> (&'static str, &str, &'static str) {
+        match self {
+            Self::Topic(name) => ("topic", name, "literal"),
+            Self::Group(name) => ("group", name, "literal"),
+            Self::TransactionalIds(prefix) => ("transactionalId", prefix, "prefix"),
+        }
+    }
+}
+
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,7 +90,7 @@ impl fmt::Display for Right {
 }
 
 /// What the transactional ids of all instances of the service begin with.
-pub fn transactional_prefix(config: &Config) -> String {
+fn transactional_prefix(config: &Config) -> String {
     format!("{}/", config.kafka.group_id)
 }
 
@@ -202,9 +213,7 @@ pub fn strimzi(rights: &[Right], user: &str, cluster: &str, login: StrimziLogin)
         text(cluster),
     );
     for (resource, rights) in by_resource(rights) {
-        let (kind, name, pattern) = resource.pattern();
-        let kind = if kind == "transactional-id" { "transactionalId" } else { kind };
-        let pattern = if pattern == "prefixed" { "prefix" } else { pattern };
+        let (kind, name, pattern) = resource.strimzi();
         let operations: Vec<_> = rights.iter().map(|right| right.operation.as_str()).collect();
         let purposes: Vec<_> = rights.iter().map(|right| right.purpose).collect();
         let _ = write!(

@@ -6,6 +6,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Shared;
 use super::kafka::{self, Context, Meaning, REQUEST};
+use super::rights::Operation;
 use crate::config::Kafka;
 
 /// Looks at the topics' settings.
@@ -38,7 +39,7 @@ pub fn check(shared: &Shared) -> Result<(), String> {
 /// Settings that cannot be asked for are no reason to stand still, unless somebody has to grant it.
 fn unknown(error: &KafkaError, topic: &str) -> Result<(), String> {
     let doing = format!("asking for the settings of topic {topic}");
-    let why = kafka::explain_on_topic(error, &doing, kafka::Right::DescribeConfigs);
+    let why = kafka::explain_on_topic(error, &doing, Operation::DescribeConfigs);
     if kafka::code(error).map(kafka::meaning) == Some(Meaning::Forbidden) {
         return Err(why);
     }

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clock::Stopwatch;
-use super::kafka::{self, Client, Context, Meaning, REQUEST, Right};
+use super::kafka::{self, Client, Context, Meaning, REQUEST};
 use super::native::{self, OffsetsRefused, describe};
 use super::rights::Operation;
 use crate::config::Kafka;
@@ -143,7 +143,7 @@ impl Sink {
     /// The topics that must not be written to: a transaction that failed does not name them.
     fn not_allowed(&self, trouble: &Trouble, records: &[Outgoing]) -> Option<String> {
         let refused = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
-        if kafka::code(&trouble.error) != refused || trouble.right != Right::Write {
+        if kafka::code(&trouble.error) != refused || trouble.right != Operation::Write {
             return None;
         }
         let topics: BTreeSet<&str> = records.iter().map(|record| &*record.topic).collect();
@@ -220,7 +220,7 @@ impl Sink {
                     error: KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut),
                     partition: None,
                     doing: writing_to(records),
-                    right: Right::Write,
+                    right: Operation::Write,
                     indefinite: None,
                 });
             }
@@ -246,7 +246,7 @@ impl Sink {
             return trouble;
         }
         match self.send_offsets(offsets, group) {
-            Err(cause) => Trouble { doing: writing_to(records), right: Right::Write, ..cause },
+            Err(cause) => Trouble { doing: writing_to(records), right: Operation::Write, ..cause },
             Ok(()) => trouble,
         }
     }
@@ -267,7 +267,7 @@ impl Sink {
             error: KafkaError::ConsumerCommit(code),
             partition: None,
             doing: format!("committing offsets of topic {}", self.input),
-            right: Right::Read,
+            right: Operation::Read,
             indefinite: Some(indefinite),
         })
     }
@@ -323,7 +323,7 @@ struct Trouble {
     partition: Option<i32>,
     doing: String,
     /// What a user must be allowed to do on the topic.
-    right: Right,
+    right: Operation,
     /// Whether the producer is of no more use, where the error does not say it.
     indefinite: Option<bool>,
 }
@@ -334,7 +334,7 @@ impl From<KafkaError> for Trouble {
             error,
             partition: None,
             doing: "committing exceptions".to_owned(),
-            right: Right::Write,
+            right: Operation::Write,
             indefinite: None,
         }
     }
@@ -343,7 +343,7 @@ impl From<KafkaError> for Trouble {
 impl Trouble {
     fn of(error: KafkaError, record: &Outgoing) -> Self {
         let doing = format!("writing {} to topic {}", record.name, record.topic);
-        Self { error, partition: Some(record.of), doing, right: Right::Write, indefinite: None }
+        Self { error, partition: Some(record.of), doing, right: Operation::Write, indefinite: None }
     }
 
     fn judge(self, message: String) -> Result<Sent, Hopeless> {

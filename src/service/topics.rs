@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::kafka::{self, REQUEST};
 use super::native::describe;
-use super::rights::quote;
+use super::rights::{Operation, quote};
 use super::settings::{Settings, value, wanted_retention};
 use crate::config::{Config, Kafka};
 
@@ -246,7 +246,7 @@ fn differences(plan: &Plan, there: &describe::Topic, settings: &Settings) -> Vec
             }
         }
         Err(error) => {
-            let right = kafka::Right::DescribeConfigs;
+            let right = Operation::DescribeConfigs;
             differs.push(kafka::explain_on_topic(&error, "its settings are not known", right));
         }
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::backlog::{POLICIES, log_scans};
 use crate::broker::{Broker, free_port};
-use crate::recovery::{POLICIES, log_scans};
 use crate::service::{Service, Setup};
 
 const SCANS: usize = 1_000_000;

@@ -28,6 +28,7 @@ mod service;
 #[path = "../kafka/wait.rs"]
 mod wait;
 
+mod backlog;
 mod faults;
 mod feed;
 mod fleet;

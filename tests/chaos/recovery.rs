@@ -3,24 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use serde_json::json;
 
+use crate::backlog::{PACKAGES, POLICIES, log_scans};
 use crate::broker::Broker;
-use crate::client::{NewRecord, end_offsets, send};
-use crate::scans::Scan;
+use crate::client::end_offsets;
 use crate::service::{Service, Setup};
-use crate::wait::{now_ms, now_secs};
+use crate::wait::now_secs;
 
 const PARTITIONS: i32 = 8;
-const PACKAGES: usize = 1_000_000;
-pub const POLICIES: &str = r#"
-version = 1
-[[policy]]
-id = "everything"
-first_scan = [ { after = "48h", severity = "warning" } ]
-no_movement = [ { after = "48h", severity = "warning" } ]
-"#;
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Measures with so many scans behind the last snapshot; prints a line of JSON.
@@ -55,28 +46,6 @@ pub fn measure(behind: usize) {
         json!({"packages": PACKAGES, "records_replayed": replayed, "ready_after_start_s": ready,
             "live_after_assignment_s": restored})
     );
-}
-
-/// The packages are scanned one after the other, again and again.
-pub fn log_scans(setup: &Setup, count: usize) {
-    let producer = ClientConfig::new()
-        .set("bootstrap.servers", &setup.bootstrap)
-        .set("partitioner", "murmur2_random")
-        .set("linger.ms", "20")
-        .set("compression.type", "lz4")
-        .set("queue.buffering.max.messages", "500000")
-        .create()
-        .expect("a producer");
-    for at in 0..count {
-        let scan = Scan {
-            facility: Some(["MEM", "CVG", "LEJ", "SDF"][at % 4]),
-            country: Some("US"),
-            ..Scan::new(&format!("1Z{:016}", at % PACKAGES), "arrived", now_ms())
-        };
-        let record: NewRecord = scan.json();
-        send(&producer, &setup.scans(), &record);
-    }
-    rdkafka::producer::Producer::flush(&producer, PATIENCE).expect("the broker takes every record");
 }
 
 /// Waits until all that is logged is committed, and the frontier has moved past it by evidence.

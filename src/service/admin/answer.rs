@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Admin;
 use crate::service::questions::Unasked;
 use crate::service::status::Stage;
-use crate::wire::time_text::format_seconds;
+/// A time as answers have it.
+pub(super) use crate::wire::time_text::format_seconds as time;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl IntoResponse for Refused {
 }
 
 /// Which partitions an answer is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Coverage {
     /// Those that were asked.
     pub partitions: Vec<i32>,
@@ -74,6 +75,12 @@ impl Coverage {
         let complete =
             input_partitions > 0 && i32::try_from(partitions.len()) == Ok(input_partitions);
         Self { partitions, input_partitions, complete }
+    }
+
+    /// Of these and others, of which there are at least so many.
+    pub fn and(self, other: Self) -> Self {
+        let partitions = self.partitions.into_iter().chain(other.partitions).collect();
+        Self::of(partitions, self.input_partitions.max(other.input_partitions))
     }
 
     /// Nobody could be asked for this one.
@@ -105,9 +112,4 @@ impl<T: Serialize> Covered<T> {
     pub fn json(answer: T, coverage: Coverage) -> Json<Self> {
         Json(Self { answer, coverage })
     }
-}
-
-/// A time as answers have it.
-pub fn time(seconds: i64) -> String {
-    format_seconds(seconds)
 }

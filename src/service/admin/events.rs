@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Context;
 use super::answer::{Coverage, Covered, Refused};
-use super::query::{limit, word};
+use super::query::{Params, limit, text, word};
 use crate::detector::exception::{Change, Kind, Severity};
 use crate::service::recent::{KEPT, Published, Wanted};
 use crate::wire::exception::{self, to_json};
@@ -38,16 +38,10 @@ pub struct Asked {
 impl Asked {
     fn wanted(self) -> Result<Wanted, Refused> {
         Ok(Wanted {
-            carrier: self.carrier.filter(|carrier| !carrier.is_empty()),
-            kind: word("kind", self.kind, Kind::parse, Kind::ALL, Kind::as_str)?,
-            change: word("change", self.change, Change::parse, Change::ALL, Change::as_str)?,
-            severity: word(
-                "severity",
-                self.severity,
-                Severity::parse,
-                Severity::ALL,
-                Severity::as_str,
-            )?,
+            carrier: text(self.carrier),
+            kind: word("kind", self.kind, Kind::read)?,
+            change: word("change", self.change, Change::read)?,
+            severity: word("severity", self.severity, Severity::read)?,
         })
     }
 }
@@ -60,9 +54,8 @@ pub struct Newest {
 
 pub async fn newest(
     State(admin): Context,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Params(asked): Params<Asked>,
 ) -> Result<Json<Covered<Newest>>, Refused> {
-    let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     let most = limit(asked.limit, 100, KEPT)?;
     let wanted = asked.wanted()?;
     let found = admin.shared.recent.newest(&wanted, most);
@@ -94,9 +87,8 @@ struct Tap {
 
 pub async fn tap(
     State(admin): Context,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Params(asked): Params<Asked>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refused> {
-    let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     let Ok(place) = admin.taps.clone().try_acquire_owned() else {
         return Err(Refused::busy("too many clients tap the events already"));
     };

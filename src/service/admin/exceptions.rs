@@ -2,14 +2,13 @@
 //! one shard after another; the cursor says where the next begins.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Coverage, Covered, Refused, time};
-use super::query::{limit, word};
+use super::query::{Params, limit, text, word};
 use super::{Admin, Context};
-use crate::detector::exception::exception_id;
-use crate::detector::exception::{Kind, Severity};
+use crate::detector::exception::{Kind, Severity, exception_id};
 use crate::service::questions::{FoundOpen, OpenQuery, Walk};
 
 /// Exceptions of a page, at most.
@@ -64,30 +63,20 @@ struct Open {
 
 pub async fn get(
     State(admin): Context,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Params(asked): Params<Asked>,
 ) -> Result<Json<Covered<Page>>, Refused> {
-    let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     let most = limit(asked.limit, 100, MOST)?;
     let mut coverage = Coverage::here(&admin);
-    let start = match asked.cursor.filter(|cursor| !cursor.is_empty()) {
+    let start = match text(asked.cursor) {
         Some(text) => Cursor::parse(&text)?,
         None => Cursor { partition: 0, place: 0 },
     };
     let query = OpenQuery {
         walk: Walk { partition: 0, from: 0, look_at: LOOK_AT.min(most) },
-        carrier: asked.carrier.filter(|carrier| !carrier.is_empty()),
-        kind: word("kind", asked.kind, Kind::parse, Kind::ALL, Kind::as_str)?,
-        severity: word(
-            "severity",
-            asked.severity,
-            Severity::parse,
-            Severity::ALL,
-            Severity::as_str,
-        )?,
-        facility: asked
-            .facility
-            .filter(|facility| !facility.is_empty())
-            .map(|facility| (facility != NOWHERE).then_some(facility)),
+        carrier: text(asked.carrier),
+        kind: word("kind", asked.kind, Kind::read)?,
+        severity: word("severity", asked.severity, Severity::read)?,
+        facility: text(asked.facility).map(|facility| (facility != NOWHERE).then_some(facility)),
     };
     let page = walk(&admin, &mut coverage, query, start, most).await?;
     Ok(Covered::json(page, coverage))
@@ -129,7 +118,7 @@ async fn walk(
 
 fn open(partition: i32, found: FoundOpen) -> Open {
     let FoundOpen { key, open, milestone, attributes } = found;
-    let text = |text: std::sync::Arc<str>| text.as_ref().to_owned();
+    let owned = |text: std::sync::Arc<str>| text.as_ref().to_owned();
     Open {
         partition,
         exception_id: exception_id(&key, open.kind, open.anchor, open.set_at).to_string(),
@@ -137,16 +126,16 @@ fn open(partition: i32, found: FoundOpen) -> Open {
         kind: open.kind.as_str(),
         severity: open.severity.as_str(),
         step: open.step,
-        step_name: text(open.step_name),
+        step_name: owned(open.step_name),
         carrier: key.carrier().to_owned(),
         tracking_number: key.number().to_string(),
         opened_deadline: time(open.opened_deadline.secs()),
         deadline: time(open.deadline.secs()),
         anchor_time: time(open.anchor.secs()),
         last_milestone: milestone.as_str(),
-        last_facility: attributes.facility.map(text),
-        last_country: attributes.country.map(text),
-        policy_id: text(open.policy_id),
+        last_facility: attributes.facility.map(owned),
+        last_country: attributes.country.map(owned),
+        policy_id: owned(open.policy_id),
     }
 }
 

@@ -2,13 +2,14 @@
 //! The feed's partitioner is unknown, so every instance is asked for it.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{Coverage, Refused, time};
 use super::peers::Asked as AskedPeers;
+use super::query::Params;
 use super::{Admin, Context};
 use crate::detector::exception::exception_id;
 use crate::detector::key::PackageKey;
@@ -46,12 +47,9 @@ pub struct Answer {
     /// Other instances that were asked.
     #[serde(default)]
     pub instances: Vec<AskedPeer>,
-    /// Partitions that were asked.
-    pub partitions: Vec<i32>,
-    /// How many there are.
-    pub input_partitions: i32,
-    /// Whether these are all.
-    pub complete: bool,
+    /// Which partitions were asked.
+    #[serde(flatten)]
+    pub coverage: Coverage,
 }
 
 /// Another instance, and why it did not answer if it did not.
@@ -116,14 +114,13 @@ struct Open {
 pub async fn get(
     State(admin): Context,
     name: Result<Path<(String, String)>, PathRejection>,
-    asked: Result<Query<Wanted>, QueryRejection>,
+    Params(asked): Params<Wanted>,
 ) -> Result<Json<Answer>, Refused> {
     let Path((carrier, number)) = name.map_err(|error| Refused::bad(error.body_text()))?;
-    let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     let key = PackageKey::new(&carrier, &number)
         .map_err(|error| Refused::bad(format!("no package can have this name: {error}")))?;
     let mut answer = here(&admin, &key).await?;
-    if asked.scope != Some(Scope::Local) && !answer.complete {
+    if asked.scope != Some(Scope::Local) && !answer.coverage.complete {
         let path = format!("/v1/packages/{}/{}?scope=local", key.carrier(), escaped(&key));
         for AskedPeers { address, answer: found } in admin.peers.ask(&path).await {
             answer.take(address.to_string(), found);
@@ -139,15 +136,12 @@ async fn here(admin: &Admin, key: &PackageKey) -> Result<Answer, Refused> {
     let hash = admin.shared.policies.hash();
     let packages = known.into_iter().map(|known| package(key, known, hash));
     let packages = packages.filter_map(|package| serde_json::to_value(package).ok()).collect();
-    let Coverage { partitions, input_partitions, complete } = coverage;
     Ok(Answer {
         carrier: key.carrier().to_owned(),
         tracking_number: key.number().to_string(),
         packages,
         instances: Vec::new(),
-        partitions,
-        input_partitions,
-        complete,
+        coverage,
     })
 }
 
@@ -160,17 +154,11 @@ impl Answer {
         });
         let error = match parsed {
             Ok(other) => {
-                let partitions = std::mem::take(&mut self.partitions);
-                let count = self.input_partitions.max(other.input_partitions);
-                let covered = partitions.into_iter().chain(other.partitions).collect();
-                let coverage = Coverage::of(covered, count);
+                self.coverage = std::mem::take(&mut self.coverage).and(other.coverage);
                 let here = |package: &Value| package["partition"].clone();
                 let known: Vec<Value> = self.packages.iter().map(here).collect();
                 let more = other.packages.into_iter();
                 self.packages.extend(more.filter(|package| !known.contains(&here(package))));
-                self.partitions = coverage.partitions;
-                self.input_partitions = coverage.input_partitions;
-                self.complete = coverage.complete;
                 None
             }
             Err(error) => Some(error),

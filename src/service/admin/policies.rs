@@ -1,7 +1,7 @@
 //! `/v1/policies`: the set in force, and whether a changed file would do.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::answer::{Refused, time};
+use super::query::Params;
 use crate::config;
 use crate::detector::policy::{Match, Policy, Step};
 
@@ -49,9 +50,8 @@ pub struct Asked {
 /// Reads the file anew. What it says is not put in force yet: that takes a restart.
 pub async fn reload(
     State(admin): Context,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Params(asked): Params<Asked>,
 ) -> Result<Response, Refused> {
-    let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     if !asked.dry_run {
         return Err(Refused::new(
             StatusCode::NOT_IMPLEMENTED,

@@ -1,6 +1,22 @@
 //! Parameters of a request.
 
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
 use super::answer::Refused;
+
+/// The parameters behind the path; what cannot be read is refused in our form.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let read = Query::from_request_parts(parts, state).await;
+        read.map(|Query(asked)| Self(asked)).map_err(|error| Refused::bad(error.body_text()))
+    }
+}
 
 /// How many at most.
 pub fn limit(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Refused> {
@@ -11,17 +27,17 @@ pub fn limit(asked: Option<usize>, default: usize, most: usize) -> Result<usize,
     }
 }
 
+/// A text that is asked for; an empty one is none.
+pub fn text(asked: Option<String>) -> Option<String> {
+    asked.filter(|text| !text.is_empty())
+}
+
 /// One word of a vocabulary, if it is asked for.
-pub fn word<T: Copy + 'static>(
+pub fn word<T>(
     name: &str,
-    text: Option<String>,
-    parse: impl Fn(&str) -> Option<T>,
-    all: &[T],
-    as_str: impl Fn(T) -> &'static str,
+    asked: Option<String>,
+    read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Refused> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let known = || all.iter().map(|one| as_str(*one)).collect::<Vec<_>>().join(", ");
-    parse(&text)
-        .map(Some)
-        .ok_or_else(|| Refused::bad(format!("`{name}` must be one of {}", known())))
+    let found = text(asked).map(|text| read(&text)).transpose();
+    found.map_err(|why| Refused::bad(format!("`{name}` {why}")))
 }

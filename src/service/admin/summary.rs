@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::answer::{Coverage, Covered, Refused, time};
+use super::query::Params;
 use super::{Admin, Context};
 use crate::service::clock::Stopwatch;
 use crate::service::questions::{OpenCounts, Tally, Unasked, Walk};
@@ -97,9 +98,8 @@ struct Row {
 
 pub async fn get(
     State(admin): Context,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Params(asked): Params<Asked>,
 ) -> Result<Json<Covered<Summary>>, Refused> {
-    let Query(asked) = asked.map_err(|error| Refused::bad(error.body_text()))?;
     let by = by(asked.by.as_deref().unwrap_or("carrier,facility"))?;
     let count = counted(&admin).await?;
     Ok(Covered::json(summary(&admin, &count, by), count.coverage.clone()))

@@ -7,7 +7,7 @@ use super::Report;
 use crate::config::Config;
 use crate::service::kafka;
 use crate::service::native::describe::{Group, Topic};
-use crate::service::rights::{Resource, Right, commands, needed, transactional_prefix};
+use crate::service::rights::{Resource, Right, commands, needed};
 use crate::service::topics::administrator;
 
 const CHECK: &str = "rights";
@@ -98,7 +98,7 @@ fn of_transactions(
     group: &Result<Group, KafkaError>,
     report: &mut Report,
 ) -> bool {
-    let own = format!("{}{}", transactional_prefix(config), config.kafka.instance_id);
+    let own = kafka::transactional_id(&config.kafka);
     let another = format!("{own}/doctor");
     match take(config, &another) {
         Ok(()) => {

@@ -7,8 +7,9 @@ use super::Report;
 use super::rights::Found;
 use crate::config::{Config, OnReject};
 use crate::detector::policy::PolicySet;
-use crate::service::kafka::{self, Meaning, Right};
+use crate::service::kafka::{self, Meaning};
 use crate::service::native::describe::Topic;
+use crate::service::rights::Operation;
 use crate::service::settings::{Settings, compacted, retention, too_short, value};
 use crate::service::topics::DELETE_RETENTION_MS;
 
@@ -123,7 +124,7 @@ fn of_settings(mut look: Look<'_>, settings: &Settings) {
         Ok(found) => found,
         Err(error) => {
             let doing = format!("the settings of {name}");
-            let why = kafka::explain_on_topic(&error, &doing, Right::DescribeConfigs);
+            let why = kafka::explain_on_topic(&error, &doing, Operation::DescribeConfigs);
             let why = match look.role {
                 Role::Exceptions | Role::DeadLetter => {
                     format!("{why}; `stallwatch acls print --doctor` grants it")

@@ -13,6 +13,7 @@ use crate::service::contents::Writer;
 use crate::service::kafka;
 use crate::service::native;
 use crate::service::restore::read_stored;
+use crate::service::rights::Operation;
 use crate::service::sink::Hopeless;
 use crate::service::spans;
 use crate::service::worker::{Cut, DeadLetter, Job};
@@ -136,7 +137,7 @@ impl Engine<'_> {
                         &self.shared.config.kafka,
                         &error,
                         "making a new producer",
-                        kafka::Right::Write,
+                        Operation::Write,
                     );
                     tracing::warn!("{message}; trying again");
                 }

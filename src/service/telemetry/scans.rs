@@ -22,6 +22,8 @@ pub struct ScanCounts {
 
 struct OfCarrier {
     name: CompactString,
+    /// Its label: its name, or `other`.
+    label: CompactString,
     counts: [[u64; OUTCOMES]; EVIDENCES],
     delays: LocalHistogram,
     last_scan: Option<i64>,
@@ -42,7 +44,9 @@ impl ScanCounts {
     /// Hands over what was counted.
     pub fn flush(&mut self, metrics: &Metrics) {
         for of_carrier in &mut self.carriers {
-            let carrier = metrics.carrier(&of_carrier.name);
+            // Without one nothing was counted.
+            let Some(last_scan) = of_carrier.last_scan.take() else { continue };
+            let carrier = of_carrier.label.as_str();
             for (evidence, counts) in Evidence::ALL.iter().zip(&mut of_carrier.counts) {
                 for (outcome, count) in Outcome::ALL.iter().zip(counts) {
                     if *count > 0 {
@@ -52,9 +56,7 @@ impl ScanCounts {
                 }
             }
             of_carrier.delays.flush();
-            if let Some(last_scan) = of_carrier.last_scan.take() {
-                metrics.seen(carrier, last_scan);
-            }
+            metrics.seen(carrier, last_scan);
         }
         if self.carriers.len() >= MOST {
             self.carriers.clear();
@@ -79,6 +81,7 @@ impl ScanCounts {
         let label = metrics.carrier(name);
         self.carriers.push(OfCarrier {
             name: name.into(),
+            label: label.into(),
             counts: [[0; OUTCOMES]; EVIDENCES],
             delays: metrics.reporting_delay.with_label_values(&[label]).local(),
             last_scan: None,

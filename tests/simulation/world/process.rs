@@ -11,13 +11,14 @@ use std::sync::Arc;
 use stallwatch::detector::policy::PolicySet;
 use stallwatch::protocol::held::Held;
 use stallwatch::protocol::keeper::Keeper;
+use stallwatch::protocol::plain::Plain;
 use stallwatch::protocol::rules::Rules;
 
 use super::broker::{Broker, Letter};
 use super::group::{Heard, Membership};
 use super::options::{Fault, Options};
 use super::oracle::{AtCut, Oracle, Schedule};
-use super::store::{Plain, Snapshot};
+use super::store::Snapshot;
 use super::tell::Tell;
 use crate::generate::Random;
 use commit::Cycle;

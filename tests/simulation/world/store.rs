@@ -1,52 +1,13 @@
 //! A store of snapshots: copies of package state, each with what it says of itself.
 
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::key::PackageKey;
 use stallwatch::detector::package::Package;
-use stallwatch::detector::scan::{Attributes, Outcome, Record};
-use stallwatch::detector::shard::{Inconsistent, Shard};
+use stallwatch::detector::scan::Attributes;
+use stallwatch::detector::shard::Shard;
 use stallwatch::detector::time::LogTime;
-use stallwatch::protocol::held::Packages;
 use stallwatch::protocol::restore::SnapshotMeta;
-
-/// A shard without a limit.
-pub struct Plain(pub Shard);
-
-impl Deref for Plain {
-    type Target = Shard;
-
-    fn deref(&self) -> &Shard {
-        &self.0
-    }
-}
-
-impl DerefMut for Plain {
-    fn deref_mut(&mut self) -> &mut Shard {
-        &mut self.0
-    }
-}
-
-impl Packages for Plain {
-    type NoRoom = ();
-
-    fn apply_all(
-        &mut self,
-        mut records: &[Record<'_>],
-        outcomes: &mut Vec<Option<Outcome>>,
-    ) -> Result<(), ()> {
-        while !records.is_empty() {
-            records = &records[self.0.apply(records, outcomes).records..];
-        }
-        Ok(())
-    }
-
-    fn take_open(&mut self, event: &ExceptionEvent) -> Result<Result<(), Inconsistent>, ()> {
-        Ok(self.0.restore_open(event))
-    }
-}
 
 /// A snapshot.
 pub struct Snapshot {

@@ -8,13 +8,14 @@ use stallwatch::detector::shard::{Retention, Shard};
 use stallwatch::protocol::agree::{Accept, Durable};
 use stallwatch::protocol::held::Ready;
 use stallwatch::protocol::ownership::Epoch;
+use stallwatch::protocol::plain::Plain;
 use stallwatch::protocol::restore::{
     Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, SnapshotMeta,
 };
 
 use super::{Around, Fault, Process};
 use crate::world::broker::OpenRead;
-use crate::world::store::{Plain, Snapshot};
+use crate::world::store::Snapshot;
 
 type Machine = Restore<Plain, Box<dyn Fn(bool) -> Plain>>;
 
@@ -180,8 +181,8 @@ impl Rebuild {
                 let machine = self.machine.take()?;
                 return Some(machine.finish(around.options.margin_ms).map_err(
                     |failed| match failed {
-                        Failed::NoRoomForRecord(_, ()) | Failed::NoRoomForOpen(_, ()) => {
-                            "no room".to_owned()
+                        Failed::NoRoomForRecord(_, never) | Failed::NoRoomForOpen(_, never) => {
+                            match never {}
                         }
                         Failed::Inconsistent(inconsistent) => {
                             format!("{inconsistent}: {}", Accept::TrustLog.command())

@@ -1,0 +1,43 @@
+//! A log of many scans that nobody has read yet, and policies under which all is well.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use crate::client::{NewRecord, send};
+use crate::scans::Scan;
+use crate::service::Setup;
+use crate::wait::now_ms;
+
+/// How many packages there are.
+pub const PACKAGES: usize = 1_000_000;
+const PATIENCE: Duration = Duration::from_secs(900);
+pub const POLICIES: &str = r#"
+version = 1
+[[policy]]
+id = "everything"
+first_scan = [ { after = "48h", severity = "warning" } ]
+no_movement = [ { after = "48h", severity = "warning" } ]
+"#;
+
+/// The packages are scanned one after the other, again and again.
+pub fn log_scans(setup: &Setup, count: usize) {
+    let producer = ClientConfig::new()
+        .set("bootstrap.servers", &setup.bootstrap)
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "20")
+        .set("compression.type", "lz4")
+        .set("queue.buffering.max.messages", "500000")
+        .create()
+        .expect("a producer");
+    for at in 0..count {
+        let scan = Scan {
+            facility: Some(["MEM", "CVG", "LEJ", "SDF"][at % 4]),
+            country: Some("US"),
+            ..Scan::new(&format!("1Z{:016}", at % PACKAGES), "arrived", now_ms())
+        };
+        let record: NewRecord = scan.json();
+        send(&producer, &setup.scans(), &record);
+    }
+    rdkafka::producer::Producer::flush(&producer, PATIENCE).expect("the broker takes every record");
+}

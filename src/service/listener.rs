@@ -17,6 +17,9 @@ use tokio_openssl::SslStream;
 
 /// Bytes that the head of a request may have.
 const HEAD_BYTES: usize = 16 << 10;
+/// The priority of a thread that gives way: about a tenth of another's share of a full processor.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 /// Pause after the system has no socket for another connection.
 const NO_SOCKET: Duration = Duration::from_millis(100);
 
@@ -37,6 +40,9 @@ pub struct Serving {
     /// Whether a connection stays for further requests; if not it may not last longer than ten times
     /// `head` either.
     pub keep_alive: bool,
+    /// Whether its thread leaves the processor to the threads that read scans, where the system
+    /// knows a priority for each thread (Linux).
+    pub gives_way: bool,
 }
 
 /// What a connection may take.
@@ -65,7 +71,12 @@ impl Listener {
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new()
             .name(serving.name.to_owned())
-            .spawn(move || runtime.block_on(serve(serving, stopped)))?;
+            .spawn(move || {
+                if serving.gives_way {
+                    give_way();
+                }
+                runtime.block_on(serve(serving, stopped));
+            })?;
         Ok(Self { local, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -84,8 +95,14 @@ impl Drop for Listener {
     }
 }
 
+/// Lowers the priority of this thread. A system that refuses it loses nothing but the order.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
 async fn serve(serving: Serving, mut stopped: oneshot::Receiver<()>) {
-    let Serving { name, socket, router, tls, connections, head, keep_alive } = serving;
+    let Serving { name, socket, router, tls, connections, head, keep_alive, .. } = serving;
     let bounds = Bounds { head, keep_alive };
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,

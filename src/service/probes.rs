@@ -36,6 +36,7 @@ pub fn start(shared: Arc<Shared>) -> Result<Listener, ServiceError> {
         connections: CONNECTIONS,
         head: HEAD,
         keep_alive: false,
+        gives_way: false,
     })?;
     tracing::info!(local = %listener.local(), "probes and metrics");
     Ok(listener)

@@ -22,9 +22,13 @@ use foldhash::fast::FixedState;
 /// Questions that may wait for one worker.
 const QUEUE: usize = 64;
 
-/// How many times as long as an answer takes a worker has no ear for the next question.
+/// Questions that a worker answers one after the other.
+const AT_ONCE: usize = 16;
+/// How many times as long as its answers took a worker has no ear for further questions.
 const REST: u32 = 50;
-/// And no longer than this: the machine may have been away while it answered.
+/// No shorter than this: to be woken for a question costs more than to answer it.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+/// And no longer: the machine may have been away while it answered.
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// What can be asked of a worker's shards.
@@ -249,8 +253,8 @@ impl Questions {
     }
 }
 
-/// A worker's end of its queue. After an answer it takes no question for [`REST`] times as long as
-/// the answer took, so that a crowd that asks costs the scans next to nothing.
+/// A worker's end of its queue. After some answers it takes no question for [`REST`] times as long
+/// as they took, so that a crowd that asks costs the scans next to nothing.
 pub struct Ear {
     questions: Receiver<Question>,
     rest: Duration,
@@ -286,11 +290,19 @@ impl Ear {
         self.questions = crossbeam_channel::never();
     }
 
-    /// Answers from the partitions of a worker, then rests.
-    pub fn answer<'p>(&mut self, question: Question, held: impl Iterator<Item = &'p Partition>) {
+    /// Answers this question and some that wait behind it from the partitions of a worker, then
+    /// rests.
+    pub fn answer<'p>(
+        &mut self,
+        question: Question,
+        held: impl Iterator<Item = &'p Partition> + Clone,
+    ) {
         let watch = Stopwatch::start();
-        question.answer(held);
-        self.rest = (watch.elapsed() * REST).min(LONGEST_REST);
+        let behind = self.questions.try_iter().take(AT_ONCE - 1);
+        for question in std::iter::once(question).chain(behind) {
+            question.answer(held.clone());
+        }
+        self.rest = (watch.elapsed() * REST).clamp(SHORTEST_REST, LONGEST_REST);
         self.since = Stopwatch::start();
     }
 }

@@ -1,11 +1,15 @@
 //! What look-ups cost the shards: the processor time that a worker takes for a scan while a backlog
-//! is read, without and with ten thousand clients that look packages up all the time.
+//! is read, without and with ten thousand clients that look packages up all the time; and with the
+//! same clients at a server of their own beside the service, which tells what the machine's full
+//! processors and caches have to do with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::backlog::{POLICIES, log_scans};
 use crate::broker::{Broker, free_port};
@@ -26,24 +30,40 @@ struct Reading {
     refused: u64,
 }
 
-/// Measures some rounds of both in turns; prints a line of JSON.
+/// Whom the clients ask while a backlog is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Nobody,
+    AnotherServer,
+    Shards,
+}
+
+impl Asked {
+    const ALL: [Self; 3] = [Self::Nobody, Self::AnotherServer, Self::Shards];
+}
+
+/// Measures some rounds of each in turns; prints a line of JSON.
 pub fn measure() {
     let broker = Broker::start();
-    let mut alone = Vec::new();
-    let mut asked = Vec::new();
+    let mut ns: [Vec<f64>; 3] = Default::default();
     let (mut answered, mut refused) = (0, 0);
     for round in 0..ROUNDS {
-        alone.push(read_backlog(&broker, &format!("alone-{round}"), 0).ns_per_scan);
-        let with = read_backlog(&broker, &format!("asked-{round}"), CLIENTS);
-        asked.push(with.ns_per_scan);
-        answered += with.answered;
-        refused += with.refused;
+        for (asked, ns) in Asked::ALL.into_iter().zip(&mut ns) {
+            let reading = read_backlog(&broker, &format!("{asked:?}-{round}"), asked);
+            ns.push(reading.ns_per_scan);
+            if asked == Asked::Shards {
+                answered += reading.answered;
+                refused += reading.refused;
+            }
+        }
     }
-    let ratio = median(&mut asked) / median(&mut alone);
+    let [alone, elsewhere, shards] = ns.each_mut().map(|ns| median(ns));
     println!(
         "{}",
-        json!({"scans": SCANS, "clients": CLIENTS, "worker_ns_per_scan": {"alone": alone, "with_look_ups": asked},
-            "ratio": ratio, "answered": answered, "told_to_come_again": refused})
+        json!({"scans": SCANS, "clients": CLIENTS,
+            "worker_ns_per_scan": {"alone": ns[0], "clients_at_another_server": ns[1], "look_ups": ns[2]},
+            "ratio_to_alone": shards / alone, "ratio_to_another_server": shards / elsewhere,
+            "answered": answered, "told_to_come_again": refused})
     );
 }
 
@@ -52,15 +72,20 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-fn read_backlog(broker: &Broker, name: &str, clients: usize) -> Reading {
+fn read_backlog(broker: &Broker, name: &str, asked: Asked) -> Reading {
     let address = format!("127.0.0.1:{}", free_port());
+    let elsewhere = (asked == Asked::AnotherServer).then(Elsewhere::open);
     let setup = Setup::new(broker, name, 1, "json")
         .policies(POLICIES)
         .with("engine", "workers = 1")
         .with("admin", format!("listen = \"{address}\""));
     log_scans(&setup, SCANS);
     let mut service = setup.spawn();
-    let crowd = Crowd::gather(&address, clients);
+    let crowd = match (asked, &elsewhere) {
+        (Asked::Nobody, _) => Crowd::gather(&address, 0),
+        (_, Some(elsewhere)) => Crowd::gather(&elsewhere.address, CLIENTS),
+        (_, None) => Crowd::gather(&address, CLIENTS),
+    };
     service.wait_ready();
     let begun = Instant::now();
     while read(&service) < SCANS as f64 {
@@ -87,6 +112,45 @@ fn worker_ns(process: u32) -> f64 {
         .expect("a worker");
     let text = std::fs::read_to_string(worker.join("schedstat")).expect("its processor time");
     text.split_whitespace().next().and_then(|ns| ns.parse().ok()).expect("nanoseconds")
+}
+
+/// A server on one thread that tells whoever asks to come again, as the service does when its
+/// queues are full.
+struct Elsewhere {
+    address: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Elsewhere {
+    fn open() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let socket = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
+        let socket = socket.expect("a socket");
+        let address = socket.local_addr().expect("its address").to_string();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = socket.accept().await {
+                tokio::spawn(tell_to_come_again(stream));
+            }
+        });
+        Self { address, _runtime: runtime }
+    }
+}
+
+/// Answers every request of a connection.
+async fn tell_to_come_again(mut stream: TcpStream) -> std::io::Result<()> {
+    const ANSWER: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+    let mut head = Vec::new();
+    while stream.read_buf(&mut head).await? > 0 {
+        if head.ends_with(b"\r\n\r\n") {
+            stream.write_all(ANSWER).await?;
+            head.clear();
+        }
+    }
+    Ok(())
 }
 
 /// Clients that ask one after the other, each as soon as it was answered.

@@ -94,6 +94,7 @@ pub(super) fn start(shared: Arc<Shared>, ask: Arc<Questions>) -> Result<Listener
         connections: CONNECTIONS,
         head: HEAD,
         keep_alive: true,
+        gives_way: true,
     })?;
     let scheme = if has_tls { "https" } else { "http" };
     tracing::info!("admin page and API at {scheme}://{}/", listener.local());

@@ -307,6 +307,7 @@ fn on_new_log(cut: &CutRecord, log_start: i64) -> CutRecord {
         line
     }));
     anew.decisions.dropped_below = 0;
+    anew.decisions.dropped = 0;
     anew
 }
 

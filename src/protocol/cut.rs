@@ -34,13 +34,15 @@ impl LastRecord {
     /// The hash of a record's bytes: FNV-1a, the same on every machine and in every version.
     pub fn hash(key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
         let parts = [key.unwrap_or_default(), value.unwrap_or_default()];
-        parts
-            .iter()
-            .flat_map(|part| part.iter().copied().chain([0xff]))
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            })
+        fnv_1a(parts.iter().flat_map(|part| part.iter().copied().chain([0xff])))
     }
+}
+
+/// FNV-1a.
+pub(super) fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// What a transaction says of a partition beside its exceptions.
@@ -136,6 +138,7 @@ pub(crate) fn example(offset: i64, commit: u64) -> CutRecord {
             refused: vec![7],
             settings: vec![StateSettings { from: 0, forget_after: 60, settled_retention: 7 }],
             dropped_below: 0,
+            dropped: 0,
         },
         partitions: Some(1),
         last: None,

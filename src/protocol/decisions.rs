@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cut::fnv_1a;
 use crate::detector::shard::Retention;
 
 /// The settings that package state depends on, from an offset on. Seconds.
@@ -41,17 +42,26 @@ pub struct Decisions {
     /// What concerned earlier offsets only has been dropped; 0: nothing has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped_below: i64,
+    /// A sum over what has been dropped, by which decisions that were dropped are still told from
+    /// others; 0: nothing has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
 }
 
-fn is_zero(offset: &i64) -> bool {
-    *offset == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}
+
+/// What a decision adds to the sum of those that have been dropped.
+fn share(words: &[i64]) -> u64 {
+    fnv_1a(words.iter().flat_map(|word| word.to_le_bytes()))
 }
 
 impl Decisions {
     /// Those of a first start.
     pub fn beginning_at(start: i64, retention: Retention) -> Self {
         let settings = vec![StateSettings::new(start, retention)];
-        Self { start, refused: Vec::new(), settings, dropped_below: 0 }
+        Self { start, refused: Vec::new(), settings, dropped_below: 0, dropped: 0 }
     }
 
     /// Whether the record at this offset was refused.
@@ -89,9 +99,13 @@ impl Decisions {
         if log_start <= self.dropped_below.max(self.start) {
             return;
         }
-        self.refused.retain(|&offset| offset >= log_start);
-        let in_force = self.settings.partition_point(|line| line.from <= log_start);
-        self.settings.drain(..in_force.saturating_sub(1));
+        let refused = self.refused.partition_point(|&offset| offset < log_start);
+        let refused = self.refused.drain(..refused).map(|offset| share(&[offset]));
+        let in_force = self.settings.partition_point(|line| line.from < log_start);
+        let settings = self.settings.drain(..in_force.saturating_sub(1));
+        let settings =
+            settings.map(|line| share(&[line.from, line.forget_after, line.settled_retention]));
+        self.dropped = refused.chain(settings).fold(self.dropped, u64::wrapping_add);
         self.dropped_below = log_start;
     }
 
@@ -103,10 +117,15 @@ impl Decisions {
         below
     }
 
-    /// Whether both say the same of every record before an offset, as far as both still say
-    /// anything.
+    /// Whether both say the same of every record before an offset; of what both have dropped, as far
+    /// as that lies before it.
     pub fn agree_below(&self, other: &Self, offset: i64) -> bool {
         let from = self.dropped_below.max(other.dropped_below);
+        let dropped = |of: &Self| {
+            let mut of = of.clone();
+            of.drop_below(from);
+            of.dropped
+        };
         let refused = |of: &Self| -> Vec<i64> {
             of.refused.iter().copied().filter(|at| (from..offset).contains(at)).collect()
         };
@@ -115,6 +134,7 @@ impl Decisions {
         bounds.push(from.max(self.start));
         bounds.retain(|at| (from..offset).contains(at));
         self.start == other.start
+            && (from > offset || dropped(self) == dropped(other))
             && refused(self) == refused(other)
             && bounds.iter().all(|&at| self.retention_at(at) == other.retention_at(at))
     }
@@ -155,6 +175,35 @@ mod tests {
         decisions.refuse(35);
         assert!(whole.agree_below(&decisions, 35));
         assert!(!whole.agree_below(&decisions, 36));
+    }
+
+    #[test]
+    fn decisions_that_were_dropped_are_still_told_from_others() {
+        let mut ours = Decisions::beginning_at(0, DAYS);
+        ours.refuse(5);
+        let (mut refused_more, mut other_settings) = (ours.clone(), ours.clone());
+        refused_more.refuse(7);
+        other_settings.settle(8, WEEKS);
+        let whole = ours.clone();
+        ours.drop_below(6);
+        ours.drop_below(20);
+        assert!(ours.agree_below(&whole, 20) && whole.agree_below(&ours, 30));
+        for others in [refused_more, other_settings] {
+            assert!(!ours.agree_below(&others, 20) && !others.agree_below(&ours, 30));
+            let mut dropped = others.clone();
+            dropped.drop_below(20);
+            assert!(!ours.agree_below(&dropped, 30));
+        }
+    }
+
+    #[test]
+    fn a_line_that_begins_where_the_log_does_is_none_of_what_was_dropped() {
+        let before = Decisions::beginning_at(0, DAYS);
+        let mut after = before.clone();
+        after.settle(20, WEEKS);
+        after.drop_below(20);
+        assert!(after.agree_below(&before, 20));
+        assert!(!after.agree_below(&before, 21));
     }
 
     #[test]

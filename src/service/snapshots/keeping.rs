@@ -163,6 +163,7 @@ pub fn header_of(meta: SnapshotMeta) -> Header {
             settings: decisions.settings.iter().map(settings).collect(),
             refused: decisions.refused,
             dropped_below: decisions.dropped_below,
+            dropped: decisions.dropped,
         },
         last: last.map(|cut::LastRecord { offset, time_ms, hash }| LastRecord {
             offset,
@@ -189,6 +190,7 @@ pub fn meta_of(header: &Header) -> SnapshotMeta {
             refused: header.decisions.refused.clone(),
             settings: header.decisions.settings.iter().map(settings).collect(),
             dropped_below: header.decisions.dropped_below,
+            dropped: header.decisions.dropped,
         },
         last: header.last.map(|LastRecord { offset, time_ms, hash }| cut::LastRecord {
             offset,
@@ -215,6 +217,7 @@ mod tests {
                 refused: vec![50, 60],
                 settings: vec![line, StateSettings { from: 40, forget_after: 90, ..line }],
                 dropped_below: 20,
+                dropped: 9,
             },
             last: Some(cut::LastRecord { offset: 998, time_ms: Some(5), hash: u64::MAX }),
         };

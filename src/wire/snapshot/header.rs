@@ -32,6 +32,9 @@ pub struct Decisions {
     pub settings: Vec<Settings>,
     /// What concerned offsets below this one only has been dropped; 0: nothing has.
     pub dropped_below: i64,
+    /// A sum over what has been dropped; 0: nothing has.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 /// What package state depends on, from one offset on.

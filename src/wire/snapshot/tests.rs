@@ -42,6 +42,7 @@ fn header() -> Header {
             refused: vec![12, 900],
             settings: vec![Settings { from: 0, forget_after: 60 * DAY, settled_retention: DAY }],
             dropped_below: 5,
+            dropped: u64::MAX,
         },
         last: Some(LastRecord { offset: 999, time_ms: Some(START * 1000), hash: u64::MAX }),
     }

@@ -128,6 +128,11 @@ impl<T> Interner<T> {
         if self.waiting.len() <= IDLE { None } else { self.sweep_to(IDLE) }
     }
 
+    /// Gives up a value that nobody holds. To be called until it gives none.
+    pub fn sweep_all(&mut self) -> Option<(u32, T)> {
+        self.sweep_to(0)
+    }
+
     fn sweep_to(&mut self, kept: usize) -> Option<(u32, T)> {
         while self.waiting.len() > kept {
             let id = self.waiting.pop_front()?;
@@ -173,6 +178,15 @@ impl<T> Interner<T> {
         let held = |id: &u32| self.holders.get(*id) & !WAITS > 0;
         let ids = (0..self.values.len).filter(held);
         ids.filter_map(|id| Some((id, self.values.get(id).as_ref()?)))
+    }
+
+    /// Changes every value that is there, but nothing that it is found by.
+    pub fn change_each(&mut self, change: impl Fn(&mut T)) {
+        for id in 0..self.values.len {
+            if let Some(value) = self.values.get_mut(id) {
+                change(value);
+            }
+        }
     }
 
     /// Keeps a value that is not there yet for so many holders, at least one. Numbers count up from
@@ -233,14 +247,6 @@ impl<T> Chunks<T> {
     #[inline]
     fn get_mut(&mut self, id: u32) -> &mut T {
         &mut self.chunks[(id >> CHUNK) as usize][id as usize % (1 << CHUNK)]
-    }
-}
-
-#[cfg(test)]
-impl<T> Interner<T> {
-    /// Gives up everything that nobody holds.
-    pub fn sweep_all(&mut self) -> Option<(u32, T)> {
-        self.sweep_to(0)
     }
 }
 

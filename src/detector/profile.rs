@@ -227,6 +227,19 @@ impl Profiles {
         index
     }
 
+    /// Other policies are in force: every profile's is asked for anew, and its feed's grace is this
+    /// one of its carrier, in seconds. What was sighted before is void.
+    pub fn resolve_anew(&mut self, feed_grace: impl Fn(CarrierId) -> i64) {
+        // Nobody holds the carrier of a profile that nobody holds.
+        while let Some((_, profile)) = self.profiles.sweep_all() {
+            self.texts.release(&profile.key.texts);
+        }
+        self.profiles.change_each(|profile| {
+            profile.feed_grace = feed_grace(profile.key.carrier);
+            profile.policies = unresolved();
+        });
+    }
+
     /// The facility.
     pub fn facility(&self, traits: Traits) -> Option<Arc<str>> {
         let [facility, _] = *self.places.get(traits.place);
@@ -397,8 +410,8 @@ impl Profiles {
         packages: u32,
     ) -> u32 {
         let key = ProfileKey { carrier, texts };
-        let policies = std::array::from_fn(|_| Cell::new(UNRESOLVED));
-        self.profiles.load(key.hash(), Profile { key, feed_grace, policies }, packages)
+        let profile = Profile { key, feed_grace, policies: unresolved() };
+        self.profiles.load(key.hash(), profile, packages)
     }
 
     /// Keeps a place that is not known yet for so many packages; its texts were loaded for it.
@@ -450,8 +463,7 @@ impl Profiles {
 
     /// Takes over the holds on the texts.
     fn hold_profile(&mut self, key: ProfileKey, feed_grace: impl FnOnce() -> i64) -> u32 {
-        let policies = || std::array::from_fn(|_| Cell::new(UNRESOLVED));
-        let make = || Profile { key, feed_grace: feed_grace(), policies: policies() };
+        let make = || Profile { key, feed_grace: feed_grace(), policies: unresolved() };
         let (id, new) = self.profiles.hold(key.hash(), |other| other.key == key, make);
         if !new {
             self.texts.release(&key.texts);
@@ -468,6 +480,11 @@ impl Profiles {
         }
         id
     }
+}
+
+/// No policy has been asked for yet.
+fn unresolved() -> [Cell<u16>; MILESTONES] {
+    std::array::from_fn(|_| Cell::new(UNRESOLVED))
 }
 
 /// What a scan brings to a profile and to a place; empty texts count as absent.

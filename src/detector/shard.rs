@@ -194,8 +194,7 @@ impl Shard {
     /// [`Shard::rebuilding`] with memory from this source.
     pub fn rebuilding_with_memory(policies: Arc<PolicySet>, source: Arc<dyn BlockSource>) -> Self {
         Self {
-            shortest: [Kind::MissingFirstScan, Kind::NoMovement]
-                .map(|kind| policies.shortest(kind)),
+            shortest: policies.shortest_of_each(),
             retention: Retention::of(&policies),
             policies,
             keyring: Keyring::default(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
+use std::sync::Arc;
 
 use super::cut::{Backfill, LastRecord};
 use super::decisions::Decisions;
@@ -9,8 +10,9 @@ use super::halt::Halt;
 use super::ownership::Epoch;
 use super::restore::SnapshotMeta;
 use crate::detector::exception::ExceptionEvent;
+use crate::detector::policy::PolicySet;
 use crate::detector::scan::{Outcome, Record};
-use crate::detector::shard::{Inconsistent, Shard, Stats};
+use crate::detector::shard::{Inconsistent, Retention, Shard, Stats};
 use crate::detector::time::{Frontier, LogTime};
 
 /// Events that wait for a commit, from which on the frontier moves no further without a record.
@@ -86,6 +88,10 @@ pub struct Cut<L> {
     pub traces: BTreeMap<i64, Box<str>>,
     /// What was decided about the records.
     pub decisions: Decisions,
+    /// Hash of the policies that it was reached under.
+    pub policies: Arc<str>,
+    /// Behind it others are in force: it has to be committed, whatever else it says.
+    pub policies_change: bool,
     /// Pending as long as a first start has more to publish.
     pub backfill: Backfill,
     /// The last record that was applied.
@@ -110,6 +116,8 @@ pub struct Held<S, L> {
     dead_letters: Vec<L>,
     traces: BTreeMap<i64, Box<str>>,
     halt: Option<Halt>,
+    /// Policies that are in force from the last cut on.
+    policies_to_come: Option<Arc<PolicySet>>,
     /// Events of a backfill in one transaction.
     chunk: usize,
 }
@@ -130,6 +138,7 @@ impl<S: Packages, L> Held<S, L> {
             dead_letters: Vec::new(),
             traces: BTreeMap::new(),
             halt: None,
+            policies_to_come: None,
             chunk: chunk.max(1),
         }
     }
@@ -185,6 +194,7 @@ impl<S: Packages, L> Held<S, L> {
         offset_of: impl Fn(usize) -> i64,
         outcomes: &mut Vec<Option<Outcome>>,
     ) -> (usize, Result<(), S::NoRoom>) {
+        self.change_policies();
         let applied = self.packages.apply_all(records, outcomes);
         let reached = outcomes.len();
         if let Some(last) = reached.checked_sub(1) {
@@ -220,6 +230,7 @@ impl<S: Packages, L> Held<S, L> {
 
     /// Control records up to this offset have been passed.
     pub fn pass(&mut self, offset: i64) {
+        self.change_policies();
         if self.halt.is_none() {
             self.offset = self.offset.max(offset);
         }
@@ -229,6 +240,7 @@ impl<S: Packages, L> Held<S, L> {
     /// goes only a part of the way, to the end of a second, so that a transaction does not take
     /// longer than the broker lets it; the next evidence takes it on.
     pub fn advance(&mut self, to: Frontier) {
+        self.change_policies();
         while self.halt.is_none() && self.packages.waiting() < MOST_EVENTS {
             let step = match self.packages.frontier() {
                 Some(from) if to.secs() - from.secs() > STEP => {
@@ -240,6 +252,14 @@ impl<S: Packages, L> Held<S, L> {
             if step == to {
                 break;
             }
+        }
+    }
+
+    /// Before anything happens behind a cut, the policies that are in force from there on are.
+    fn change_policies(&mut self) {
+        if let Some(policies) = self.policies_to_come.take() {
+            self.decisions.settle(self.offset, Retention::of(&policies));
+            self.packages.set_policies(policies);
         }
     }
 
@@ -256,7 +276,12 @@ impl<S: Packages, L> Held<S, L> {
     }
 
     /// Takes a cut. What it holds is the taker's to keep until it is committed.
-    pub fn cut(&mut self) -> Cut<L> {
+    ///
+    /// Where `today` are other policies than those in force, they are in force from this cut on, so
+    /// that a process that goes on from here after a crash, under these, has the same before it. A
+    /// first start is published to its end before.
+    pub fn cut(&mut self, today: &Arc<PolicySet>) -> Cut<L> {
+        self.change_policies();
         let mut events = std::mem::take(&mut self.backlog);
         events.extend(self.packages.take_outbox());
         if self.backfill == Backfill::Pending {
@@ -265,9 +290,15 @@ impl<S: Packages, L> Held<S, L> {
                 self.backfill = Backfill::Done;
             }
         }
+        let in_force = self.packages.policies().hash().clone();
+        if in_force != *today.hash() && self.backfill != Backfill::Pending {
+            self.policies_to_come = Some(today.clone());
+        }
         Cut {
             partition: self.partition,
             epoch: self.epoch,
+            policies: in_force,
+            policies_change: self.policies_to_come.is_some(),
             offset: self.offset,
             frontier: self.packages.frontier(),
             log_clock: self.packages.log_clock(),
@@ -304,20 +335,26 @@ mod tests {
     const START: i64 = 1_772_438_400;
     const DAY: i64 = 86_400;
 
-    /// A partition with one package a second.
-    fn held(packages: usize) -> Held<Plain, ()> {
-        let step = Step { after: 2 * DAY, severity: Severity::Warning, name: "stalled".into() };
+    /// One policy that opens after so many days.
+    fn policies(days: i64) -> Arc<PolicySet> {
+        let step = Step { after: days * DAY, severity: Severity::Warning, name: "stalled".into() };
         let policy = Policy {
             id: "all".into(),
             conditions: None,
             first_scan: Vec::new(),
             no_movement: vec![step],
         };
-        let policies = PolicySet::new(Defaults::default(), BTreeMap::new(), vec![policy]).unwrap();
+        let defaults = Defaults { forget_after: 30 * days * DAY, ..Defaults::default() };
+        Arc::new(PolicySet::new(defaults, BTreeMap::new(), vec![policy]).unwrap())
+    }
+
+    /// A partition with a hundred packages a second, of which nothing has come out.
+    fn held(packages: usize) -> Held<Plain, ()> {
+        let policies = policies(2);
         let ready = Ready {
-            packages: Plain(Shard::new(Arc::new(policies))),
+            decisions: Decisions::beginning_at(0, Retention::of(&policies)),
+            packages: Plain(Shard::new(policies)),
             offset: 0,
-            decisions: Decisions::default(),
             backfill: Backfill::Publish,
             last: None,
             closings: Vec::new(),
@@ -345,13 +382,14 @@ mod tests {
     fn a_frontier_with_very_much_to_say_goes_on_from_cut_to_cut_and_says_all_of_it() {
         let packages = 2 * MOST_EVENTS + MOST_EVENTS / 2;
         let mut held = held(packages);
+        let today = policies(2);
         let to = Frontier::from_secs(START + 10 * DAY);
         let mut said = Vec::new();
         let mut cuts = 0;
         while said.len() < packages {
             held.advance(to);
             held.advance(to);
-            let cut = held.cut();
+            let cut = held.cut(&today);
             assert!(cut.events.len() < MOST_EVENTS + 100 * (STEP as usize + 1), "{cuts}");
             assert!(!cut.events.is_empty());
             let frontier = cut.frontier.unwrap().secs();
@@ -360,9 +398,43 @@ mod tests {
             cuts += 1;
         }
         held.advance(to);
-        let cut = held.cut();
+        let cut = held.cut(&today);
         assert_eq!((cut.events.len(), cut.frontier), (0, Some(to)));
         assert_eq!(cuts, 3);
         assert!(said.is_sorted());
+    }
+
+    #[test]
+    fn other_policies_are_in_force_from_the_cut_that_was_taken_under_those_before() {
+        let mut held = held(100);
+        let (before, after) = (policies(2), policies(1));
+        held.advance(Frontier::from_secs(START + DAY + 10));
+        let cut = held.cut(&after);
+        assert_eq!((cut.events.len(), cut.policies_change), (0, true));
+        assert_eq!(cut.policies, *before.hash());
+        assert_eq!(cut.decisions.settings.len(), 1, "the decisions are those before it");
+        held.advance(Frontier::from_secs(START + DAY + 11));
+        let cut = held.cut(&after);
+        assert_eq!((cut.events.len(), cut.policies_change), (100, false));
+        assert_eq!(cut.policies, *after.hash());
+        let line = cut.decisions.settings.last().unwrap();
+        assert_eq!((line.from, line.retention()), (100, Retention::of(&after)));
+    }
+
+    #[test]
+    fn a_first_start_is_published_to_its_end_before_other_policies_are_in_force() {
+        let mut held = Held { backfill: Backfill::Pending, ..held(3) };
+        let (before, after) = (policies(2), policies(1));
+        held.advance(Frontier::from_secs(START + 2 * DAY));
+        for left in [2, 1] {
+            let cut = held.cut(&after);
+            assert_eq!((cut.events.len(), cut.policies_change), (1, false), "{left} are left");
+        }
+        let cut = held.cut(&after);
+        assert_eq!((cut.backfill, cut.policies_change), (Backfill::Done, true));
+        held.pass(7);
+        assert_eq!(held.packages().policies().hash(), after.hash());
+        assert_ne!(cut.policies, *after.hash());
+        assert_eq!(cut.policies, *before.hash());
     }
 }

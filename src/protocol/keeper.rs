@@ -241,7 +241,7 @@ impl<L> Keeper<L> {
             if !self.ownership.holds(cut.partition, cut.epoch) {
                 continue;
             }
-            if heartbeat || speaks(&cut, lane) {
+            if heartbeat || speaks(&cut, lane, self.rules) {
                 says.insert(cut.partition, cut);
             } else {
                 silent.push(cut);
@@ -267,15 +267,10 @@ impl<L> Keeper<L> {
     }
 
     /// What is to be sent of these partitions, each with its cut record.
-    pub fn contents(
-        &self,
-        partitions: &[i32],
-        policies: &str,
-        input_partitions: i32,
-    ) -> Vec<(&Cut<L>, CutRecord)> {
+    pub fn contents(&self, partitions: &[i32], input_partitions: i32) -> Vec<(&Cut<L>, CutRecord)> {
         let Some(pending) = &self.pending else { return Vec::new() };
         let cuts = partitions.iter().filter_map(|partition| pending.cuts.get(partition));
-        cuts.map(|cut| (cut, self.record(cut, policies, input_partitions))).collect()
+        cuts.map(|cut| (cut, self.record(cut, input_partitions))).collect()
     }
 
     /// An attempt to send and commit ended.
@@ -358,7 +353,7 @@ impl<L> Keeper<L> {
         Stamp { epoch, owner: self.owner.clone(), commit, offset, before }
     }
 
-    fn record(&self, cut: &Cut<L>, policies: &str, input_partitions: i32) -> CutRecord {
+    fn record(&self, cut: &Cut<L>, input_partitions: i32) -> CutRecord {
         let mut decisions = cut.decisions.clone();
         if !self.rules.refusals_are_durable {
             decisions.refused.clear();
@@ -370,7 +365,7 @@ impl<L> Keeper<L> {
             log_clock: cut.log_clock.map(LogTime::secs),
             commit: self.stamp(cut).commit,
             owner: self.owner.clone(),
-            policies: policies.to_owned(),
+            policies: cut.policies.to_string(),
             backfill: cut.backfill,
             decisions,
             partitions: Some(input_partitions),
@@ -380,9 +375,10 @@ impl<L> Keeper<L> {
 }
 
 /// Whether a cut has to be committed.
-fn speaks<L>(cut: &Cut<L>, lane: &Lane) -> bool {
+fn speaks<L>(cut: &Cut<L>, lane: &Lane, rules: Rules) -> bool {
     !cut.events.is_empty()
         || !cut.dead_letters.is_empty()
+        || (cut.policies_change && rules.changes_at_commits)
         || lane.committed != Some(cut.offset)
         || lane.is_backfilling()
 }
@@ -418,6 +414,8 @@ mod tests {
             dead_letters: Vec::new(),
             traces: std::collections::BTreeMap::new(),
             decisions: Decisions::default(),
+            policies: "".into(),
+            policies_change: false,
             backfill: Backfill::Publish,
             last: None,
             stats: Stats::default(),
@@ -463,7 +461,7 @@ mod tests {
         assert_eq!(keeper.begin(vec![cut(0, epoch, 5)], false).len(), 1);
         assert!(!keeper.is_committing());
         keeper.begin(vec![cut(0, epoch, 5)], true);
-        let contents = keeper.contents(&[0], "", 1);
+        let contents = keeper.contents(&[0], 1);
         assert_eq!(contents[0].1.commit, 2);
     }
 

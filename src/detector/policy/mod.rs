@@ -153,10 +153,14 @@ impl PolicySet {
         &self.policies
     }
 
-    /// Seconds of silence before which no ladder of this kind has a step; `i64::MAX` without any.
-    pub fn shortest(&self, kind: Kind) -> i64 {
-        let firsts = self.policies.iter().filter_map(|policy| policy.ladder(kind).first());
-        firsts.map(|step| step.after).min().unwrap_or(i64::MAX)
+    /// Seconds of silence before which no ladder has a step, in the order of [`Kind::ALL`];
+    /// `i64::MAX` without any.
+    pub fn shortest_of_each(&self) -> [i64; Kind::ALL.len()] {
+        std::array::from_fn(|at| {
+            let kind = Kind::ALL[at];
+            let firsts = self.policies.iter().filter_map(|policy| policy.ladder(kind).first());
+            firsts.map(|step| step.after).min().unwrap_or(i64::MAX)
+        })
     }
 
     /// Index of the first policy that matches.

@@ -1,5 +1,7 @@
 //! Settings that package state depends on, changed between two records.
 
+use std::sync::Arc;
+
 use super::super::policy::PolicySet;
 use super::super::wheel::Hung;
 use super::Shard;
@@ -38,12 +40,33 @@ impl Shard {
         if retention == self.retention {
             return;
         }
-        let mut all_the_work = u32::MAX;
-        while !self.look_on(&mut all_the_work) {
-            all_the_work = u32::MAX;
-        }
+        self.look_to_the_end();
         self.retention = retention;
         self.hang_up_anew();
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> &Arc<PolicySet> {
+        &self.policies
+    }
+
+    /// From the next record on these policies are in force, and how long they say that packages are
+    /// known.
+    ///
+    /// What is open goes on under their ladders. What is overdue by them waits until the frontier
+    /// next enters a second. Every package is hung up anew: not for use between any two records.
+    pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
+        self.look_to_the_end();
+        self.shortest = policies.shortest_of_each();
+        self.retention = Retention::of(&policies);
+        let ring = &self.keyring;
+        self.profiles.resolve_anew(|carrier| policies.feed_grace(ring.carrier(carrier)));
+        self.policies = policies;
+        self.hang_up_anew();
+    }
+
+    fn look_to_the_end(&mut self) {
+        while !self.look_on(&mut u32::MAX.clone()) {}
     }
 
     /// Every package hangs where it has to by what is known now.

@@ -258,6 +258,13 @@ impl<'o> World<'o> {
         if self.around.strikes(Fault::ClockJump, 120) {
             self.processes[at].skew_ms = self.skew();
         }
+        if self.around.options.sets.len() > 1 && self.around.strikes(Fault::Reload, 250) {
+            self.set = self.around.random.below(self.around.options.sets.len());
+            let (owner, set) = (self.processes[at].owner(), self.set);
+            self.around.tell.say(now_ms, || format!("{owner} is to use policies {set}"));
+            let policies = self.around.options.sets[self.set].1.clone();
+            self.processes[at].reload(policies);
+        }
         self.trouble_at_the_broker();
     }
 

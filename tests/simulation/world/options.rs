@@ -80,6 +80,8 @@ faults! {
     Truncation,
     /// Policies or settings are others after a crash.
     NewPolicies,
+    /// Other policies or settings are put in force while a process runs.
+    Reload,
 }
 
 /// What a seed decides beforehand.

@@ -188,6 +188,11 @@ impl Process {
         self.keeper.lanes().any(|(_, lane)| lane.is_backfilling())
     }
 
+    /// Other policies are to be in force.
+    pub fn reload(&mut self, policies: Arc<PolicySet>) {
+        self.policies = policies;
+    }
+
     pub fn owner(&self) -> &str {
         &self.owner
     }

@@ -40,7 +40,7 @@ impl Process {
                 if fresh {
                     self.at_cuts.insert(partition, AtCut { digest, schedule });
                 }
-                cuts.push(held.cut());
+                cuts.push(held.cut(&self.policies));
             }
             for silent in self.keeper.begin(cuts, heartbeat) {
                 if let Some(at_cut) = self.at_cuts.remove(&silent.partition) {
@@ -144,7 +144,7 @@ impl Process {
     fn prepare(&mut self, partitions: &[i32], around: &mut Around<'_>) -> Sending {
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
         let count = around.options.partitions as i32;
-        for (cut, record) in self.keeper.contents(partitions, self.policies.hash(), count) {
+        for (cut, record) in self.keeper.contents(partitions, count) {
             let partition = cut.partition;
             for event in &cut.events {
                 let event = Arc::new(event.clone());

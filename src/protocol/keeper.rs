@@ -241,7 +241,7 @@ impl<L> Keeper<L> {
             if !self.ownership.holds(cut.partition, cut.epoch) {
                 continue;
             }
-            if heartbeat || speaks(&cut, lane, self.rules) {
+            if heartbeat || speaks(&cut, lane) {
                 says.insert(cut.partition, cut);
             } else {
                 silent.push(cut);
@@ -375,10 +375,9 @@ impl<L> Keeper<L> {
 }
 
 /// Whether a cut has to be committed.
-fn speaks<L>(cut: &Cut<L>, lane: &Lane, rules: Rules) -> bool {
+fn speaks<L>(cut: &Cut<L>, lane: &Lane) -> bool {
     !cut.events.is_empty()
         || !cut.dead_letters.is_empty()
-        || (cut.policies_change && rules.changes_at_commits)
         || lane.committed != Some(cut.offset)
         || lane.is_backfilling()
 }
@@ -415,7 +414,6 @@ mod tests {
             traces: std::collections::BTreeMap::new(),
             decisions: Decisions::default(),
             policies: "".into(),
-            policies_change: false,
             backfill: Backfill::Publish,
             last: None,
             stats: Stats::default(),

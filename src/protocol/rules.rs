@@ -74,8 +74,8 @@ rules! {
     backfill_again,
     /// No record is applied before all that was open at a first start is out.
     records_wait_for_backfill,
-    /// Policies change behind a cut that is committed, and nowhere else.
-    changes_at_commits,
+    /// A cut names the policies that it was reached under, not those of today.
+    cut_names_its_policies,
     /// Each setting holds from its offset on.
     settings_by_offset,
     /// Transactions that are pending when the stored cut is read are waited for.

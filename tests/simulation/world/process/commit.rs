@@ -40,7 +40,11 @@ impl Process {
                 if fresh {
                     self.at_cuts.insert(partition, AtCut { digest, schedule });
                 }
-                cuts.push(held.cut(&self.policies));
+                let mut cut = held.cut(&self.policies);
+                if !around.rules.cut_names_its_policies {
+                    cut.policies = self.policies.hash().clone();
+                }
+                cuts.push(cut);
             }
             for silent in self.keeper.begin(cuts, heartbeat) {
                 if let Some(at_cut) = self.at_cuts.remove(&silent.partition) {

@@ -141,14 +141,27 @@ fn take_up(mut shard: Shard, applied: usize, case: &Case, before: &[Given]) -> V
 /// Settings that hold from an entry on.
 pub type Changes<'r> = BTreeMap<usize, &'r Rules>;
 
+/// What changes on the way.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    /// How long packages are known.
+    Retention,
+    /// Everything.
+    Policies,
+}
+
 /// A case through the model, under settings that change on the way.
-pub fn by_changing_model(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
-    let hash = case.rules.set().expect("a valid set").hash().clone();
-    let mut model = Model::new(&case.rules, hash.clone());
+pub fn by_changing_model(case: &Case, change: Change, changes: &Changes<'_>) -> Vec<Given> {
+    let hash = |rules: &Rules| rules.set().expect("a valid set").hash().clone();
+    let mut model = Model::new(&case.rules, hash(&case.rules));
     let mut given = Vec::new();
     for (at, entry) in case.entries.iter().enumerate() {
         if let Some(rules) = changes.get(&at) {
-            model.switch(rules, hash.clone());
+            let named = match change {
+                Change::Retention => &case.rules,
+                Change::Policies => rules,
+            };
+            model.switch(rules, hash(named));
         }
         given.push(model_gives(entry, &mut model));
     }
@@ -156,13 +169,15 @@ pub fn by_changing_model(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
 }
 
 /// A case through a detector under settings that change on the way.
-pub fn by_changing_detector(case: &Case, changes: &Changes<'_>) -> Vec<Given> {
+pub fn by_changing_detector(case: &Case, change: Change, changes: &Changes<'_>) -> Vec<Given> {
     let mut detector = Detector::new(case);
     let give = |(at, entry)| {
-        if let Some(Rules { defaults, .. }) = changes.get(&at) {
-            let (forget_after, settled_retention) =
-                (defaults.forget_after, defaults.settled_retention);
-            detector.0.set_retention(Retention { forget_after, settled_retention });
+        if let Some(rules) = changes.get(&at) {
+            let set = rules.set().expect("a valid set");
+            match change {
+                Change::Retention => detector.0.set_retention(Retention::of(&set)),
+                Change::Policies => detector.0.set_policies(set),
+            }
         }
         detector.give(entry)
     };

@@ -93,6 +93,8 @@ pub struct Case {
     pub seed: u64,
     /// The second that a report counts from.
     pub base: i64,
+    /// The size of the spans of its policies, in seconds.
+    pub unit: i64,
     pub rules: Rules,
     pub entries: Vec<Entry>,
 }
@@ -134,7 +136,7 @@ pub fn generate(seed: u64) -> Case {
     };
     let length = if crowd { log.random.between(200, 500) } else { log.random.between(3, 70) };
     let entries = (0..length).map(|_| log.entry()).collect();
-    Case { seed, base, rules, entries }
+    Case { seed, base, unit, rules, entries }
 }
 
 // ---- policies

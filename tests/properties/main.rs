@@ -251,9 +251,35 @@ fn settings_that_change_between_two_records_hold_from_there_on() {
         let others: Vec<Rules> = (0..3).map(|_| other_settings(case, &mut random)).collect();
         let changes: Changes<'_> =
             others.iter().map(|rules| (random.below(case.entries.len() + 1), rules)).collect();
-        let expected = by_changing_model(case, &changes);
-        same(case, ("model", &expected), ("detector", &by_changing_detector(case, &changes)))
+        changed_on_the_way(case, drive::Change::Retention, &changes)
     });
+}
+
+#[test]
+fn policies_that_change_between_two_records_hold_from_there_on() {
+    holds(seeds(SEEDS), |case| {
+        let mut random = Random::new(case.seed ^ 0x9011);
+        let others: Vec<Rules> = (0..3).map(|_| other_policies(case, &mut random)).collect();
+        let changes: Changes<'_> =
+            others.iter().map(|rules| (random.below(case.entries.len() + 1), rules)).collect();
+        changed_on_the_way(case, drive::Change::Policies, &changes)
+    });
+}
+
+fn changed_on_the_way(case: &Case, change: drive::Change, changes: &Changes<'_>) -> Verdict {
+    let by_model = by_changing_model(case, change, changes);
+    let by_detector = by_changing_detector(case, change, changes);
+    same(case, ("model", &by_model), ("detector", &by_detector))
+}
+
+/// Policies that have nothing in common with the first, with spans of their size.
+fn other_policies(case: &Case, random: &mut Random) -> Rules {
+    loop {
+        let rules = generate::rules(random, case.unit);
+        if rules.set().is_some() {
+            return rules;
+        }
+    }
 }
 
 /// The same policies; packages are known for another time.

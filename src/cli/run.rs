@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use signal_hook::consts::SIGHUP;
+use signal_hook::iterator::{Handle, Signals};
 use stallwatch::config::Config;
 use stallwatch::service::clock::SystemClock;
 use stallwatch::service::log_level::LogLevel;
+use stallwatch::service::policies::{Asked, Policies};
 use stallwatch::service::{Guards, Service, Shutdown};
 use tracing_subscriber::{EnvFilter, reload};
 
@@ -15,7 +18,8 @@ use super::logging::{self, Instance, Traces};
 
 /// Consumes carrier scans and publishes exceptions, until told to stop
 ///
-/// SIGTERM or Ctrl-C: commits what has been done and ends with 0.
+/// SIGTERM or Ctrl-C: commits what has been done and ends with 0. SIGHUP: reads the policies file
+/// anew.
 #[derive(Args)]
 pub struct Arguments {
     /// The configuration file
@@ -40,6 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Service::new(config, policies, Arc::new(SystemClock), Guards::default())
         .and_then(|service| {
             service.set_log_level(log_level);
+            let _hangups = Hangups::heard(service.policies())?;
             service.run(&shutdown)
         })
         .map_err(|error| Failure::Failed(error.to_string()))
@@ -53,6 +58,35 @@ fn start_logging(config: &Config) -> (LogLevel, Traces) {
     let instance = Instance { group_id: &kafka.group_id, instance_id: &kafka.instance_id };
     let traces = logging::start(log.format, filter, &instance);
     (LogLevel::new(handle, &log.level), traces)
+}
+
+/// SIGHUP has the policies file read anew, until this is dropped.
+struct Hangups {
+    signals: Handle,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Hangups {
+    fn heard(policies: Arc<Policies>) -> std::io::Result<Self> {
+        let mut hangups = Signals::new([SIGHUP])?;
+        let signals = hangups.handle();
+        let thread = std::thread::Builder::new().name("hangups".to_owned()).spawn(move || {
+            for _ in hangups.forever() {
+                // What was wrong has been told.
+                let _ = policies.reload(Asked::Signal);
+            }
+        })?;
+        Ok(Self { signals, thread: Some(thread) })
+    }
+}
+
+impl Drop for Hangups {
+    fn drop(&mut self) {
+        self.signals.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// SIGTERM and SIGINT ask for a stop; a second one ends the process at once.

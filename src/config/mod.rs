@@ -310,6 +310,8 @@ impl fmt::Display for SnapshotUrl {
 pub struct Policies {
     /// The policies file.
     pub file: PathBuf,
+    /// Whether a changed file is read anew by itself.
+    pub watch: bool,
 }
 
 /// `[admin]`: the two listeners.

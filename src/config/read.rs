@@ -213,14 +213,15 @@ impl<'d> Reader<'d> {
 
     fn policies(&self, section: Section<'d>) -> Policies {
         section.require(&["file"]);
-        section.not_built("watch", "watching the policies file is");
+        let watch = section.boolean("watch").unwrap_or_default();
         let file = section.text("file");
         if file == Some("") {
             section.problem("file", "`policies.file` is empty; name the policies file");
         }
         section.finish();
         let resolve = |file| self.resolve(file);
-        Policies { file: file.filter(|file| !file.is_empty()).map(resolve).unwrap_or_default() }
+        let file = file.filter(|file| !file.is_empty()).map(resolve).unwrap_or_default();
+        Policies { file, watch }
     }
 
     pub(super) fn address(&self, section: &Section<'d>, key: &'static str) -> SocketAddr {

@@ -296,10 +296,15 @@ fn what_is_not_built_yet_is_never_ignored() {
     ] {
         refused(more, "not built yet");
     }
+}
+
+#[test]
+fn a_policies_file_is_watched_where_that_is_said() {
+    assert!(!load(LEAST, &nothing()).unwrap().policies.watch);
     let watch = LEAST.replace("[policies]", "[policies]\nwatch = true");
-    assert!(problems(&watch)[0].contains("not built yet"));
-    let off = LEAST.replace("[policies]", "[policies]\nwatch = false");
-    assert!(load(&off, &nothing()).is_ok());
+    assert!(load(&watch, &nothing()).unwrap().policies.watch);
+    let neither = LEAST.replace("[policies]", "[policies]\nwatch = \"often\"");
+    assert!(problems(&neither)[0].contains("watch"));
 }
 
 #[test]

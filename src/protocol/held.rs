@@ -90,6 +90,8 @@ pub struct Cut<L> {
     pub decisions: Decisions,
     /// Hash of the policies that it was reached under.
     pub policies: Arc<str>,
+    /// Behind it others are in force: it is to be committed, whatever else it says.
+    pub policies_change: bool,
     /// Pending as long as a first start has more to publish.
     pub backfill: Backfill,
     /// The last record that was applied.
@@ -275,10 +277,9 @@ impl<S: Packages, L> Held<S, L> {
 
     /// Takes a cut. What it holds is the taker's to keep until it is committed.
     ///
-    /// Where `today` are other policies than those in force, they are in force from this cut on: as
-    /// after a crash and a start under them. That holds for a cut that says nothing too: nothing has
-    /// come out and no record was applied since the one before it. A first start is published to its
-    /// end before.
+    /// Where `today` are other policies than those in force, they are in force from this cut on, which
+    /// is committed: as after a crash and a start under them. A first start is published to its end
+    /// before.
     pub fn cut(&mut self, today: &Arc<PolicySet>) -> Cut<L> {
         self.change_policies();
         let mut events = std::mem::take(&mut self.backlog);
@@ -297,6 +298,7 @@ impl<S: Packages, L> Held<S, L> {
             partition: self.partition,
             epoch: self.epoch,
             policies: in_force,
+            policies_change: self.policies_to_come.is_some(),
             offset: self.offset,
             frontier: self.packages.frontier(),
             log_clock: self.packages.log_clock(),
@@ -408,12 +410,12 @@ mod tests {
         let (before, after) = (policies(2), policies(1));
         held.advance(Frontier::from_secs(START + DAY + 10));
         let cut = held.cut(&after);
-        assert!(cut.events.is_empty());
+        assert_eq!((cut.events.len(), cut.policies_change), (0, true));
         assert_eq!(cut.policies, *before.hash());
         assert_eq!(cut.decisions.settings.len(), 1, "the decisions are those before it");
         held.advance(Frontier::from_secs(START + DAY + 11));
         let cut = held.cut(&after);
-        assert_eq!(cut.events.len(), 100);
+        assert_eq!((cut.events.len(), cut.policies_change), (100, false));
         assert_eq!(cut.policies, *after.hash());
         let line = cut.decisions.settings.last().unwrap();
         assert_eq!((line.from, line.retention()), (100, Retention::of(&after)));

@@ -378,6 +378,7 @@ impl<L> Keeper<L> {
 fn speaks<L>(cut: &Cut<L>, lane: &Lane) -> bool {
     !cut.events.is_empty()
         || !cut.dead_letters.is_empty()
+        || cut.policies_change
         || lane.committed != Some(cut.offset)
         || lane.is_backfilling()
 }
@@ -414,6 +415,7 @@ mod tests {
             traces: std::collections::BTreeMap::new(),
             decisions: Decisions::default(),
             policies: "".into(),
+            policies_change: false,
             backfill: Backfill::Publish,
             last: None,
             stats: Stats::default(),

@@ -30,6 +30,7 @@ pub mod log_level;
 mod misrouted;
 mod native;
 mod peer_name;
+pub mod policies;
 mod probes;
 mod questions;
 mod recent;
@@ -70,6 +71,7 @@ use evidence::Asker;
 use kafka::{Client, Meaning};
 use log_level::LogLevel;
 use misrouted::Misrouted;
+use policies::Policies;
 use questions::{Question, Questions};
 use recent::Recent;
 use rights::Operation;
@@ -191,7 +193,7 @@ struct Topics {
 /// What every part of the service looks at.
 struct Shared {
     config: Config,
-    policies: Arc<PolicySet>,
+    policies: Arc<Policies>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
@@ -237,6 +239,8 @@ impl Shared {
         let input_partitions = Arc::new(AtomicI32::new(0));
         let of = (input.clone(), input_partitions.clone());
         let keeping = keeping(&config, of, &metrics, &clock)?;
+        let file = config.policies.file.clone();
+        let policies = Policies::new(file, policies, metrics.clone(), clock.clone());
         Ok(Arc::new(Self {
             metrics,
             keeping,
@@ -336,6 +340,11 @@ impl Service {
         let _ = self.0.log.set(log);
     }
 
+    /// The policies in force, and the way to others.
+    pub fn policies(&self) -> Arc<Policies> {
+        self.0.policies.clone()
+    }
+
     /// What is known of the partitions while it runs.
     pub fn status(&self) -> Arc<Status> {
         self.0.status.clone()
@@ -362,6 +371,7 @@ impl Service {
         let (ask, questions) = Questions::new(decoders.len());
         let _probes = probes::start(shared.clone())?;
         let _admin = admin::start(shared.clone(), ask.clone())?;
+        let _watch = shared.config.policies.watch.then(|| shared.policies.watch()).transpose()?;
         let asker = kafka::asker(&shared.config.kafka)?;
         if !reach(shared, &asker, shutdown)? {
             return Ok(());
@@ -401,6 +411,7 @@ fn workers(
     let tools = Tools {
         clock: shared.clock.clone(),
         metrics: shared.metrics.clone(),
+        policies: shared.policies.clone(),
         status: shared.status.clone(),
         misrouted: Arc::new(Misrouted::default()),
         tracking_numbers: shared.config.log.tracking_numbers,

@@ -1,6 +1,7 @@
 //! Rebuilds a partition beside the running ones, on a consumer that is told what to read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::status::Halt;
 use super::{Shared, millis};
 use crate::config::{self, StartFrom};
 use crate::detector::exception::ExceptionEvent;
+use crate::detector::policy::PolicySet;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention, Shard};
 use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason, of_partition};
@@ -122,10 +124,11 @@ pub fn restore(
     let mut span = spans::Restore::begin(partition);
     loop {
         span.attempt();
-        let kept = Kept::new(shared, partition);
+        let policies = shared.policies.get();
+        let kept = Kept::new(shared, partition, policies.clone());
         let span = &mut span;
         let mut restore =
-            Rebuild { shared, partition, cancelled, kept, span, log_append_time: None };
+            Rebuild { shared, partition, policies, cancelled, kept, span, log_append_time: None };
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
@@ -158,6 +161,7 @@ fn wait(cancelled: &AtomicBool, pause: Duration) -> Option<()> {
 struct Rebuild<'a> {
     shared: &'a Shared,
     partition: i32,
+    policies: Arc<PolicySet>,
     cancelled: &'a AtomicBool,
     kept: Kept<'a>,
     span: &'a mut spans::Restore,
@@ -214,7 +218,7 @@ impl Rebuild<'_> {
             topic: shared.input.to_string(),
             partition: self.partition,
             partitions: count,
-            today: Retention::of(&shared.policies),
+            today: Retention::of(&self.policies),
             first_start: match shared.config.input.backfill {
                 config::Backfill::Publish => FirstStart::Publish,
                 config::Backfill::Silent => FirstStart::Silent,
@@ -229,7 +233,7 @@ impl Rebuild<'_> {
     }
 
     fn maker(&self) -> Box<dyn Fn(bool) -> BoundedShard> {
-        let (policies, memory) = (self.shared.policies.clone(), self.shared.memory.clone());
+        let (policies, memory) = (self.policies.clone(), self.shared.memory.clone());
         let room = self.shared.room.clone();
         Box::new(move |awake| {
             let (policies, memory) = (policies.clone(), memory.clone());

@@ -24,7 +24,7 @@ pub fn check(shared: &Shared) -> Result<(), String> {
         Ok(found) => compacted(open, value(&found, "cleanup.policy"))?,
         Err(error) => unknown(&error, open)?,
     }
-    let forget_after = shared.policies.defaults().forget_after;
+    let forget_after = shared.policies.get().defaults().forget_after;
     match settings.of(input) {
         Ok(found) => {
             if let Some(why) = too_short(input, value(&found, "retention.ms"), forget_after) {

@@ -63,6 +63,8 @@ pub struct PartitionStatus {
     pub oldest_due: Option<i64>,
     /// What its shard held when it was last cut.
     pub stats: Stats,
+    /// Hash of the policies that its last cut was reached under.
+    pub policies: Option<Arc<str>>,
 }
 
 impl PartitionStatus {
@@ -80,6 +82,7 @@ impl PartitionStatus {
             settled: None,
             oldest_due: None,
             stats: Stats::default(),
+            policies: None,
         }
     }
 

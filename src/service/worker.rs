@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 use super::batch::{Batch, Raw};
 use super::clock::Clock;
 use super::misrouted::Misrouted;
+use super::policies::Policies;
 use super::questions::{Ear, Question};
 use super::room::BoundedShard;
 use super::snapshots::{Keeping, Timer};
@@ -79,6 +80,8 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     /// Shared numbers.
     pub metrics: Arc<Metrics>,
+    /// The policies of today.
+    pub policies: Arc<Policies>,
     /// Shared state.
     pub status: Arc<Status>,
     /// Packages seen in two partitions.
@@ -199,7 +202,9 @@ impl Loop {
                 }
             }
             Job::Cut(reply) => {
-                let _ = reply.send(self.held.iter_mut().map(|owned| owned.held.cut()).collect());
+                let today = self.tools.policies.get();
+                let cuts = self.held.iter_mut().map(|owned| owned.held.cut(&today));
+                let _ = reply.send(cuts.collect());
             }
             Job::Drop(partition, epoch) => drop(self.remove(partition, epoch)),
             Job::HandOver(partition, epoch, committed) => {

@@ -57,7 +57,6 @@ struct Admin {
     guard: Guard,
     counted: Counted,
     taps: Arc<Semaphore>,
-    loaded_at_ms: i64,
 }
 
 type Context = axum::extract::State<Arc<Admin>>;
@@ -80,7 +79,6 @@ pub(super) fn start(shared: Arc<Shared>, ask: Arc<Questions>) -> Result<Listener
         peers: Peers::new(&shared.config)?,
         counted: Counted::default(),
         taps: Arc::new(Semaphore::new(TAPS)),
-        loaded_at_ms: shared.clock.now_ms(),
         shared,
         ask,
     });

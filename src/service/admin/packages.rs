@@ -133,7 +133,8 @@ pub async fn get(
 async fn here(admin: &Admin, key: &PackageKey) -> Result<Answer, Refused> {
     let Asked { partitions, known } = admin.ask.package(key.clone()).await?;
     let coverage = Coverage::of(partitions, admin.shared.input_partitions());
-    let hash = admin.shared.policies.hash();
+    let set = admin.shared.policies.get();
+    let hash = set.hash();
     let packages = known.into_iter().map(|known| package(key, known, hash));
     let packages = packages.filter_map(|package| serde_json::to_value(package).ok()).collect();
     Ok(Answer {

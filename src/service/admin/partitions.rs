@@ -1,6 +1,7 @@
 //! `/v1/partitions`: where every partition of this instance stands.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -35,6 +36,8 @@ struct Row {
     frontier: Option<String>,
     hold: Option<&'static str>,
     halted: Option<String>,
+    /// Hash of the policies that its last cut was reached under.
+    policies: Option<Arc<str>>,
     packages: BTreeMap<&'static str, usize>,
     open: usize,
 }
@@ -71,6 +74,7 @@ fn row(partition: i32, status: &PartitionStatus) -> Row {
         frontier: status.frontier.map(time),
         hold: status.hold.map(|hold| hold.as_str()),
         halted: status.halted.as_ref().map(|halt| halt.message.clone()),
+        policies: status.policies.clone(),
         packages: by_phase.map(|(phase, count)| (phase.as_str(), count)).collect(),
         open: status.stats.open.values().sum(),
     }

@@ -1,4 +1,4 @@
-//! `/v1/policies`: the set in force, and whether a changed file would do.
+//! `/v1/policies`: the set in force, and the way to another.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use super::answer::{Refused, time};
 use super::query::Params;
-use crate::config;
 use crate::detector::policy::{Match, Policy, Step};
+use crate::service::policies;
 
 #[derive(Debug, Serialize)]
 pub struct Policies {
@@ -23,12 +23,12 @@ pub struct Policies {
 }
 
 pub async fn get(State(admin): Context) -> Json<Policies> {
-    let set = &admin.shared.policies;
+    let set = admin.shared.policies.get();
     let defaults = set.defaults();
     Json(Policies {
         hash: set.hash().to_string(),
         file: admin.shared.config.policies.file.display().to_string(),
-        loaded_at: time(admin.loaded_at_ms.div_euclid(1_000)),
+        loaded_at: time(admin.shared.policies.since_ms().div_euclid(1_000)),
         defaults: json!({
             "forget_after_s": defaults.forget_after,
             "settled_retention_s": defaults.settled_retention,
@@ -39,7 +39,7 @@ pub async fn get(State(admin): Context) -> Json<Policies> {
     })
 }
 
-/// Whether to change anything.
+/// Whether only to look.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -47,35 +47,31 @@ pub struct Asked {
     dry_run: bool,
 }
 
-/// Reads the file anew. What it says is not put in force yet: that takes a restart.
+/// Reads the file anew, and puts in force what it says unless that is only asked for.
 pub async fn reload(
     State(admin): Context,
     Params(asked): Params<Asked>,
 ) -> Result<Response, Refused> {
-    if !asked.dry_run {
-        return Err(Refused::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "putting a changed policies file in force without a restart is not built yet; ask with ?dry_run=true whether it is in order, then restart",
-        ));
-    }
-    let file = admin.shared.config.policies.file.clone();
-    let read = tokio::task::spawn_blocking(move || config::load_policies(&file)).await;
-    let read = read.map_err(|error| {
+    let (shared, dry_run) = (admin.shared.clone(), asked.dry_run);
+    let read = tokio::task::spawn_blocking(move || match dry_run {
+        true => shared.policies.look(),
+        false => shared.policies.reload(policies::Asked::Request),
+    });
+    let read = read.await.map_err(|error| {
         Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("reading the file failed: {error}"))
     })?;
-    admin.shared.metrics.policies_read(read.is_ok());
     Ok(match read {
-        Ok(set) => Json(json!({
-            "dry_run": true,
+        Ok(policies::Read { set, changed }) => Json(json!({
+            "dry_run": dry_run,
             "hash": set.hash().as_ref(),
-            "changed": set.hash() != admin.shared.policies.hash(),
+            "changed": changed,
             "problems": [],
         }))
         .into_response(),
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let error = "the policies file has problems; the set in force stays";
-            let body = json!({ "dry_run": true, "error": error, "problems": problems });
+            let body = json!({ "dry_run": dry_run, "error": error, "problems": problems });
             (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
         }
     })

@@ -87,6 +87,7 @@ impl Engine<'_> {
             status.frontier = cut.frontier.map(|frontier| frontier.secs());
             status.log_clock = cut.log_clock.map(|clock| clock.secs());
             status.stats = cut.stats.clone();
+            status.policies = Some(cut.policies.clone());
             status.oldest_due = status.oldest_due.into_iter().chain(oldest_due).min();
         });
         if let Some(halt) = &cut.halt
@@ -170,7 +171,7 @@ impl Engine<'_> {
         };
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
         let count = shared.input_partitions();
-        let contents = self.keeper.contents(partitions, shared.policies.hash(), count);
+        let contents = self.keeper.contents(partitions, count);
         self.commit.attempt(contents.iter().map(|(cut, _)| *cut));
         for (cut, record) in contents {
             offsets.push(writer.contents(cut, &record, &mut records));

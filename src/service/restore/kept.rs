@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::detector::memory::BlockSource;
+use crate::detector::policy::PolicySet;
 use crate::protocol::restore::SnapshotMeta;
 use crate::service::Shared;
 use crate::service::room::BoundedShard;
@@ -14,14 +15,15 @@ use crate::service::snapshots::{Found, SnapshotStore, StoreError, meta_of};
 pub struct Kept<'a> {
     shared: &'a Shared,
     partition: i32,
+    policies: Arc<PolicySet>,
     found: Vec<Found>,
     unreachable: bool,
 }
 
 impl<'a> Kept<'a> {
     /// Nothing has been asked yet.
-    pub fn new(shared: &'a Shared, partition: i32) -> Self {
-        Self { shared, partition, found: Vec::new(), unreachable: false }
+    pub fn new(shared: &'a Shared, partition: i32, policies: Arc<PolicySet>) -> Self {
+        Self { shared, partition, policies, found: Vec::new(), unreachable: false }
     }
 
     fn store(&self) -> Option<&'a SnapshotStore> {
@@ -53,7 +55,7 @@ impl<'a> Kept<'a> {
             return Ok(Err("the store cannot be reached".to_owned()));
         };
         let memory: Arc<dyn BlockSource> = self.shared.memory.clone();
-        let shard = match store.load(found, &self.shared.policies, &memory) {
+        let shard = match store.load(found, &self.policies, &memory) {
             Ok(Ok(shard)) => shard,
             Ok(Err(refusal)) => return Ok(Err(refusal.to_string())),
             Err(error) => {

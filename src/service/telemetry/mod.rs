@@ -4,7 +4,7 @@ mod names;
 mod scans;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use compact_str::CompactString;
 use dashmap::DashMap;
@@ -35,7 +35,8 @@ pub struct Metrics {
     registry: Registry,
     /// Carriers that have a label, and the log time of the last scan of each.
     carriers: DashMap<CompactString, Option<i64>>,
-    policies: Arc<PolicySet>,
+    policies_info: IntGaugeVec,
+    policies: RwLock<Arc<PolicySet>>,
     records: IntCounterVec,
     scans: IntCounterVec,
     exceptions: IntCounterVec,
@@ -113,11 +114,12 @@ impl Metrics {
             recovery: new.float_gauge(Metric::RecoveryDuration)?,
             policies_reload: new.gauge(Metric::PoliciesReload)?,
             carriers: DashMap::new(),
-            policies: policies.clone(),
+            policies_info: new.gauges(Metric::PoliciesInfo)?,
+            policies: RwLock::new(policies.clone()),
             registry: registry.clone(),
         };
         new.gauges(Metric::BuildInfo)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        new.gauges(Metric::PoliciesInfo)?.with_label_values(&[&**policies.hash()]).set(1);
+        metrics.policies_in_force(policies);
         metrics.policies_read(true);
         // What has not happened yet is told as 0, so that its first time is seen as a change.
         for outcome in TRANSACTION_OUTCOMES {
@@ -129,7 +131,6 @@ impl Metrics {
         if let Some(limit) = max_packages {
             new.gauge(Metric::PackagesLimit)?.set(i64::try_from(limit).unwrap_or(i64::MAX));
         }
-        metrics.name_carriers(policies);
         Ok(Arc::new(metrics))
     }
 
@@ -168,6 +169,15 @@ impl Metrics {
     /// The policies file was read, and was in order or not.
     pub fn policies_read(&self, in_order: bool) {
         self.policies_reload.set(in_order.into());
+    }
+
+    /// These policies are in force.
+    pub fn policies_in_force(&self, policies: &Arc<PolicySet>) {
+        self.policies_info.reset();
+        self.policies_info.with_label_values(&[&**policies.hash()]).set(1);
+        self.name_carriers(policies);
+        let mut in_force = self.policies.write().unwrap_or_else(PoisonError::into_inner);
+        *in_force = policies.clone();
     }
 
     /// One rejected record.
@@ -270,11 +280,12 @@ impl Metrics {
         self.last_scan.reset();
         self.feed_quiet.reset();
         let Some(log_is_at) = log_is_at else { return };
+        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner).clone();
         for carrier in &self.carriers {
             let Some(last_scan) = *carrier.value() else { continue };
             let name = carrier.key().as_str();
             self.last_scan.with_label_values(&[name]).set(last_scan);
-            let grace = self.policies.feed_grace(name);
+            let grace = policies.feed_grace(name);
             let quiet = is_quiet(log_is_at, last_scan, grace);
             self.feed_quiet.with_label_values(&[name]).set(quiet.into());
         }

@@ -137,7 +137,7 @@ metrics! {
     PoliciesInfo = "policies_info" ["hash"] Gauge,
         "1, with the hash of the policy set in force.";
     PoliciesReload = "policies_last_reload_successful" [] Gauge,
-        "1 if the policies file was in order when it was last read, by the start or by the dry run of a reload; else 0.";
+        "1 if the policies file was in order when it was last read, by the start, by a reload or by the dry run of one; else 0: the policies in force stay.";
     BuildInfo = "build_info" ["version"] Gauge,
         "1, with the running version.";
 }

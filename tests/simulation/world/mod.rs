@@ -211,6 +211,8 @@ impl<'o> World<'o> {
         }
         let policies = self.around.options.sets[self.set].1.clone();
         let skew_ms = self.skew();
+        // No process has instance and start in common with another.
+        self.around.now_ms += 1;
         let process = Process::start(instance, policies, skew_ms, &mut self.around);
         self.processes.push(process);
     }

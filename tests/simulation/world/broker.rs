@@ -336,9 +336,10 @@ impl Broker {
     }
 
     /// Compacts an `open` partition.
-    pub fn compact(&mut self, partition: i32, keep_tombstones_from: i64) {
+    pub fn compact(&mut self, partition: i32, keep_tombstones_from: i64, end: i64) {
         let is_tombstone = |record: &Open| matches!(record, Open::Entry { event: None, .. });
-        self.of_mut(partition).open.compact(Open::key, is_tombstone, keep_tombstones_from);
+        let open = &mut self.of_mut(partition).open;
+        open.compact(Open::key, is_tombstone, keep_tombstones_from, end);
     }
 }
 

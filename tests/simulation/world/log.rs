@@ -112,15 +112,16 @@ impl<V> Log<V> {
             .filter_map(|entry| Some((entry, entry.value.as_ref()?)))
     }
 
-    /// Removes every committed record that a later committed one of the same key replaces, and
-    /// tombstones that are older than `keep_tombstones_from`.
+    /// Of the records before `end`, removes every committed one that a later committed one of them
+    /// with the same key replaces, and tombstones that are older than `keep_tombstones_from`.
     pub fn compact<K: Ord>(
         &mut self,
         key: impl Fn(&V) -> K,
         is_tombstone: impl Fn(&V) -> bool,
         keep_tombstones_from: i64,
+        end: i64,
     ) {
-        let stable = self.last_stable_offset();
+        let stable = self.last_stable_offset().min(end);
         let mut newest: BTreeMap<K, i64> = BTreeMap::new();
         for entry in self.entries.iter().filter(|entry| entry.offset < stable) {
             if let (State::Committed, Some(value)) = (entry.state, &entry.value) {

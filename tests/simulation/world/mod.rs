@@ -286,10 +286,11 @@ impl<'o> World<'o> {
         let partition = self.around.random.below(self.around.options.partitions) as i32;
         let now_ms = self.around.now_ms;
         if self.around.strikes(Fault::Compaction, 200) {
-            // A subscriber that keeps up sees a tombstone before it goes: `delete.retention.ms`.
+            // A subscriber that keeps up sees a tombstone before it goes (`delete.retention.ms`), and
+            // the oracle every cut before another takes its place (`min.compaction.lag.ms`).
             let seen = self.around.oracle.open_seen(partition);
             let from = self.around.random.between(0, seen);
-            self.around.broker.compact(partition, from);
+            self.around.broker.compact(partition, from, seen);
         }
         let pending = self.around.broker.group.stable_offset(partition).is_none();
         if !pending && self.around.strikes(Fault::OffsetsExpired, 100) {

@@ -22,6 +22,7 @@ mod guards;
 mod halts;
 mod limit;
 mod outage;
+mod policies;
 mod prometheus;
 mod recover;
 mod refused;

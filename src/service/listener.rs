@@ -69,9 +69,8 @@ impl Listener {
         let local = serving.socket.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name(serving.name.to_owned())
-            .spawn(move || {
+        let thread =
+            std::thread::Builder::new().name(serving.name.to_owned()).spawn(move || {
                 if serving.gives_way {
                     give_way();
                 }

@@ -172,7 +172,7 @@ fn headers_that_do_not_come_are_given_up_within_the_time_of_the_listing() {
     }
     gate.block_after(3_000);
     let started = Instant::now();
-    let error = store.listing(TOPIC, PARTITION).err().expect("headers do not come");
+    let error = store.listing(TOPIC, PARTITION).expect_err("headers do not come");
     assert!(matches!(error, StoreError::Slow { limit, .. } if limit == listing), "{error}");
     assert!(error.to_string().contains("header"), "{error}");
     assert!(started.elapsed() < listing * 2, "{:?}", started.elapsed());

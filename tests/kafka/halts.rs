@@ -18,10 +18,16 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Has run over one silent package, which is open, and has stopped.
 fn stopped_with_one_open(name: &str) -> Setup {
+    stopped_with_one_open_and(name, |setup| setup)
+}
+
+/// The same, set up a little differently.
+fn stopped_with_one_open_and(name: &str, more: impl FnOnce(Setup) -> Setup) -> Setup {
     let setup = Setup::new(shared(), name, 1, "json")
         .policies(SHORT_POLICIES)
         .with("kafka", "session_timeout = \"6s\"")
         .with("kafka", "transaction_timeout = \"4s\"");
+    let setup = more(setup);
     come(&setup, "1ZOPEN", "arrived", now_ms() - DAY_MS);
     let mut service = setup.start();
     wait_told(&mut service, &setup, &[("1ZOPEN", "opened")]);
@@ -94,6 +100,40 @@ fn a_topic_made_anew_halts_until_the_new_log_is_accepted_and_what_is_open_stays_
         &[("1ZNEW", "opened"), ("1ZOPEN", "opened"), ("1ZOPEN", "resolved")],
     );
     service.stop();
+}
+
+#[test]
+fn a_topic_made_anew_with_more_records_is_told_by_its_content_and_its_old_snapshots_are_left_alone()
+{
+    let setup = stopped_with_one_open_and("new-log-longer", |setup| {
+        let url = format!("url = \"file://{}\"", setup.file("snapshots").display());
+        setup.with("state", url)
+    });
+    delete_topic(&setup.bootstrap, &setup.scans());
+    create_topic(&setup.bootstrap, &setup.scans(), 1, SCANS_SETTINGS);
+    for number in ["1ZNEW1", "1ZNEW2", "1ZNEW3"] {
+        come(&setup, number, "arrived", now_ms() - DAY_MS);
+    }
+    let mut service = answered(&setup, "new-log");
+    let by_content = "the record at offset 0 is not the one that was applied last";
+    assert!(service.log().contains(by_content), "{}", service.log());
+    let opened = ["1ZNEW1", "1ZNEW2", "1ZNEW3", "1ZOPEN"].map(|number| (number, "opened"));
+    wait_told(&mut service, &setup, &opened);
+    service.kill();
+
+    // Snapshots of the old log and of the same offsets are still there.
+    let mut service = setup.start();
+    let log = service.log();
+    assert_eq!(log.matches("the partition is halted").count(), 1, "{log}");
+    for number in ["1ZNEW2", "1ZOPEN"] {
+        come(&setup, number, "departed", now_ms());
+    }
+    let [first, second, third, open] = opened;
+    let resolved = |number| (number, "resolved");
+    let all = [first, second, resolved("1ZNEW2"), third, open, resolved("1ZOPEN")];
+    wait_told(&mut service, &setup, &all);
+    service.stop();
+    assert_eq!(setup.open_table().len(), 2);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A limit of packages halts a partition by name and loses nothing.
 
+use std::collections::BTreeSet;
+
 use stallwatch::demo::partition::partition_of;
 
 use crate::broker::shared;
@@ -134,6 +136,43 @@ fn a_restore_without_room_halts_by_name_publishes_nothing_and_begins_again_once_
     let forgetting = (0..2).map(|partition| scan(&setup, partition, 0, 0));
     produce(&setup.bootstrap, &setup.scans(), forgetting);
     service.wait_ready();
+    run_until_silent(&setup, service);
+    assert_equals_replay(&setup);
+}
+
+#[test]
+fn a_snapshot_of_more_packages_than_are_allowed_halts_by_name_and_is_taken_once_the_limit_is_raised()
+ {
+    let setup = setup("limit-snapshot", 2, 1_000);
+    let url = format!("url = \"file://{}\"", setup.file("snapshots").display());
+    let setup = setup.with("state", url);
+    packages(&setup, 0, 10, 1);
+    packages(&setup, 1, 95, 1);
+    run_to_the_end(&setup);
+    let told_before = setup.published();
+    assert_eq!(told_before.len(), 105, "one for each package");
+
+    let setup = limited(setup, 60);
+    let mut service = setup.spawn();
+    wait_not_ready(&mut service, "snapshot that its state is rebuilt from has 95 packages");
+    wait_held(&mut service, 1);
+    wait_tracked(&mut service, 10);
+    produce(&setup.bootstrap, &setup.scans(), [scan(&setup, 0, 0, 0), scan(&setup, 1, 0, 0)]);
+    wait_committed(&setup, &mut service, 0, 11);
+    let log = service.log();
+    let halts: Vec<_> = log.lines().filter(|line| line.contains("is halted")).collect();
+    assert_eq!(halts.len(), 1, "{halts:?}");
+    assert!(halts[0].contains("raise engine.max_packages"), "{halts:?}");
+    service.stop();
+    let new = setup.published().into_iter().filter(|event| !told_before.contains(event));
+    let new: BTreeSet<String> = new.map(|event| event["tracking_number"].to_string()).collect();
+    assert_eq!(new.len(), 1, "the other partition went on alone: {new:?}");
+
+    let setup = limited(setup, 1_000);
+    let service = setup.start();
+    let metrics = service.metrics().expect("metrics");
+    assert_eq!(metrics.sum("stallwatch_records_replayed_total"), 0.0, "the snapshot is taken");
+    assert_eq!(metrics.sum("stallwatch_snapshots_unusable_total"), 0.0);
     run_until_silent(&setup, service);
     assert_equals_replay(&setup);
 }

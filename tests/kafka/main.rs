@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait for real time to pass")]
 
 mod broker;
+#[path = "../snapshots/server.rs"]
+mod bucket_server;
 mod certificates;
 mod client;
 mod python;
@@ -13,6 +15,7 @@ mod subscriber;
 mod wait;
 
 mod admin;
+mod bucket;
 mod demo_feed;
 mod equality;
 mod evidence;

@@ -29,6 +29,8 @@ pub struct Setup {
     /// Lines for sections of the configuration, such as `("kafka", "patience = \"3s\"")`.
     pub lines: Vec<(&'static str, String)>,
     pub policies: String,
+    /// What its environment has beside ours.
+    pub environment: Vec<(String, String)>,
 }
 
 /// What `stallwatch run` is at the moment.
@@ -86,6 +88,7 @@ impl Setup {
             format,
             lines: Vec::new(),
             policies: String::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -221,6 +224,7 @@ impl Setup {
             .arg("--config")
             .arg(config)
             .current_dir(self.dir.path())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("a second handle"))
             .stderr(out)

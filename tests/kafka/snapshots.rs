@@ -12,20 +12,20 @@ use crate::scans::{JOURNEY_POLICIES, Scan, journeys};
 use crate::service::{SCANS_SETTINGS, Service, Setup};
 use crate::wait::now_ms;
 
-const PARTITIONS: i32 = 4;
+pub const PARTITIONS: i32 = 4;
 /// So long that no test sees an image taken on time.
-const NEVER: &str = "1d";
+pub const NEVER: &str = "1d";
 /// Longer than a half takes to be produced: nothing comes later than the clock allows.
 const MARGIN: &str = "clock_margin = \"5s\"";
 
 /// A service without scans, and journeys to come in two halves.
-struct Journeys {
-    setup: Setup,
+pub struct Journeys {
+    pub setup: Setup,
     halves: [Vec<Scan>; 2],
 }
 
 impl Journeys {
-    fn new(name: &str, interval: &str) -> Self {
+    pub fn new(name: &str, interval: &str) -> Self {
         // What was scanned weeks ago is still known when the second half comes.
         let policies = JOURNEY_POLICIES.replace("forget_after = \"12d\"", "forget_after = \"90d\"");
         let setup = Setup::new(shared(), name, PARTITIONS, "json").policies(policies);
@@ -48,7 +48,7 @@ impl Journeys {
 
     /// The half is logged: the first weeks ago, the second now. The topics of scans and what bears
     /// witness get the same.
-    fn come(&self, half: usize) -> BTreeMap<i32, i64> {
+    pub fn come(&self, half: usize) -> BTreeMap<i32, i64> {
         let now_ms = now_ms();
         let stamped = |scan: &Scan| match half {
             0 => scan.json(),
@@ -65,7 +65,7 @@ impl Journeys {
         format!("{}.witness", self.setup.name)
     }
 
-    fn ends(&self) -> BTreeMap<i32, i64> {
+    pub fn ends(&self) -> BTreeMap<i32, i64> {
         end_offsets(&self.setup.bootstrap, &self.setup.scans())
     }
 
@@ -78,7 +78,7 @@ impl Journeys {
     }
 
     /// Runs to the end of the log and compares with a replay of all that ever was in it.
-    fn assert_equals_replay(&self) {
+    pub fn assert_equals_replay(&self) {
         run_to_the_end(&self.setup);
         let events = assert_equals_replay_of(&self.setup, &self.witness());
         let later: BTreeSet<&str> =
@@ -114,7 +114,7 @@ impl Journeys {
             .collect()
     }
 
-    fn wait_committed(&self, service: &mut Service) {
+    pub fn wait_committed(&self, service: &mut Service) {
         let ends = self.ends();
         service.wait("a commit at the end", |_| {
             let setup = &self.setup;
@@ -124,11 +124,11 @@ impl Journeys {
     }
 }
 
-fn sum(service: &Service, metric: &str) -> i64 {
+pub fn sum(service: &Service, metric: &str) -> i64 {
     service.metrics().expect("metrics").sum(metric) as i64
 }
 
-fn replayed(service: &Service) -> i64 {
+pub fn replayed(service: &Service) -> i64 {
     sum(service, "stallwatch_records_replayed_total")
 }
 

@@ -1,76 +1,20 @@
 //! `s3://`, of moto's server; and of servers that fail or hang.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stallwatch::detector::memory::SystemBlocks;
 use stallwatch::service::snapshots::{Limits, Refusal, SnapshotStore, StoreError};
 
-use crate::state::{found, header, restore, snapshot, state_at};
+use crate::server::{Gate, Server, request};
+use crate::state::{PARTITION, TOPIC, found, header, policies, restore, snapshot, state_at};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// moto's server on the loopback. Ends with this.
-struct Server {
-    process: Child,
-    endpoint: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let interpreter = project.join(".cache/venv/bin/python");
-        assert!(
-            interpreter.exists(),
-            "no Python environment in .cache/venv: run ./test setup first"
-        );
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let process = Command::new(interpreter)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &address.port().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { process, endpoint: format!("http://{address}") };
-        let end = Instant::now() + PATIENCE;
-        while request(&server.endpoint, "PUT", "/parcels").is_none_or(|status| status != 200) {
-            assert!(Instant::now() < end, "moto's server does not answer: see ./test setup");
-            thread::sleep(Duration::from_millis(100));
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The status of a request without a body.
-fn request(endpoint: &str, method: &str, path: &str) -> Option<u16> {
-    let address = endpoint.strip_prefix("http://")?;
-    let mut stream = TcpStream::connect(address).ok()?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request\r\n\r\n"
-    )
-    .ok()?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).ok()?;
-    line.split(' ').nth(1)?.parse().ok()
-}
-
 fn limits() -> Limits {
-    Limits { request: Duration::from_secs(20), whole: Duration::from_secs(60), retries: 1 }
+    Limits { silence: Duration::from_secs(20), retries: 1, ..Limits::default() }
 }
 
 fn open(endpoint: &str, url: &str, limits: Limits) -> SnapshotStore {
@@ -159,14 +103,77 @@ fn a_server_that_always_fails_is_an_error_after_a_few_tries() {
 fn a_server_that_never_answers_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let whole = Duration::from_millis(300);
-    let store = open(&endpoint, "s3://parcels", Limits { whole, ..limits() });
+    let limit = Duration::from_millis(300);
+    let store =
+        open(&endpoint, "s3://parcels", Limits { whole: limit, listing: limit, ..limits() });
     let header = header(100);
     let started = Instant::now();
     let error = store.save(&header, snapshot(1, &header)).err();
-    assert!(matches!(error, Some(StoreError::Slow { limit, .. }) if limit == whole), "{error:?}");
-    assert!(matches!(restore(&store, 100), Err(StoreError::Slow { .. })));
+    assert!(matches!(error, Some(StoreError::Slow { limit: it, .. }) if it == limit), "{error:?}");
+    let error = restore(&store, 100).err();
+    assert!(matches!(error, Some(StoreError::Slow { limit: it, .. }) if it == limit), "{error:?}");
     assert!(started.elapsed() < PATIENCE);
     // Only now: a connection that nobody takes is one that nobody answers.
     drop(listener);
+}
+
+/// A store behind a gate, with one snapshot of several MiB.
+fn behind_a_gate(limits: Limits) -> (Server, Gate, SnapshotStore) {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let store = open(&gate.endpoint, "s3://parcels", limits);
+    let header = header(100);
+    store.save(&header, snapshot(LARGE, &header)).unwrap();
+    (server, gate, store)
+}
+
+const LARGE: u64 = 400_000;
+
+#[test]
+fn a_snapshot_that_comes_to_a_standstill_is_given_up_after_the_time_of_one_piece() {
+    let piece = Duration::from_secs(2);
+    let silence = Duration::from_secs(1);
+    let (_server, gate, store) = behind_a_gate(Limits { piece, silence, ..limits() });
+    let listing = store.listing(TOPIC, PARTITION).unwrap();
+    gate.block_after(1_500_000);
+    let started = Instant::now();
+    let (policies, memory) = (policies(), std::sync::Arc::new(SystemBlocks) as _);
+    let error = store.load(&listing.found[0], &policies, &memory).err().expect("it stands still");
+    assert!(matches!(error, StoreError::Stalled { limit, .. } if limit == piece), "{error}");
+    assert!(started.elapsed() >= piece);
+    assert!(started.elapsed() < Limits::default().piece, "{:?}", started.elapsed());
+    gate.open();
+    assert_eq!(found(&store, 100), Some((100, LARGE as usize)), "it is as good as ever");
+}
+
+#[test]
+fn a_snapshot_that_comes_slowly_is_waited_for_as_long_as_it_comes() {
+    let piece = Duration::from_secs(2);
+    let (silence, part) = (Duration::from_secs(1), Duration::from_secs(20));
+    let limits = Limits { piece, silence, part, listing: piece, ..limits() };
+    let (_server, gate, store) = behind_a_gate(limits);
+    let listing = store.listing(TOPIC, PARTITION).unwrap();
+    gate.slow_down(1 << 20);
+    let started = Instant::now();
+    let (policies, memory) = (policies(), std::sync::Arc::new(SystemBlocks) as _);
+    let loaded = store.load(&listing.found[0], &policies, &memory).unwrap().unwrap();
+    assert_eq!(loaded.len(), LARGE as usize);
+    assert!(started.elapsed() > piece, "it came at once: {:?}", started.elapsed());
+}
+
+#[test]
+fn headers_that_do_not_come_are_given_up_within_the_time_of_the_listing() {
+    let listing = Duration::from_secs(2);
+    let silence = Duration::from_secs(1);
+    let (_server, gate, store) = behind_a_gate(Limits { listing, silence, ..limits() });
+    for offset in [200, 300] {
+        let header = header(offset);
+        store.save(&header, snapshot(2, &header)).unwrap();
+    }
+    gate.block_after(3_000);
+    let started = Instant::now();
+    let error = store.listing(TOPIC, PARTITION).expect_err("headers do not come");
+    assert!(matches!(error, StoreError::Slow { limit, .. } if limit == listing), "{error}");
+    assert!(error.to_string().contains("header"), "{error}");
+    assert!(started.elapsed() < listing * 2, "{:?}", started.elapsed());
 }

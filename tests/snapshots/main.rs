@@ -6,5 +6,6 @@
 
 mod bucket;
 mod folder;
+mod server;
 mod state;
 mod writer;

@@ -1,7 +1,6 @@
 //! Whether snapshots can be kept.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use super::Report;
 use crate::config::Config;
@@ -20,8 +19,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
     let variables = std::env::vars_os().filter_map(texts);
-    let limits =
-        Limits { request: Duration::from_secs(10), whole: Duration::from_secs(30), retries: 1 };
+    let limits = Limits { retries: 1, ..Limits::default() };
     let name = format!(
         "doctor-{}-{}-{}.probe",
         config.kafka.instance_id,

@@ -98,6 +98,12 @@ impl<'a> Kept<'a> {
         self.unreachable = true;
         self.shared.metrics.snapshot_failed();
         let partition = self.partition;
-        tracing::warn!(partition, "{error}; package state is rebuilt from the log instead");
+        let store = self.shared.keeping.as_ref().map(|keeping| keeping.store().url());
+        tracing::warn!(
+            partition,
+            store,
+            "{error}; package state is rebuilt from the log instead, which takes longer and changes \
+             nothing that is published; `stallwatch doctor` tries the store and says what it lacks"
+        );
     }
 }

@@ -85,11 +85,16 @@ impl Keeping {
     where
         S: Packages + Deref<Target = Shard> + Send + 'static,
     {
-        if held.is_halted() || self.writer.leaves_store_alone() {
+        if held.is_halted() || self.leaves_store_alone() {
             return;
         }
         let header = self.header(&held);
         self.writer.submit_shard(held.into_packages(), header, |_| ());
+    }
+
+    /// Whether the store is left alone after a failure, so that nothing is handed over to it.
+    pub fn leaves_store_alone(&self) -> bool {
+        self.writer.leaves_store_alone()
     }
 
     /// Waits until everything is in place or has failed, at most so long; returns whether it is. If

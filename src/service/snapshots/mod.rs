@@ -10,11 +10,17 @@
 //! What is lost or late here costs time at the next restore and nothing else. So a store that fails
 //! or hangs never holds anything up: it is said once, counted, and tried again later and later.
 
+mod bucket;
+mod errors;
 mod keeping;
+mod limits;
 mod names;
 mod store;
+mod transfer;
 mod writer;
 
+pub use errors::{Refusal, StoreError};
 pub use keeping::{Keeping, Timer, header_of, meta_of};
-pub use store::{Found, Limits, Listing, Refusal, Saved, SnapshotStore, StoreError};
+pub use limits::Limits;
+pub use store::{Found, Listing, Saved, SnapshotStore};
 pub use writer::{Outcome, SnapshotWriter};

@@ -6,18 +6,17 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{
-    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
-    WriteMultipart,
-};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
+use super::bucket::Bucket;
+use super::errors::{Refusal, StoreError};
+use super::limits::{Limits, Patience};
 use super::names::{Listed, aside, folder, listed, name};
+use super::transfer::{fetch, put};
 use crate::config::{SnapshotUrl, State};
 use crate::detector::memory::BlockSource;
 use crate::detector::policy::PolicySet;
@@ -26,58 +25,8 @@ use crate::wire::snapshot::{Header, SnapshotError, read, read_header};
 
 /// In the names of what has not been renamed yet: object_store puts `#` and a number behind it.
 const STAGED: &str = ".snapshot#";
-/// Bytes of a part of what is sent in parts; at S3 at least 5 MiB.
-const PART: usize = 8 << 20;
 /// Bytes that nearly every header lies within.
 const HEADER: u64 = 64 << 10;
-/// Parts that are under way at once.
-const PARTS: usize = 4;
-
-/// How long the store is waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// One request of a bucket.
-    pub request: Duration,
-    /// All requests of one try: a snapshot to be saved, a listing, a snapshot to be fetched.
-    pub whole: Duration,
-    /// How often a request of a bucket that failed is made again.
-    pub retries: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { request: Duration::from_secs(30), whole: Duration::from_secs(300), retries: 3 }
-    }
-}
-
-/// Why the store did not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no such store, or it cannot be reached as it is configured.
-    #[error("snapshots cannot be kept at {url}: {why}")]
-    Unusable {
-        /// The configured place.
-        url: String,
-        /// What the store says.
-        why: String,
-    },
-    /// No answer.
-    #[error("{action} took longer than {} s", .limit.as_secs_f64())]
-    Slow {
-        /// What was asked for.
-        action: &'static str,
-        /// How long it was waited for.
-        limit: Duration,
-    },
-    /// An answer that says no.
-    #[error("{action} failed: {why}")]
-    Failed {
-        /// What was asked for.
-        action: &'static str,
-        /// What the store says.
-        why: String,
-    },
-}
 
 /// A snapshot that is in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,27 +37,6 @@ pub struct Saved {
     pub bytes: u64,
     /// Older ones that were taken away.
     pub pruned: usize,
-}
-
-/// Why a snapshot is of no use, whatever is committed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It cannot be read, or is of another log than its name says; it has been set aside.
-    #[error("{0}; it has been set aside")]
-    Damaged(SnapshotError),
-    /// It is of another topic or partition than its name says; it has been set aside.
-    #[error("it is of {topic}/{partition}, offset {offset}; it has been set aside")]
-    Misplaced {
-        /// What its header says.
-        topic: String,
-        /// What its header says.
-        partition: i32,
-        /// What its header says.
-        offset: i64,
-    },
-    /// Written by a later version of the program; it stays where it is.
-    #[error("it was written by a later version of the program (format {0})")]
-    Newer(u32),
 }
 
 /// A snapshot that stands there, and what it says of itself.
@@ -139,12 +67,13 @@ pub struct Listing {
 enum Place {
     /// Opened, and made where it is not there, once it is needed: it may come later than the service.
     Folder(PathBuf, Mutex<Option<Arc<dyn ObjectStore>>>),
-    Bucket(Arc<dyn ObjectStore>),
+    Bucket(Bucket),
 }
 
 /// Snapshots of one consumer group. Its calls block, and are made off its own runtime.
 pub struct SnapshotStore {
     runtime: Option<Runtime>,
+    url: String,
     place: Place,
     root: Path,
     keep: usize,
@@ -174,10 +103,10 @@ impl SnapshotStore {
                 (Place::Folder(folder.clone(), Mutex::default()), Path::default())
             }
             SnapshotUrl::Bucket { bucket, prefix } => {
-                let store = bucket_of(bucket, &limits, variables)
+                let clients = Bucket::of(bucket, &limits, variables)
                     .map_err(|error| unusable(all_of(&error)))?;
                 let prefix = Path::parse(prefix).map_err(|error| unusable(error.to_string()))?;
-                (Place::Bucket(store), prefix)
+                (Place::Bucket(clients), prefix)
             }
         };
         let runtime = Builder::new_multi_thread()
@@ -189,26 +118,52 @@ impl SnapshotStore {
         let (runtime, root) = (Some(runtime), root.join(group));
         let unusable = Mutex::default();
         let keep = state.keep.max(1);
-        Ok(Some(Self { runtime, place, root, keep, limits, unusable }))
+        let url = url.to_string();
+        Ok(Some(Self { runtime, url, place, root, keep, limits, unusable }))
     }
 
+    /// Where it is, as it is configured.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What is asked and read from.
     fn store(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        let (folder, opened) = match &self.place {
-            Place::Bucket(store) => return Ok(store.clone()),
-            Place::Folder(folder, opened) => (folder, opened),
-        };
-        let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = &*opened {
+        match &self.place {
+            Place::Bucket(clients) => Ok(clients.reading.clone()),
+            Place::Folder(folder, opened) => self.opened(folder, opened),
+        }
+    }
+
+    /// What is sent to.
+    fn target(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        match &self.place {
+            Place::Bucket(clients) => Ok(clients.sending.clone()),
+            Place::Folder(folder, opened) => self.opened(folder, opened),
+        }
+    }
+
+    fn opened(
+        &self,
+        folder: &std::path::Path,
+        opened: &Mutex<Option<Arc<dyn ObjectStore>>>,
+    ) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        let locked = || opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*locked() {
             return Ok(store.clone());
         }
-        let unusable =
-            |why: String| StoreError::Unusable { url: format!("file://{}", folder.display()), why };
-        std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
-        let store = LocalFileSystem::new_with_prefix(folder)
-            .map_err(|error| unusable(all_of(&error)))?
-            .with_fsync(true);
-        let store: Arc<dyn ObjectStore> = Arc::new(store);
-        Ok(opened.insert(store).clone())
+        // A file system that hangs is waited for like a bucket, and nothing is held meanwhile.
+        let here = folder.to_owned();
+        let patience = Patience::of(self.limits.listing);
+        let opening = async {
+            Ok(tokio::task::spawn_blocking(move || open_folder(&here))
+                .await
+                .map_err(io::Error::from))
+        };
+        let store = self.within("opening the folder of snapshots", patience, opening)?;
+        let store = store.map_err(|error| error.to_string()).and_then(|opened| opened);
+        let store = store.map_err(|why| StoreError::Unusable { url: self.url.clone(), why })?;
+        Ok(locked().insert(store).clone())
     }
 
     /// Puts a snapshot in place, whole or not at all; then takes away older ones beyond those that
@@ -220,9 +175,10 @@ impl SnapshotStore {
         let folder = folder(&self.root, &header.topic, header.partition);
         let path = name(&folder, header.offset, &content);
         let bytes = content.len() as u64;
-        let store = self.store()?;
+        let store = self.target()?;
         self.sweep(&folder);
-        self.within("saving a snapshot", put(&*store, &path, content))?;
+        let patience = Patience::of(self.limits.whole);
+        self.within("saving a snapshot", patience, put(&*store, &path, content))?;
         let pruned = self.prune(&folder, header.offset).unwrap_or_else(|error| {
             tracing::warn!("old snapshots stay in {folder}: {error}");
             0
@@ -236,11 +192,12 @@ impl SnapshotStore {
     /// What cannot be done.
     pub fn probe(&self, name: &str) -> Result<(), StoreError> {
         let (store, path) = (self.store()?, self.root.clone().join(name));
-        let content = name.as_bytes();
-        self.within("writing", put(&*store, &path, content.to_vec()))?;
-        let read = self.within("reading", async { store.get(&path).await?.bytes().await });
-        let listed = self.within("listing", store.list_with_delimiter(Some(&self.root)));
-        self.within("deleting", store.delete(&path))?;
+        let (content, target) = (name.as_bytes(), self.target()?);
+        let each = || Patience::of(self.limits.listing);
+        self.within("writing", each(), put(&*target, &path, content.to_vec()))?;
+        let read = self.within("reading", each(), async { store.get(&path).await?.bytes().await });
+        let listed = self.within("listing", each(), store.list_with_delimiter(Some(&self.root)));
+        self.within("deleting", each(), store.delete(&path))?;
         let other = |action, why: &str| StoreError::Failed { action, why: why.to_owned() };
         if read? != content {
             return Err(other("reading", "it is not what was written"));
@@ -267,12 +224,13 @@ impl SnapshotStore {
 
     /// Snapshots of a later offset are left alone: they tell of another time of the log.
     fn prune(&self, folder: &Path, newest: i64) -> Result<usize, StoreError> {
-        let listed = self.list(folder)?;
+        let listed = self.list(folder, Patience::of(self.limits.listing))?;
         let store = self.store()?;
         let old = listed.iter().filter(|it| it.offset <= newest).skip(self.keep);
         let mut pruned = 0;
         for old in old {
-            self.within("taking away a snapshot", store.delete(&old.path))?;
+            let patience = Patience::of(self.limits.listing);
+            self.within("taking away a snapshot", patience, store.delete(&old.path))?;
             pruned += 1;
         }
         Ok(pruned)
@@ -285,10 +243,11 @@ impl SnapshotStore {
     /// When the store cannot be asked.
     pub fn listing(&self, topic: &str, partition: i32) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        for Listed { path, offset } in self.list(&folder(&self.root, topic, partition))? {
-            match self.header(&path, (topic, partition, offset))? {
+        let patience = Patience::of(self.limits.listing);
+        for Listed { path, offset } in self.list(&folder(&self.root, topic, partition), patience)? {
+            match self.header(&path, (topic, partition, offset), patience)? {
                 Some(Ok(header)) => listing.found.push(Found { header, path }),
-                Some(Err(refusal)) => listing.refused.push(self.refused(&path, refusal)),
+                Some(Err(refusal)) => listing.refused.push(self.refused(&path, refusal, patience)),
                 None => {}
             }
         }
@@ -307,15 +266,25 @@ impl SnapshotStore {
         memory: &Arc<dyn BlockSource>,
     ) -> Result<Result<Shard, Refusal>, StoreError> {
         let store = self.store()?;
-        let content = self
-            .within("fetching a snapshot", async { store.get(&found.path).await?.bytes().await })?;
+        let content = self.fetched(&*store, &found.path)?;
+        let patience = Patience::of(self.limits.listing);
+        let refused = |refusal| Err(self.refused(&found.path, refusal, patience).1);
         Ok(match read(&content, policies.clone(), memory.clone()) {
             Ok((header, shard)) if header == found.header => Ok(shard),
             Ok((Header { topic, partition, offset, .. }, _)) => {
-                Err(self.refused(&found.path, Refusal::Misplaced { topic, partition, offset }).1)
+                refused(Refusal::Misplaced { topic, partition, offset })
             }
-            Err(error) => Err(self.refused(&found.path, refusal(error)).1),
+            Err(error) => refused(error.into()),
         })
+    }
+
+    fn fetched(&self, store: &dyn ObjectStore, path: &Path) -> Result<Vec<u8>, StoreError> {
+        let (action, limit) = ("fetching a snapshot", self.limits.piece);
+        match self.runtime(action)?.block_on(fetch(store, path, limit)) {
+            Some(Ok(content)) => Ok(content),
+            Some(Err(error)) => Err(StoreError::Failed { action, why: all_of(&error) }),
+            None => Err(StoreError::Stalled { action, limit }),
+        }
     }
 
     /// The header alone, or all where it is longer than most; `None` for what has been taken away
@@ -324,6 +293,7 @@ impl SnapshotStore {
         &self,
         path: &Path,
         expected: (&str, i32, i64),
+        patience: Patience,
     ) -> Result<Option<Result<Header, Refusal>>, StoreError> {
         let store = self.store()?;
         let action = "fetching the header of a snapshot";
@@ -337,16 +307,16 @@ impl SnapshotStore {
                 answer => gone(answer),
             }
         };
-        let Some(mut content) = self.within(action, begin)? else { return Ok(None) };
+        let Some(mut content) = self.within(action, patience, begin)? else { return Ok(None) };
         let mut header = read_header(&content);
         if content.len() as u64 == HEADER && matches!(header, Err(SnapshotError::Truncated { .. }))
         {
             let whole = async { gone(async { store.get(path).await?.bytes().await }.await) };
-            let Some(whole) = self.within(action, whole)? else { return Ok(None) };
+            let Some(whole) = self.within(action, patience, whole)? else { return Ok(None) };
             content = whole;
             header = read_header(&content);
         }
-        Ok(Some(header.map_err(refusal).and_then(|header| {
+        Ok(Some(header.map_err(Refusal::from).and_then(|header| {
             let Header { topic, partition, offset, .. } = &header;
             match (topic.as_str(), *partition, *offset) == expected {
                 true => Ok(header),
@@ -359,17 +329,18 @@ impl SnapshotStore {
         })))
     }
 
-    fn refused(&self, path: &Path, refusal: Refusal) -> (String, Refusal) {
+    fn refused(&self, path: &Path, refusal: Refusal, patience: Patience) -> (String, Refusal) {
         if matches!(refusal, Refusal::Damaged(_) | Refusal::Misplaced { .. }) {
-            self.set_aside(path);
+            self.set_aside(path, patience);
         }
         (path.to_string(), refusal)
     }
 
     /// Newest first, without what has been set aside.
-    fn list(&self, folder: &Path) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, folder: &Path, patience: Patience) -> Result<Vec<Listed>, StoreError> {
         let store = self.store()?;
-        let all = self.within("listing snapshots", store.list_with_delimiter(Some(folder)))?;
+        let listing = store.list_with_delimiter(Some(folder));
+        let all = self.within("listing snapshots", patience, listing)?;
         let unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
         let mut snapshots: Vec<_> = (all.objects.iter())
             .filter(|object| !unusable.contains(&object.location))
@@ -380,9 +351,10 @@ impl SnapshotStore {
     }
 
     /// What is of no use stays for somebody to look at, but is not looked at again.
-    fn set_aside(&self, path: &Path) {
+    fn set_aside(&self, path: &Path, patience: Patience) {
         let moved = self.store().and_then(|store| {
-            self.within("setting a snapshot aside", store.rename(path, &aside(path)))
+            let renaming = async { store.rename(path, &aside(path)).await };
+            self.within("setting a snapshot aside", patience, renaming)
         });
         if let Err(error) = moved {
             tracing::warn!("{path} is remembered as of no use: {error}");
@@ -393,18 +365,21 @@ impl SnapshotStore {
     fn within<T>(
         &self,
         action: &'static str,
+        patience: Patience,
         task: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, StoreError> {
-        let limit = self.limits.whole;
-        let Some(runtime) = &self.runtime else {
-            return Err(StoreError::Failed { action, why: "the store is closed".to_owned() });
-        };
         // The timer belongs to the runtime, so it has to be made there.
-        match runtime.block_on(async { tokio::time::timeout(limit, task).await }) {
+        let task = async { tokio::time::timeout(patience.left(), task).await };
+        match self.runtime(action)?.block_on(task) {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(StoreError::Failed { action, why: all_of(&error) }),
-            Err(_) => Err(StoreError::Slow { action, limit }),
+            Err(_) => Err(StoreError::Slow { action, limit: patience.limit }),
         }
+    }
+
+    fn runtime(&self, action: &'static str) -> Result<&Runtime, StoreError> {
+        let closed = || StoreError::Failed { action, why: "the store is closed".to_owned() };
+        self.runtime.as_ref().ok_or_else(closed)
     }
 }
 
@@ -416,54 +391,11 @@ impl Drop for SnapshotStore {
     }
 }
 
-fn bucket_of(
-    bucket: &str,
-    limits: &Limits,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let options =
-        ClientOptions::new().with_timeout(limits.request).with_connect_timeout(limits.request);
-    let retry = RetryConfig {
-        max_retries: limits.retries,
-        retry_timeout: limits.whole,
-        ..RetryConfig::default()
-    };
-    let mut builder = AmazonS3Builder::new()
-        .with_client_options(options)
-        .with_bucket_name(bucket)
-        .with_retry(retry);
-    for (name, value) in variables {
-        // Those that only other clients know are none of ours.
-        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
-            && name.starts_with("AWS_")
-        {
-            // An endpoint that is named without TLS is meant.
-            if key == AmazonS3ConfigKey::Endpoint && value.starts_with("http://") {
-                builder = builder.with_allow_http(true);
-            }
-            builder = builder.with_config(key, value);
-        }
-    }
-    Ok(Arc::new(builder.build()?))
-}
-
-async fn put(store: &dyn ObjectStore, path: &Path, content: Vec<u8>) -> object_store::Result<()> {
-    if content.len() <= PART {
-        store.put(path, PutPayload::from(content)).await?;
-        return Ok(());
-    }
-    let upload = store.put_multipart(path).await?;
-    let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
-    for part in content.chunks(PART) {
-        if let Err(error) = upload.wait_for_capacity(PARTS).await {
-            // What was sent is not to be paid for.
-            let _ = upload.abort().await;
-            return Err(error);
-        }
-        upload.write(part);
-    }
-    upload.finish().await?;
-    Ok(())
+/// A folder, made where it is not there.
+fn open_folder(folder: &std::path::Path) -> Result<Arc<dyn ObjectStore>, String> {
+    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| all_of(&error))?;
+    Ok(Arc::new(store.with_fsync(true)))
 }
 
 /// An error and what is behind it.
@@ -478,13 +410,6 @@ fn all_of(error: &object_store::Error) -> String {
         source = behind.source();
     }
     text
-}
-
-fn refusal(error: SnapshotError) -> Refusal {
-    match error {
-        SnapshotError::Newer { found } => Refusal::Newer(found),
-        error => Refusal::Damaged(error),
-    }
 }
 
 /// What is no longer there is no error.

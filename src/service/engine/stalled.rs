@@ -11,8 +11,9 @@ use crate::service::kafka;
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a position may stand still while there is more to read.
 const STALLED: Duration = Duration::from_secs(20);
-/// How old the broker's last answer may be: without one it is an outage.
-const ANSWERED: Duration = Duration::from_secs(3);
+/// How old the broker's last answer may be, the next being asked for at once and late: without one
+/// it is an outage.
+const ANSWERED: Duration = Duration::from_secs(kafka::REQUEST.as_secs() + 3);
 /// How long the client may take to seek.
 const SEEK: Duration = Duration::from_secs(1);
 

@@ -26,6 +26,10 @@ impl Engine<'_> {
         tracing::info!(?partitions, "assigned");
         let _span = spans::assigned(partitions);
         self.shared.metrics.rebalanced();
+        // Before anything is asked of the broker: nobody is ready between joining and restoring.
+        for &partition in partitions {
+            self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
+        }
         self.shared.status.set_joined();
         let list = self.committed(partitions);
         if let Err(error) =
@@ -36,7 +40,6 @@ impl Engine<'_> {
         }
         for &partition in partitions {
             let epoch = self.keeper.assigned(partition);
-            self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
             self.begin_restore(partition, epoch);
         }
     }

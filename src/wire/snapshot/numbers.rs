@@ -21,6 +21,8 @@ use crate::detector::snapshot::{MOST_SHORT_CARRIERS, Row};
 const VALUES: usize = 37;
 /// Pairs of characters have so many.
 const PAIR: usize = VALUES * VALUES;
+/// As many that no number of 11 bits is beyond them.
+const PAIR_SLOTS: usize = 2_048;
 /// Pairs of a number, and of those the first ones that make up its first half.
 const PAIRS: usize = 11;
 const FIRST: usize = FIRST_HALF / 2;
@@ -35,19 +37,22 @@ const WHOLE: u8 = 1;
 type Dense = [u64; 2];
 /// Which characters there are at each place.
 type Forms = [[u64; 2]; PAIRS];
+/// Something of each pair there could be, at each place of one.
+type OfPairs<T> = Box<[[T; PAIR_SLOTS]; PAIRS]>;
 
 /// A number's pairs of characters, and behind them its kind: where it ends, or that it has none.
 type Split = [u16; PAIRS + 1];
 const NO_PAIRS: u16 = u16::MAX;
 
 /// Steps of all rows of a block, to be filled and emptied again and again.
-#[derive(Default)]
 pub(super) struct Steps {
     pub(super) first: Vec<u64>,
     pub(super) last: Vec<u64>,
+    /// Of the rows of the stretch.
     split: Vec<Split>,
-    marks: Vec<[u8; PAIR]>,
-    tables: Vec<[u16; PAIR]>,
+    /// Not zero for the pairs that the stretch has.
+    marks: OfPairs<u8>,
+    tables: OfPairs<u16>,
 }
 
 /// The carrier and code of a key that is made of characters.
@@ -57,25 +62,46 @@ fn dense_parts(row: &Row) -> Option<(u32, [u64; 2])> {
     Some((carrier, [first, last]))
 }
 
-/// Into where it stays: short stores that a wide load follows would stall.
+/// Three pairs of a piece of six characters: the piece as a fraction of all there are, and of that
+/// the whole of each product with [`PAIR`].
 #[inline]
-fn split(row: &Row, split: &mut Split) {
+fn three(piece: u64) -> [u16; 3] {
+    const BITS: u32 = 53;
+    const RECIPROCAL: u64 = (1 << BITS) / (PAIR * PAIR) as u64 + 1;
+    // Too much by less than 2^32 / 2^53 at first, which is less than one of the last pair's 1369³,
+    // and below 2^64 throughout.
+    let first = piece * RECIPROCAL;
+    let second = (first & ((1 << BITS) - 1)) * PAIR as u64;
+    let third = (second & ((1 << BITS) - 1)) * PAIR as u64;
+    [first, second, third].map(|product| (product >> BITS) as u16)
+}
+
+#[inline]
+fn split(row: &Row) -> Split {
     let Some((_, [first, last])) = dense_parts(row) else {
-        return;
+        return [NO_PAIRS; PAIRS + 1];
     };
-    // In pieces of at most six characters: they fit 32 bits, and none waits for another.
-    let pieces =
-        [(0..3, first / SIX), (3..6, first % SIX), (6..8, last / SIX), (8..PAIRS, last % SIX)];
-    for (places, piece) in pieces {
-        let mut piece = piece as u32;
-        for pair in split[places].iter_mut().rev() {
-            *pair = (piece % PAIR as u32) as u16;
-            piece /= PAIR as u32;
-        }
-    }
+    let [a, b, c] = three(first / SIX);
+    let [d, e, f] = three(first % SIX);
+    let [_, g, h] = three(last / SIX);
+    let [i, j, k] = three(last % SIX);
+    let mut split = [a, b, c, d, e, f, g, h, i, j, k, 0];
     // Where it ends: equal for numbers of one length.
     let end = split[..PAIRS].iter().rposition(|pair| *pair != 0).unwrap_or_default();
     split[PAIRS] = (end * 2) as u16 + u16::from(split[end].is_multiple_of(VALUES as u16));
+    split
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self {
+            first: Vec::new(),
+            last: Vec::new(),
+            split: Vec::new(),
+            marks: Box::new([[0; PAIR_SLOTS]; PAIRS]),
+            tables: Box::new([[0; PAIR_SLOTS]; PAIRS]),
+        }
+    }
 }
 
 impl Steps {
@@ -83,31 +109,36 @@ impl Steps {
     pub(super) fn of(&mut self, rows: &[Row], into: &mut Vec<u8>) {
         self.first.clear();
         self.last.clear();
-        self.split.clear();
-        self.split.resize(rows.len(), [NO_PAIRS; PAIRS + 1]);
-        self.split.iter_mut().zip(rows).for_each(|(into, row)| split(row, into));
         put_runs(rows, into);
         let mut start = 0;
         while start < rows.len() {
-            let end = self.stretch_end(rows, start);
-            match self.split[start][PAIRS] {
-                NO_PAIRS => self.whole(&rows[start..end], into),
-                _ => self.dense(start..end, into),
-            }
-            start = end;
+            start += self.stretch(&rows[start..], into);
         }
     }
 
-    /// Where the stretch that begins at `start` ends.
-    fn stretch_end(&self, rows: &[Row], start: usize) -> usize {
-        let kind = |at: usize| (self.split[at][PAIRS], rows[at].key_parts().0);
-        let is_whole = |at: usize| self.split[at][PAIRS] == NO_PAIRS;
-        (start + 1..rows.len())
-            .find(|&at| {
-                is_whole(at) != is_whole(start)
-                    || at - start >= LEAST && !is_whole(at) && kind(at) != kind(at - 1)
-            })
-            .unwrap_or(rows.len())
+    /// Takes the rows of one stretch; returns how many they are.
+    fn stretch(&mut self, rows: &[Row], into: &mut Vec<u8>) -> usize {
+        self.split.clear();
+        self.marks.as_flattened_mut().fill(0);
+        let mut before = None;
+        for row in rows {
+            let split = split(row);
+            let kind = (split[PAIRS], row.key_parts().0);
+            if before.is_some_and(|before| ends(before, kind, self.split.len())) {
+                break;
+            }
+            before = Some(kind);
+            for (marks, pair) in self.marks.iter_mut().zip(split) {
+                marks[usize::from(pair) % PAIR_SLOTS] = 1;
+            }
+            self.split.push(split);
+        }
+        let count = self.split.len();
+        match before {
+            Some((NO_PAIRS, _)) => self.whole(&rows[..count], into),
+            _ => self.dense(into),
+        }
+        count
     }
 
     fn whole(&mut self, rows: &[Row], into: &mut Vec<u8>) {
@@ -122,54 +153,51 @@ impl Steps {
         }
     }
 
-    fn dense(&mut self, rows: std::ops::Range<usize>, into: &mut Vec<u8>) {
-        let forms = self.forms(rows.clone());
+    fn dense(&mut self, into: &mut Vec<u8>) {
+        let forms = self.forms();
         let ranges = ranges(&forms);
-        self.tables.clear();
-        self.tables.extend(forms.iter().map(to_dense));
+        for (table, form) in self.tables.iter_mut().zip(&forms) {
+            to_dense(form, table);
+        }
         into.push(DENSE);
-        put(into, rows.len() as u64);
-        let sizes = forms.map(|form| form[0].count_ones() as u64 * u64::from(form[1].count_ones()));
-        // What is the same in all numbers adds nothing to any.
-        let counted = [0..FIRST, FIRST..PAIRS]
-            .map(|pairs| pairs.filter(|pair| sizes[*pair] > 1).collect::<Vec<_>>());
-        let mut before = None;
-        for split in &self.split[rows] {
-            let dense = counted.each_ref().map(|pairs| {
-                pairs.iter().fold(0, |all, &pair| {
-                    all * sizes[pair] + u64::from(self.tables[pair][usize::from(split[pair])])
-                })
-            });
-            let (first, last) = match before {
-                None => {
-                    put(into, dense[0]);
-                    put(into, dense[1]);
-                    (0, 0)
-                }
-                Some(before) => step(before, dense, ranges),
-            };
+        put(into, self.split.len() as u64);
+        let sizes = forms.map(|form| u64::from(form[0].count_ones() * form[1].count_ones()));
+        let tables = &*self.tables;
+        // A pair that all numbers have is the one of one: it adds nothing to any.
+        let half = |split: &Split, pairs: std::ops::Range<usize>| {
+            pairs.fold(0, |all, at| {
+                all * sizes[at] + u64::from(tables[at][usize::from(split[at]) % PAIR_SLOTS])
+            })
+        };
+        let dense = |split: &Split| [half(split, 0..FIRST), half(split, FIRST..PAIRS)];
+        let mut before = self.split.first().map_or([0; 2], dense);
+        put(into, before[0]);
+        put(into, before[1]);
+        for split in &self.split {
+            let dense = dense(split);
+            let (first, last) = step(before, dense, ranges);
             self.first.push(first);
             self.last.push(last);
-            before = Some(dense);
+            before = dense;
         }
         for place in forms.as_flattened() {
             into.extend(&place.to_le_bytes()[..5]);
         }
     }
 
-    fn forms(&mut self, rows: std::ops::Range<usize>) -> Forms {
-        self.marks.clear();
-        self.marks.resize(PAIRS, [0; PAIR]);
-        for split in &self.split[rows] {
-            for (marks, pair) in self.marks.iter_mut().zip(split) {
-                marks[usize::from(*pair)] = 1;
-            }
-        }
+    fn forms(&self) -> Forms {
         std::array::from_fn(|at| {
             let pairs = (0..PAIR).filter(|pair| self.marks[at][*pair] != 0);
             pairs.fold([0, 0], |[a, b], pair| [a | 1 << (pair / VALUES), b | 1 << (pair % VALUES)])
         })
     }
+}
+
+/// Whether a stretch of so many rows ends between two rows of these kinds and carriers.
+#[inline]
+fn ends(before: (u16, u32), kind: (u16, u32), rows: usize) -> bool {
+    let (was_whole, is_whole) = (before.0 == NO_PAIRS, kind.0 == NO_PAIRS);
+    was_whole != is_whole || rows >= LEAST && !is_whole && kind != before
 }
 
 /// How many first and last halves there could be.
@@ -186,11 +214,11 @@ fn place_in(form: u64, value: usize) -> u64 {
 }
 
 /// The place of each pair among those that could be.
-fn to_dense(form: &[u64; 2]) -> [u16; PAIR] {
+fn to_dense(form: &[u64; 2], table: &mut [u16; PAIR_SLOTS]) {
     let size = u64::from(form[1].count_ones());
-    std::array::from_fn(|pair| {
-        (place_in(form[0], pair / VALUES) * size + place_in(form[1], pair % VALUES)) as u16
-    })
+    for (pair, place) in table[..PAIR].iter_mut().enumerate() {
+        *place = (place_in(form[0], pair / VALUES) * size + place_in(form[1], pair % VALUES)) as u16;
+    }
 }
 
 /// From one to the next: counted on from the highest to zero.
@@ -210,11 +238,22 @@ fn step(before: Dense, after: Dense, ranges: Dense) -> (u64, u64) {
 
 /// Carriers of the rows, each with how many rows it has, one after the other.
 fn put_runs(rows: &[Row], into: &mut Vec<u8>) {
-    let runs = rows.chunk_by(|a, b| a.key_parts().0 == b.key_parts().0);
-    put(into, runs.clone().count() as u64);
-    for run in runs {
-        put(into, u64::from(run[0].key_parts().0));
-        put(into, run.len() as u64);
+    let carrier = |row: &Row| row.key_parts().0;
+    let mut runs: Vec<(u32, usize)> = Vec::new();
+    let mut left = rows;
+    while let Some(first) = left.first().map(carrier) {
+        // Rows are in order, so that equal ones at both ends have none other between them.
+        let run = match left.last().map(carrier) == Some(first) {
+            true => left.len(),
+            false => left.partition_point(|row| carrier(row) <= first),
+        };
+        runs.push((first, run));
+        left = &left[run..];
+    }
+    put(into, runs.len() as u64);
+    for (carrier, rows) in runs {
+        put(into, u64::from(carrier));
+        put(into, rows as u64);
     }
 }
 
@@ -371,6 +410,17 @@ fn dense_keys(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_piece_of_six_characters_is_three_pairs() {
+        let pair = |piece: u64, weight: usize| (piece / weight as u64 % PAIR as u64) as u16;
+        let near = |piece: u64| piece.saturating_sub(3)..(piece + 3).min(SIX);
+        let hundreds = (0..SIX).step_by(997_331).flat_map(near);
+        let edges = (0..SIX).step_by(PAIR * PAIR).chain([SIX]).flat_map(near);
+        for piece in hundreds.chain(edges) {
+            assert_eq!(three(piece), [pair(piece, PAIR * PAIR), pair(piece, PAIR), pair(piece, 1)]);
+        }
+    }
 
     #[test]
     fn a_pair_comes_off_the_end_of_any_number_below_two_to_the_63() {

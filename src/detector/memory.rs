@@ -8,7 +8,7 @@
 //! back.
 
 use std::marker::PhantomData;
-use std::mem::{MaybeUninit, align_of, size_of, size_of_val};
+use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 
 /// Bytes of a block.
@@ -71,7 +71,7 @@ impl Block {
             unmap_pages(start.add(BLOCK), BLOCK - before);
             start
         };
-        advise_huge(start, BLOCK);
+        advise_huge(start);
         Self { start }
     }
 
@@ -123,28 +123,15 @@ unsafe fn unmap_pages(start: NonNull<u8>, length: usize) {
     }
 }
 
-/// Asks for huge pages for memory that is not in use yet, as far as they lie within it.
-pub fn prefer_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
-    let (start, bytes) = (memory.as_mut_ptr().cast::<u8>(), size_of_val(memory));
-    let before = start.align_offset(BLOCK);
-    if let Some(whole) = bytes.checked_sub(before).map(|rest| rest - rest % BLOCK)
-        && let Some(start) = NonNull::new(start.wrapping_add(before))
-        && whole > 0
-    {
-        advise_huge(start, whole);
-    }
-}
-
-/// Asks for huge pages; without any the small ones do.
-fn advise_huge(start: NonNull<u8>, length: usize) {
+/// Asks for a huge page; without any the small ones do.
+fn advise_huge(start: NonNull<u8>) {
     #[cfg(target_os = "linux")]
-    // SAFETY: the advice changes no content, whoever's the memory is; where nothing is mapped it is
-    // refused.
+    // SAFETY: the BLOCK bytes from `start` are mapped; the advice changes no content.
     unsafe {
-        libc::madvise(start.as_ptr().cast(), length, libc::MADV_HUGEPAGE);
+        libc::madvise(start.as_ptr().cast(), BLOCK, libc::MADV_HUGEPAGE);
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (start, length);
+    let _ = start;
 }
 
 /// Values that may begin as zero bytes and need no drop.

@@ -12,7 +12,6 @@ use foldhash::fast::FixedState;
 
 use super::super::key::PackageKey;
 use super::super::keyring::{NUMBER_BITS, SPILLED};
-use super::super::memory::{prefer_huge_pages, prefetch};
 use super::super::record::Record;
 use super::super::table::Slot;
 use super::super::texts::{NO_TEXT, TextId};
@@ -30,8 +29,6 @@ const MOST_BUCKETS: usize = 4_096;
 const SAMPLED: usize = 16;
 /// Keys that are looked up side by side.
 const LANES: usize = 8;
-/// Rows whose place is asked for ahead of the one that is written.
-const AHEAD: usize = 24;
 /// Bits of a place in a bucket.
 const PLACE_BITS: u32 = 16;
 
@@ -337,21 +334,12 @@ impl Sorter {
 
     fn scatter(&mut self, image: &Image, numbers: &Numbers) {
         let packages = self.starts.last().copied().unwrap_or_default();
-        if self.rows.capacity() < packages {
-            // Nothing of it is needed: what is not copied need not be mapped either.
-            self.rows = Vec::with_capacity(packages);
-            prefer_huge_pages(self.rows.spare_capacity_mut());
-        }
         self.rows.resize(packages, Row::default());
         let mut heads = self.starts.clone();
-        let last = packages.saturating_sub(1);
         let mut slot = 0;
         for records in image.records.pieces(image.slots) {
             let buckets = &self.bucket_of[slot as usize..];
-            for (at, (record, &bucket)) in records.iter().zip(buckets).enumerate() {
-                if let Some(&ahead) = buckets.get(at + AHEAD) {
-                    prefetch(&raw const self.rows[heads[usize::from(ahead)].min(last)]);
-                }
+            for (record, &bucket) in records.iter().zip(buckets) {
                 if record.is_live() {
                     let head = &mut heads[usize::from(bucket)];
                     self.rows[*head] = numbers.row(slot, record);

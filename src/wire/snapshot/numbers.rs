@@ -217,7 +217,8 @@ fn place_in(form: u64, value: usize) -> u64 {
 fn to_dense(form: &[u64; 2], table: &mut [u16; PAIR_SLOTS]) {
     let size = u64::from(form[1].count_ones());
     for (pair, place) in table[..PAIR].iter_mut().enumerate() {
-        *place = (place_in(form[0], pair / VALUES) * size + place_in(form[1], pair % VALUES)) as u16;
+        *place =
+            (place_in(form[0], pair / VALUES) * size + place_in(form[1], pair % VALUES)) as u16;
     }
 }
 

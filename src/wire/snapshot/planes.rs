@@ -2,6 +2,7 @@
 //! Each plane by itself is the same byte throughout, or as it is, or compressed.
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
 
 use super::bytes::Bytes;
 
@@ -47,7 +48,12 @@ pub(super) struct Packer {
 
 impl Packer {
     pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self { zstd: Compressor::new(LEVEL)?, plane: Vec::new(), packed: Vec::new() })
+        let mut zstd = Compressor::new(LEVEL)?;
+        // Bytes of numbers hardly repeat in rows: looking for more than long, recent repetitions
+        // costs time, and its few short finds cost more bytes than they save.
+        zstd.set_parameter(CParameter::MinMatch(7))?;
+        zstd.set_parameter(CParameter::HashLog(6))?;
+        Ok(Self { zstd, plane: Vec::new(), packed: Vec::new() })
     }
 
     pub(super) fn column<N: Number>(
@@ -68,13 +74,12 @@ impl Packer {
 
     fn plane(&mut self, into: &mut Vec<u8>) -> std::io::Result<()> {
         let plane = &self.plane[..];
-        let counts = counts(plane);
         let first = plane.first().copied().unwrap_or_default();
-        if counts[usize::from(first)] as usize == plane.len() {
+        if plane.iter().fold(0, |differing, byte| differing | (byte ^ first)) == 0 {
             into.extend([SAME, first]);
             return Ok(());
         }
-        if !is_even(&counts, plane.len()) {
+        if !is_even(plane) {
             self.packed.clear();
             self.packed.reserve(zstd::zstd_safe::compress_bound(plane.len()));
             let length = self.zstd.compress_to_buffer(plane, &mut self.packed)?;
@@ -91,28 +96,24 @@ impl Packer {
     }
 }
 
-/// How often there is each byte. Four counters each, so that equal bytes in a row do not wait for
-/// one another.
-fn counts(plane: &[u8]) -> [u32; 256] {
+/// Whether all bytes are so nearly as frequent that packing them is not worth its time: the chance
+/// that two are the same is at most three in 512. Of many bytes every fourth run is looked at.
+fn is_even(plane: &[u8]) -> bool {
+    const RUN: usize = 64;
+    const ENOUGH: usize = 4_096;
+    let step = if plane.len() >= 4 * ENOUGH { 4 } else { 1 };
+    // Four counters each, so that equal bytes in a row do not wait for one another.
     let mut four = [[0u32; 256]; 4];
-    let (chunks, rest) = plane.as_chunks::<4>();
-    for chunk in chunks {
-        for (counts, byte) in four.iter_mut().zip(chunk) {
-            counts[usize::from(*byte)] += 1;
+    let mut len = 0;
+    for run in plane.chunks(RUN).step_by(step) {
+        for (at, byte) in run.iter().enumerate() {
+            four[at % 4][usize::from(*byte)] += 1;
         }
+        len += run.len() as u64;
     }
-    for byte in rest {
-        four[0][usize::from(*byte)] += 1;
-    }
-    std::array::from_fn(|byte| four.iter().map(|counts| counts[byte]).sum())
-}
-
-/// Whether all bytes are about as frequent, so that there is nothing to be gained: the chance that
-/// two are the same is hardly more than one in 256.
-fn is_even(counts: &[u32; 256], len: usize) -> bool {
-    let same: u64 = counts.iter().map(|count| u64::from(*count).pow(2)).sum();
-    let len = len as u64;
-    len >= 4_096 && same * 256 < len * len + len * len / 20 + 256 * len
+    let count = |byte: usize| four.iter().map(|counts| u64::from(counts[byte])).sum::<u64>();
+    let same: u64 = (0..256).map(|byte| count(byte).pow(2)).sum();
+    len >= ENOUGH as u64 && same * 256 < len * len * 3 / 2 + 256 * len
 }
 
 /// Unpacks columns.

@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::detector::memory::{Block, BlockSource};
 
-/// Blocks of 2 MiB that are kept ready once the first one was asked for.
+/// Blocks of 2 MiB that are kept ready where nothing else is said, once the first one was asked for.
 const AHEAD: usize = 16;
 
 /// Blocks that a thread has touched already. The thread ends with the last handle.
@@ -18,8 +18,9 @@ pub struct ReadyBlocks {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
+    /// How many blocks are kept ready.
+    ahead: usize,
     stock: Mutex<Stock>,
     changed: Condvar,
 }
@@ -38,7 +39,16 @@ impl ReadyBlocks {
     /// # Errors
     /// When the system gives no thread.
     pub fn start() -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        Self::start_with(AHEAD)
+    }
+
+    /// Starts the thread, to keep so many blocks of 2 MiB ready.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_with(ahead: usize) -> std::io::Result<Self> {
+        let (stock, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { ahead, stock, changed });
         let keeper = shared.clone();
         thread::Builder::new().name("memory".to_owned()).spawn(move || keeper.keep())?;
         Ok(Self { shared })
@@ -47,9 +57,9 @@ impl ReadyBlocks {
     /// Waits until the blocks that are kept ready are ready; asks for them if nobody has.
     pub fn wait(&self) {
         let mut stock = self.shared.lock();
-        stock.wanted = AHEAD;
+        stock.wanted = self.shared.ahead;
         self.shared.changed.notify_all();
-        while stock.ready.len() < AHEAD {
+        while stock.ready.len() < self.shared.ahead {
             stock = self.shared.wait(stock);
         }
     }
@@ -62,7 +72,7 @@ impl BlockSource for ReadyBlocks {
         }
         let ready = {
             let mut stock = self.shared.lock();
-            stock.wanted = AHEAD;
+            stock.wanted = self.shared.ahead;
             self.shared.changed.notify_all();
             stock.ready.pop_front()
         };

@@ -16,7 +16,7 @@ use crate::machine::{resident, thread_time};
 /// Events handed over at once.
 pub const BATCH: usize = 512;
 /// Events of a call whose length is looked at.
-const CALL: usize = 32;
+pub const CALL: usize = 32;
 /// Stretches of the steady state of which the median counts.
 pub const SEGMENTS: usize = 8;
 
@@ -102,8 +102,6 @@ pub struct Measured {
     pub events: usize,
     /// After each segment.
     pub checkpoints: Vec<Checkpoint>,
-    /// Calls of 32 events in the fill, where asked for.
-    pub growth: Option<Calls>,
     /// Calls of 32 events in the steady state, where asked for.
     pub steady: Option<Calls>,
     /// The machine's memory before and after.
@@ -121,7 +119,7 @@ pub fn measure<C: Contestant>(
     let mut stream = Stream::new(plan);
     let before = resident();
     let mut contestant = contestant();
-    let growth = stream.fill(&mut contestant, if calls { CALL } else { BATCH });
+    stream.fill(&mut contestant, BATCH);
     let mut times = Vec::new();
     let mut checkpoints = Vec::new();
     for _ in 0..segments {
@@ -138,7 +136,6 @@ pub fn measure<C: Contestant>(
         bytes_per_package: grown as f64 / known.max(1) as f64,
         events: plan.events / SEGMENTS * segments,
         checkpoints,
-        growth: calls.then(|| growth.summary()),
         steady: steady.map(|calls| calls.summary()),
         bounds,
     })
@@ -198,9 +195,7 @@ impl Stream {
         contestant.prepare(&self.events);
         let mut done = false;
         while !done {
-            let start = thread_time();
-            done = contestant.apply();
-            lengths.add(thread_time().saturating_sub(start));
+            done = lengths.time(|| contestant.apply());
         }
         contestant.tell(&mut self.tally);
     }
@@ -227,6 +222,14 @@ impl Default for Lengths {
 }
 
 impl Lengths {
+    /// Adds a call.
+    pub fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        let start = thread_time();
+        let result = call();
+        self.add(thread_time().saturating_sub(start));
+        result
+    }
+
     fn add(&mut self, length: Duration) {
         self.longest = self.longest.max(length);
         let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX).max(8);
@@ -235,7 +238,8 @@ impl Lengths {
         self.buckets[power as usize * 8 + eighth] += 1;
     }
 
-    fn summary(&self) -> Calls {
+    /// The longest, and how long nearly all were.
+    pub fn summary(&self) -> Calls {
         let calls: u64 = self.buckets.iter().sum();
         let mut above = calls / 10_000;
         let mut bucket = self.buckets.len() - 1;

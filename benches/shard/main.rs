@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 use stallwatch::prefault::ReadyBlocks;
 
 use contest::{Measured, Plan, SEGMENTS, measure};
-use ours::{Ours, TwoShards, two_shards};
+use ours::{Growth, Ours, TwoShards, growth, two_shards};
 use peers::{PEERS, Peer};
 use records::Texts;
 use report::Report;
@@ -127,9 +127,10 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
 /// Measures the detector and these peers, each in a process of its own.
 fn contest(plan: &Plan, peers: &[&'static Peer]) -> io::Result<Report> {
     let ours: Measured = child("stallwatch", plan)?;
+    let growth: Growth = child("growth", plan)?;
     let two_shards: TwoShards = child("two_shards", plan)?;
     let peers = peers.iter().map(|peer| Ok((*peer, child(peer.name, plan)?)));
-    Ok(Report { plan: *plan, ours, two_shards, peers: peers.collect::<io::Result<_>>()? })
+    Ok(Report { plan: *plan, ours, growth, two_shards, peers: peers.collect::<io::Result<_>>()? })
 }
 
 fn child<T: DeserializeOwned>(name: &str, plan: &Plan) -> io::Result<T> {
@@ -158,6 +159,7 @@ fn be_child(name: &str, plan: &Plan) -> io::Result<()> {
             memory.wait();
             print(&measure(plan, SEGMENTS, true, || Ours::new(&texts, &memory))?)
         }
+        "growth" => print(&growth(plan)?),
         "two_shards" => print(&two_shards(plan)?),
         name => print(&peer(name)?.run(plan)?),
     }

@@ -1,6 +1,7 @@
 //! The detector itself as a contestant, alone and two of them at once.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::io;
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -8,12 +9,15 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use stallwatch::detector::exception::{Change, ExceptionEvent, Severity};
 use stallwatch::detector::key::PackageKey;
+use stallwatch::detector::memory::BLOCK;
 use stallwatch::detector::policy::{CATCH_UP_GRACE, Defaults, Policy, PolicySet, Step};
 use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::{Shard, Stop};
 use stallwatch::prefault::ReadyBlocks;
 
-use crate::contest::{BATCH, Contestant, Plan, SEGMENTS, Stream, Tally, median};
+use crate::contest::{
+    BATCH, CALL, Calls, Contestant, Lengths, Plan, SEGMENTS, Stream, Tally, median,
+};
 use crate::log::{Event, RETENTION};
 use crate::numbers::fingerprint;
 use crate::records::Texts;
@@ -100,6 +104,31 @@ fn policies() -> Arc<PolicySet> {
     let defaults = Defaults { settled_retention: i64::from(RETENTION), ..Defaults::default() };
     let set = PolicySet::new(defaults, BTreeMap::new(), vec![everything]);
     Arc::new(set.expect("the policies are sound"))
+}
+
+/// Lengths of the calls that grow a shard whose memory is all ready, and of as many that touch none.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Growth {
+    /// Calls of 32 events.
+    pub calls: Calls,
+    /// Calls of about 4 µs of arithmetic: what the machine itself takes away.
+    pub machine: Calls,
+}
+
+/// Fills a shard from nothing, with more memory ready than it will need.
+pub fn growth(plan: &Plan) -> io::Result<Growth> {
+    const BYTES_AT_MOST: usize = 64;
+    let texts = Texts::new(plan.bare);
+    let blocks = plan.packages * BYTES_AT_MOST / BLOCK + 32;
+    let memory = Arc::new(ReadyBlocks::start_with(blocks)?);
+    memory.wait();
+    let mut stream = Stream::new(plan);
+    let lengths = stream.fill(&mut Ours::new(&texts, &memory), CALL);
+    let mut idle = Lengths::default();
+    for call in 0..(plan.packages / CALL) as u64 {
+        idle.time(|| (0..4_000).fold(call, |all, n| black_box(all.rotate_left(5) ^ n)));
+    }
+    Ok(Growth { calls: lengths.summary(), machine: idle.summary() })
 }
 
 /// What two shards of half as many packages each do on two threads.

@@ -5,14 +5,15 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::bound::Bound;
-use crate::contest::{Measured, Plan, SEGMENTS, median};
-use crate::ours::TwoShards;
+use crate::contest::{Calls, Measured, Plan, SEGMENTS, median};
+use crate::ours::{Growth, TwoShards};
 use crate::peers::Peer;
 
 /// Everything measured in one run.
 pub struct Report {
     pub plan: Plan,
     pub ours: Measured,
+    pub growth: Growth,
     pub two_shards: TwoShards,
     pub peers: Vec<(&'static Peer, Measured)>,
 }
@@ -64,7 +65,7 @@ impl Report {
             })
             .collect();
         let checkpoint = self.ours.checkpoints.last();
-        let [tick, growth] = [self.ours.steady, self.ours.growth];
+        let (tick, Growth { calls: growth, machine }) = (self.ours.steady, self.growth);
         json!({
             "packages": self.plan.packages,
             "ns_per_event": round(self.ours.ns_per_event),
@@ -73,9 +74,11 @@ impl Report {
             "bound_two_lines_ns": round(self.bound(|bound| bound.two_lines_ns)),
             "peers": peers,
             "max_tick_us": tick.map(|calls| round(calls.max_us)),
-            "max_growth_slice_us": growth.map(|calls| round(calls.max_us)),
+            "max_growth_slice_us": round(growth.max_us),
             "p9999_tick_us": tick.map(|calls| round(calls.p9999_us)),
-            "p9999_growth_slice_us": growth.map(|calls| round(calls.p9999_us)),
+            "p9999_growth_slice_us": round(growth.p9999_us),
+            "max_machine_us": round(machine.max_us),
+            "p9999_machine_us": round(machine.p9999_us),
             "bound_one_line_min_ns": round(self.least_bound(|bound| bound.one_line_ns)),
             "bound_two_lines_min_ns": round(self.least_bound(|bound| bound.two_lines_ns)),
             "ratio_to_two_lines": round(self.ratio_to_two_lines()),
@@ -127,14 +130,15 @@ impl Report {
     }
 
     fn write_rest(&self, text: &mut String) {
-        let calls = [("steady state", self.ours.steady), ("growth", self.ours.growth)];
-        for (when, calls) in calls {
-            if let Some(calls) = calls {
-                let (max, p9999) = (calls.max_us, calls.p9999_us);
-                let _ = write!(
-                    text,
-                    "\ncalls of 32, {when}: at most {max:.1} µs, 99.99 % {p9999:.1} µs"
-                );
+        let Growth { calls, machine } = self.growth;
+        let calls = [
+            ("calls of 32, steady state", self.ours.steady),
+            ("calls of 32, growth", Some(calls)),
+            ("the machine's own, 4 µs without memory", Some(machine)),
+        ];
+        for (which, calls) in calls {
+            if let Some(Calls { max_us, p9999_us }) = calls {
+                let _ = write!(text, "\n{which}: at most {max_us:.1} µs, 99.99 % {p9999_us:.1} µs");
             }
         }
         let speedup = self.two_shards.speedup();

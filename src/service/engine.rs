@@ -184,12 +184,16 @@ impl<'m> Engine<'m> {
                 if code == rdkafka::error::RDKafkaErrorCode::AutoOffsetReset
                     || code == rdkafka::error::RDKafkaErrorCode::OffsetOutOfRange =>
             {
-                self.halt(
-                    partition,
-                    format!(
-                        "{message}; records were deleted before they were read, or the topic was recreated"
-                    ),
-                );
+                // A restore looks for itself where the log begins, and its halts name the answer.
+                let lane = self.keeper.lane(partition);
+                if lane.is_some_and(|lane| lane.is_live() || lane.is_backfilling()) {
+                    self.halt(
+                        partition,
+                        format!(
+                            "{message}; records were deleted before they were read, or the topic was recreated: a restart of this instance tells which, and how to go on"
+                        ),
+                    );
+                }
             }
             _ => tracing::warn!("{message}"),
         }

@@ -86,6 +86,28 @@ fn records_deleted_before_they_were_read_halt_until_the_gap_is_accepted() {
 }
 
 #[test]
+fn records_deleted_before_a_running_service_reads_them_halt_it_and_a_restart_tells_how_to_go_on() {
+    let setup = stopped_with_one_open("gap-live");
+    let mut service = setup.start();
+    service.send("STOP");
+    // What the broker answers to a fetch that waits ends with the first of them.
+    come(&setup, "1ZOPEN", "arrived", now_ms() - DAY_MS);
+    come(&setup, "1ZLOST", "arrived", now_ms() - DAY_MS);
+    let ends = end_offsets(&setup.bootstrap, &setup.scans());
+    delete_records(&setup.bootstrap, &setup.scans(), &ends);
+    service.send("CONT");
+    let said = "a restart of this instance tells which, and how to go on";
+    service.wait("the halt", |service| service.log().contains(said).then_some(()));
+    service.stop();
+
+    let mut service = answered(&setup, "gap");
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
+    service.stop();
+    assert!(setup.open_table().is_empty());
+}
+
+#[test]
 fn a_topic_made_anew_halts_until_the_new_log_is_accepted_and_what_is_open_stays_open() {
     let setup = stopped_with_one_open("new-log");
     delete_topic(&setup.bootstrap, &setup.scans());

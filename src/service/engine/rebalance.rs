@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batching::Carried;
@@ -201,8 +201,22 @@ impl Engine<'_> {
     ) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.shared.input, partition, Offset::Offset(position))?;
-        let sought = self.member.seek_partitions(list, timeout)?;
-        sought.elements().first().map_or(Ok(()), |element| element.error())
+        let sought = self.member.seek_partitions(list.clone(), timeout)?;
+        match sought.elements().first().map_or(Ok(()), |element| element.error()) {
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State) => {
+                self.assign_anew(partition, &list)
+            }
+            done => done,
+        }
+    }
+
+    /// The client has given the partition up for itself, as it does where the log begins behind what
+    /// it was to read; it seeks in none that it does not read. The group keeps it assigned.
+    fn assign_anew(&self, partition: i32, at: &TopicPartitionList) -> Result<(), KafkaError> {
+        tracing::info!(partition, "the client reads the partition no more: it is given it anew");
+        self.member.incremental_unassign(&self.list(&[partition]))?;
+        self.member.incremental_assign(at)?;
+        if self.paused { self.member.pause(at) } else { Ok(()) }
     }
 
     pub(super) fn set_paused(&self, partitions: &[i32], paused: bool) {

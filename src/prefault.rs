@@ -29,7 +29,8 @@ struct Shared {
 struct Stock {
     ready: VecDeque<Block>,
     returned: Vec<Block>,
-    wanted: usize,
+    /// Whether a block was asked for yet: until then none is made ready.
+    begun: bool,
     over: bool,
 }
 
@@ -57,7 +58,7 @@ impl ReadyBlocks {
     /// Waits until the blocks that are kept ready are ready; asks for them if nobody has.
     pub fn wait(&self) {
         let mut stock = self.shared.lock();
-        stock.wanted = self.shared.ahead;
+        stock.begun = true;
         self.shared.changed.notify_all();
         while stock.ready.len() < self.shared.ahead {
             stock = self.shared.wait(stock);
@@ -72,7 +73,7 @@ impl BlockSource for ReadyBlocks {
         }
         let ready = {
             let mut stock = self.shared.lock();
-            stock.wanted = self.shared.ahead;
+            stock.begun = true;
             self.shared.changed.notify_all();
             stock.ready.pop_front()
         };
@@ -110,7 +111,7 @@ impl Shared {
                 drop(stock);
                 drop(returned);
                 stock = self.lock();
-            } else if stock.ready.len() < stock.wanted {
+            } else if stock.begun && stock.ready.len() < self.ahead {
                 drop(stock);
                 let mut block = Block::map(true);
                 block.touch();

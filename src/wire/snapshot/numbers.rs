@@ -68,8 +68,8 @@ fn dense_parts(row: &Row) -> Option<(u32, [u64; 2])> {
 fn three(piece: u64) -> [u16; 3] {
     const BITS: u32 = 53;
     const RECIPROCAL: u64 = (1 << BITS) / (PAIR * PAIR) as u64 + 1;
-    // Too much by less than 2^32 / 2^53 at first, which is less than one of the last pair's 1369³,
-    // and below 2^64 throughout.
+    // The reciprocal is too large by less than one, so the fraction by less than 1369³ / 2^53: less
+    // than the 1 / 1369² from one fraction to the next. All products stay below 2^64.
     let first = piece * RECIPROCAL;
     let second = (first & ((1 << BITS) - 1)) * PAIR as u64;
     let third = (second & ((1 << BITS) - 1)) * PAIR as u64;

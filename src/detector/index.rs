@@ -17,6 +17,8 @@
 use super::memory::{BlockSource, Plain, Slab, equal_bytes};
 
 const LANES: usize = 12;
+/// Where in the head of a bucket the entries are counted that stand behind it.
+const PASSED: usize = LANES;
 const FIRST_HOMES: usize = 16;
 /// Of the lanes, how many may be taken before the table grows: 72 of a hundred.
 const MAX_LOAD: (usize, usize) = (72, 100);
@@ -30,11 +32,9 @@ const STUCK: u8 = u8::MAX;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// 0: the lane is free.
-    tags: [u8; LANES],
-    /// Entries that belong here or further in front and stand behind this bucket.
-    passed: u8,
-    unused: [u8; 3],
+    /// A tag for each lane, 0: it is free; then how many entries that belong here or further in
+    /// front stand behind this bucket; the rest is not used.
+    head: [u8; 16],
     slots: [u32; LANES],
 }
 
@@ -45,7 +45,16 @@ impl Bucket {
     /// The lanes of this tag.
     #[inline]
     fn lanes(&self, tag: u8) -> Lanes {
-        Lanes(equal_bytes(&self.tags, tag))
+        Lanes(equal_bytes(&self.head, tag) & ((1 << LANES) - 1))
+    }
+
+    /// Tags and slots of the lanes that are taken.
+    fn taken(&self) -> impl Iterator<Item = (u8, u32)> {
+        self.head.into_iter().zip(self.slots).filter(|(tag, _)| *tag != 0)
+    }
+
+    fn passed(&self) -> u8 {
+        self.head[PASSED]
     }
 }
 
@@ -98,7 +107,23 @@ impl Half {
                     return Some((number, lane));
                 }
             }
-            if bucket.passed == 0 {
+            if bucket.passed() == 0 {
+                return None;
+            }
+            number += 1;
+        }
+        None
+    }
+
+    /// The first entry with the tag of this hash.
+    #[inline(always)]
+    fn first(&self, hash: u64) -> Option<u32> {
+        let mut number = self.home(hash);
+        while let Some(bucket) = self.buckets.get(number) {
+            if let Some(lane) = bucket.lanes(tag(hash)).next() {
+                return bucket.slots.get(lane).copied();
+            }
+            if bucket.passed() == 0 {
                 return None;
             }
             number += 1;
@@ -114,7 +139,7 @@ impl Half {
             if bucket.lanes(0).0 != 0 {
                 break;
             }
-            bucket.passed = bucket.passed.saturating_add(1);
+            bucket.head[PASSED] = bucket.passed().saturating_add(1);
             number += 1;
         }
         self.reach = self.reach.max(number - home);
@@ -123,7 +148,7 @@ impl Half {
         if let Some(bucket) = self.buckets.get_mut(number)
             && let Some(lane) = bucket.lanes(0).next()
         {
-            bucket.tags[lane] = tag(hash);
+            bucket.head[lane] = tag(hash);
             bucket.slots[lane] = slot;
         }
     }
@@ -133,13 +158,13 @@ impl Half {
             return false;
         };
         if let Some(bucket) = self.buckets.get_mut(number) {
-            bucket.tags[lane] = 0;
+            bucket.head[lane] = 0;
         }
         for passed in self.home(hash)..number {
             if let Some(bucket) = self.buckets.get_mut(passed)
-                && bucket.passed != STUCK
+                && bucket.passed() != STUCK
             {
-                bucket.passed -= 1;
+                bucket.head[PASSED] -= 1;
             }
         }
         true
@@ -199,6 +224,16 @@ impl Index {
             Some(old) => self.find_in_both(old, hash, &mut same),
         };
         place.map(|_| found)
+    }
+
+    /// An entry that may be the one of this hash, told by its tag alone.
+    #[inline(always)]
+    pub fn candidate(&self, hash: u64) -> Option<u32> {
+        match &self.old {
+            Some(old) if old.half.home(hash) >= old.moved => old.half.first(hash),
+            Some(old) => self.new.first(hash).or_else(|| old.half.first(hash)),
+            None => self.new.first(hash),
+        }
     }
 
     /// Adds an entry that is not there.
@@ -275,11 +310,10 @@ impl Index {
         for _ in 0..SLICE.min(old.half.end - old.moved) {
             old.announce(old.moved + SLICE, hashes);
             if let Some(bucket) = old.half.buckets.get_mut(old.moved) {
-                let left = std::mem::replace(&mut bucket.tags, [0; LANES]);
-                for (&tag, &slot) in left.iter().zip(&bucket.slots) {
-                    if tag != 0 {
-                        self.new.insert(hashes.hash(slot), slot, source);
-                    }
+                let left = *bucket;
+                bucket.head[..LANES].fill(0);
+                for (_, slot) in left.taken() {
+                    self.new.insert(hashes.hash(slot), slot, source);
                 }
             }
             old.moved += 1;
@@ -296,11 +330,7 @@ impl Old {
     /// Lets the records of a bucket be fetched that is moved soon.
     fn announce(&self, number: usize, hashes: &impl Hashes) {
         if let Some(bucket) = self.half.buckets.get(number) {
-            for (&tag, &slot) in bucket.tags.iter().zip(&bucket.slots) {
-                if tag != 0 {
-                    hashes.prefetch(slot);
-                }
-            }
+            bucket.taken().for_each(|(_, slot)| hashes.prefetch(slot));
         }
     }
 
@@ -379,7 +409,7 @@ mod tests {
             index.remove(known.hash(slot), slot);
         }
         assert_eq!(index.len(), 0);
-        let left = |number| index.new.buckets.get(number).is_some_and(|b| b.passed > 0);
+        let left = |number| index.new.buckets.get(number).is_some_and(|b| b.passed() > 0);
         assert!(!(0..index.new.end).any(left), "a counter of a passed entry that is gone");
     }
 

@@ -67,7 +67,7 @@ impl<T> Interner<T> {
     /// The number of a value that may be the one of this hash, told without looking at any.
     #[inline]
     pub fn candidate(&self, hash: u64) -> Option<u32> {
-        self.index.find(hash, |_| true)
+        self.index.candidate(hash)
     }
 
     /// Hints that a hash is going to be looked up.
@@ -160,6 +160,15 @@ impl<T> Interner<T> {
     pub fn prefetch(&self, id: u32) {
         if let Some(value) = self.values.at(id) {
             prefetch(value);
+        }
+        self.prefetch_holders(id);
+    }
+
+    /// Hints that a value is going to be held once more or once less.
+    #[inline]
+    pub fn prefetch_holders(&self, id: u32) {
+        if let Some(holders) = self.holders.at(id) {
+            prefetch(holders);
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::interner::Interner;
-use super::key::{Carrier, PackageKey, is_ordered, order_code};
+use super::key::{Carrier, MAX_CARRIER, PackageKey, is_ordered, order_code};
 
 /// Number of a carrier while some package has it.
 pub type CarrierId = u32;
@@ -73,6 +73,18 @@ impl PackedKey {
     }
 }
 
+/// A carrier that was looked up lately.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// As [`Carrier::padded`] has it. Zeros are no carrier's name.
+    name: [u8; MAX_CARRIER],
+    id: CarrierId,
+}
+
+impl Seen {
+    const NOTHING: Self = Self { name: [0; MAX_CARRIER], id: 0 };
+}
+
 struct Known {
     name: Carrier,
     text: Arc<str>,
@@ -87,7 +99,7 @@ struct Spilled {
 pub struct Keyring {
     carriers: Interner<Known>,
     /// Carriers by their first characters, so that most are found without a look at the interner.
-    memo: Box<[Option<(Carrier, CarrierId)>]>,
+    memo: Box<[Seen; MEMO]>,
     /// A key without a package may outlive its carrier, and is then one of the carrier that has got
     /// the number since.
     spilled: Interner<Spilled>,
@@ -102,7 +114,7 @@ impl Default for Keyring {
     fn default() -> Self {
         Self {
             carriers: Interner::default(),
-            memo: vec![None; MEMO].into(),
+            memo: Box::new([Seen::NOTHING; MEMO]),
             spilled: Interner::default(),
             version: 0,
             ranks: Vec::new(),
@@ -113,7 +125,7 @@ impl Default for Keyring {
 
 impl Keyring {
     /// The packed form of a key that some package may have; `None` where none can.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, key: &PackageKey) -> Option<PackedKey> {
         let carrier = self.find_carrier(key.carrier_name())?;
         match key.code() {
@@ -155,7 +167,7 @@ impl Keyring {
         while self.spilled.sweep().is_some() {}
         while let Some((_, known)) = self.carriers.sweep() {
             self.version += 1;
-            self.memo[memo_of(&known.name)] = None;
+            self.memo[memo_of(&known.name)] = Seen::NOTHING;
         }
     }
 
@@ -238,26 +250,27 @@ impl Keyring {
         self.spilled.load(spill_hash(carrier, number), key, 1)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_carrier(&self, name: &Carrier) -> Option<CarrierId> {
-        match &self.memo[memo_of(name)] {
-            Some((known, id)) if known == name => Some(*id),
-            _ => self.carriers.find(HASH.hash_one(name), |known| known.name == *name),
-        }
+        let seen = &self.memo[memo_of(name)];
+        if seen.name == *name.padded() { Some(seen.id) } else { self.find_unseen(name) }
+    }
+
+    #[inline(never)]
+    fn find_unseen(&self, name: &Carrier) -> Option<CarrierId> {
+        self.carriers.find(HASH.hash_one(name), |known| known.name == *name)
     }
 
     fn hold_carrier(&mut self, name: &Carrier) -> CarrierId {
-        let memo = memo_of(name);
-        if let Some((known, id)) = self.memo[memo]
-            && known == *name
-        {
-            self.carriers.hold_again(id);
-            return id;
+        let seen = &mut self.memo[memo_of(name)];
+        if seen.name == *name.padded() {
+            self.carriers.hold_again(seen.id);
+            return seen.id;
         }
         let make = || Known { name: *name, text: Arc::from(&**name) };
         let (id, new) = self.carriers.hold(HASH.hash_one(name), |known| known.name == *name, make);
         self.version += u64::from(new);
-        self.memo[memo] = Some((*name, id));
+        *seen = Seen { name: *name.padded(), id };
         id
     }
 
@@ -306,7 +319,7 @@ mod tests {
         }
         while ring.spilled.sweep_all().is_some() {}
         while let Some((_, known)) = ring.carriers.sweep_all() {
-            ring.memo[memo_of(&known.name)] = None;
+            ring.memo[memo_of(&known.name)] = Seen::NOTHING;
         }
         assert!(keys.iter().all(|key| ring.find(key).is_none()));
         assert_eq!((ring.carriers.len(), ring.spilled.len()), (0, 0));

@@ -92,8 +92,8 @@ fn short(bytes: &[u8]) -> u64 {
 
 /// Numbers by words.
 pub struct Memo {
-    /// Empty until the first number is kept: no memory is touched for what is never remembered.
-    entries: Vec<Words>,
+    /// None until the first number is kept: no memory is touched for what is never remembered.
+    entries: Option<Box<[Words; 1 << ENTRIES]>>,
 }
 
 /// Entries of a memo, as a power of two.
@@ -102,37 +102,38 @@ const ENTRIES: u32 = 12;
 impl Memo {
     /// Remembers nothing.
     pub fn new() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: None }
     }
 
     /// The number of these words, if it is remembered.
     #[inline]
     pub fn get(&self, words: &Words) -> Option<u32> {
-        let at = place(words);
-        let first = self.entries.get(at)?;
-        if first.same(words) {
-            return Some(first.number);
-        }
-        let second = self.entries.get(at ^ 1)?;
-        second.same(words).then_some(second.number)
+        let (entries, at) = (self.entries.as_ref()?, place(words));
+        let [first, second] = [&entries[at], &entries[at ^ 1]];
+        // No branch on which of the two it is: that would be guessed wrong too often.
+        let [is_first, is_second] = [first.same(words), second.same(words)];
+        let number = if is_first { first.number } else { second.number };
+        (is_first | is_second).then_some(number)
     }
 
     /// Remembers a number. The one that had the first of the two entries moves on to the second.
     pub fn keep(&mut self, words: &Words, number: u32) {
-        if self.entries.is_empty() {
-            self.entries = vec![Words::default(); 1 << ENTRIES];
-        }
+        let nothing = || vec![Words::default(); 1 << ENTRIES].into_boxed_slice();
+        let entries = self.entries.get_or_insert_with(|| {
+            nothing().try_into().expect("there are as many as the array has")
+        });
         let at = place(words);
-        self.entries[at ^ 1] = self.entries[at];
-        self.entries[at] = Words { number, ..*words };
+        entries[at ^ 1] = entries[at];
+        entries[at] = Words { number, ..*words };
     }
 
     /// The number is going to be another's.
     pub fn forget(&mut self, words: &Words) {
         let at = place(words);
+        let Some(entries) = &mut self.entries else { return };
         for at in [at, at ^ 1] {
-            if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.same(words)) {
-                *entry = Words::default();
+            if entries[at].same(words) {
+                entries[at] = Words::default();
             }
         }
     }

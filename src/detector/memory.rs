@@ -290,19 +290,18 @@ pub fn prefetch<T>(address: *const T) {
 
 /// One bit for each of these bytes that is the given one, the first lowest.
 #[inline]
-pub fn equal_bytes(bytes: &[u8; 12], byte: u8) -> u32 {
+pub fn equal_bytes(bytes: &[u8; 16], byte: u8) -> u32 {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi32, _mm_set1_epi8};
-        let four = |at: usize| {
-            i32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        use std::arch::x86_64::{
+            _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
         };
-        // SAFETY: SSE2 belongs to every x86-64; the values are handed over in registers.
+        // SAFETY: SSE2 belongs to every x86-64; 16 bytes are read, as many as there are.
         let mask = unsafe {
-            let all = _mm_set_epi32(0, four(8), four(4), four(0));
+            let all = _mm_loadu_si128(bytes.as_ptr().cast());
             _mm_movemask_epi8(_mm_cmpeq_epi8(all, _mm_set1_epi8(byte as i8)))
         };
-        mask as u32 & 0xfff
+        mask as u32
     }
     #[cfg(not(target_arch = "x86_64"))]
     bytes.iter().rev().fold(0, |mask, &other| mask << 1 | u32::from(other == byte))
@@ -353,12 +352,12 @@ mod tests {
 
     #[test]
     fn bytes_are_found_where_they_stand() {
-        let bytes = [7, 0, 0, 255, 1, 7, 3, 4, 5, 0, 9, 7];
-        assert_eq!(equal_bytes(&bytes, 7), 0b1000_0010_0001);
+        let bytes = [7, 0, 0, 255, 1, 7, 3, 4, 5, 0, 9, 7, 8, 8, 8, 7];
+        assert_eq!(equal_bytes(&bytes, 7), 0b1000_1000_0010_0001);
         assert_eq!(equal_bytes(&bytes, 0), 0b0010_0000_0110);
         assert_eq!(equal_bytes(&bytes, 255), 0b1000);
         assert_eq!(equal_bytes(&bytes, 2), 0);
-        assert_eq!(equal_bytes(&[0; 12], 0), 0xfff);
+        assert_eq!(equal_bytes(&[0; 16], 0), 0xffff);
     }
 
     #[test]

@@ -24,6 +24,8 @@ const MILESTONES: usize = Milestone::ALL.len();
 const UNRESOLVED: u16 = u16::MAX;
 /// Stands for a profile or place of which nothing is known.
 const UNKNOWN: u32 = u32::MAX;
+/// Stands for the place of a scan that names none.
+const NOWHERE: u32 = u32::MAX - 1;
 
 /// Numbers of a package's profile and place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ struct Profile {
 /// What a scan's texts come to, told ahead of applying it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sighted {
-    /// The place, where the scan names it in full.
+    /// The place, where the scan names it in full; [`NOWHERE`], where it names none.
     place: u32,
     /// The profile of a package that begins with this scan.
     profile: u32,
@@ -93,6 +95,12 @@ impl Sighted {
     #[inline]
     pub fn brings_profile(&self) -> bool {
         self.brings_profile
+    }
+
+    /// Whether the scan brings at most a place, and one that is known.
+    #[inline]
+    pub fn brings_known_place_alone(&self) -> bool {
+        !self.brings_profile && self.place != UNKNOWN
     }
 }
 
@@ -154,6 +162,7 @@ impl Profiles {
             (Some(facility), Some(country)) => Words::of_two(facility, country)
                 .and_then(|words| self.seen_places.get(&words))
                 .unwrap_or(UNKNOWN),
+            (None, None) => NOWHERE,
             _ => UNKNOWN,
         };
         let brings_profile = attributes.service.is_some()
@@ -282,7 +291,7 @@ impl Profiles {
             let texts = self.hold_replaced(&[NO_TEXT; 5], &texts);
             self.hold_profile(ProfileKey { carrier, texts }, feed_grace)
         };
-        let place = if whole && sighted.place != UNKNOWN {
+        let place = if whole && sighted.place < NOWHERE {
             self.places.hold_again(sighted.place);
             sighted.place
         } else {
@@ -306,16 +315,24 @@ impl Profiles {
         if sighted.brings_profile && sighted.profile != traits.profile && taken != Taken::Nothing {
             after.profile = self.update_profile(carrier, traits.profile, (attributes, taken));
         }
-        if taken == Taken::TextsAndPlace && sighted.place != traits.place {
-            after.place = if sighted.place == UNKNOWN {
-                self.update_place(traits.place, attributes)
-            } else {
-                self.places.hold_again(sighted.place);
-                self.places.release(traits.place);
-                sighted.place
+        if taken == Taken::TextsAndPlace {
+            after.place = match sighted.place {
+                UNKNOWN => self.update_place(traits.place, attributes),
+                _ => self.move_to(traits.place, sighted),
             };
         }
         after
+    }
+
+    /// The place of a package after a scan of which all that it brings was sighted.
+    #[inline(always)]
+    pub fn move_to(&mut self, held: u32, sighted: &Sighted) -> u32 {
+        if sighted.place == NOWHERE || sighted.place == held {
+            return held;
+        }
+        self.places.hold_again(sighted.place);
+        self.places.release(held);
+        sighted.place
     }
 
     fn update_profile(
@@ -336,9 +353,6 @@ impl Profiles {
     }
 
     fn update_place(&mut self, held: u32, attributes: &Attributes<&str>) -> u32 {
-        if attributes.facility.is_none() && attributes.country.is_none() {
-            return held;
-        }
         let (_, texts) = taken_texts(attributes, Taken::TextsAndPlace);
         let before = *self.places.get(held);
         if !self.differs(&before, &texts) {

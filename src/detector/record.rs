@@ -77,11 +77,11 @@ impl Record {
     /// the anchor until [`super::table::Table`] puts the real one in place.
     #[inline]
     pub fn package(&self) -> (Package, bool) {
-        let anchor = i64::from(self.times as u32);
-        let lag = self.times >> LAG & LONG_LAG;
+        let anchor = i64::from(self.anchor());
+        let lag = self.lag();
         let known = lag != LONG_LAG;
         let package = Package {
-            phase: Phase::ALL[(self.times >> PHASE & 3).saturating_sub(1) as usize],
+            phase: self.phase(),
             milestone: Milestone::ALL[(self.times >> MILESTONE & 31) as usize],
             tendered: self.times >> TENDERED & 1 == 1,
             anchor: EffectiveTime::from_secs(anchor),
@@ -105,6 +105,44 @@ impl Record {
             | u64::from(package.tendered) << TENDERED
             | self.times & (1 << OPEN);
         lag < LONG_LAG
+    }
+
+    /// The phase.
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[(self.times >> PHASE & 3).saturating_sub(1) as usize]
+    }
+
+    /// The time silence is measured from, in seconds.
+    #[inline]
+    pub fn anchor(&self) -> u32 {
+        self.times as u32
+    }
+
+    /// Seconds from the anchor until it was set, or [`LONG_LAG`].
+    #[inline]
+    pub fn lag(&self) -> u64 {
+        self.times >> LAG & LONG_LAG
+    }
+
+    /// Moves the anchor of a package on its way on, as [`super::package::observe`] would for a scan
+    /// that moves it at `anchor`, set `lag` seconds later. Returns false, and nothing is changed,
+    /// where that is not all there is to do: in another phase, with an open exception, for a time
+    /// that is not later, or where a lag stands elsewhere.
+    #[inline]
+    #[must_use]
+    pub fn move_on(&mut self, milestone: Milestone, anchor: u32, lag: u64) -> bool {
+        const STATE: u64 = 3 << PHASE | 1 << OPEN;
+        const ON_ITS_WAY: u64 = (Phase::Moving as u64 + 1) << PHASE;
+        let all = self.times & STATE == ON_ITS_WAY
+            && self.anchor() < anchor
+            && self.lag() != LONG_LAG
+            && lag < LONG_LAG;
+        if all {
+            let milestone = (milestone as u64) << MILESTONE;
+            self.times = u64::from(anchor) | lag << LAG | ON_ITS_WAY | milestone;
+        }
+        all
     }
 
     /// Whether the side table has an open exception for it.
@@ -134,6 +172,13 @@ impl Record {
             | self.traits >> HUNG << HUNG;
     }
 
+    /// Sets the number of its place, which is below [`TRAITS`].
+    #[inline]
+    pub fn set_place(&mut self, place: u32) {
+        debug_assert!(place < TRAITS);
+        self.traits = self.traits & !(u64::from(TRAITS - 1) << PLACE) | u64::from(place) << PLACE;
+    }
+
     /// What the records of the log say, as they stand here: anchor 32 bits | lag 22 | phase,
     /// milestone and tendered 8.
     #[inline]
@@ -159,5 +204,106 @@ impl Record {
     #[inline]
     pub fn set_hung(&mut self, hung: Hung) {
         self.traits = self.traits & ((1 << HUNG) - 1) | u64::from(hung.bits()) << HUNG;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::PackageKey;
+    use super::super::keyring::Keyring;
+    use super::super::package::{Transition, observe};
+    use super::super::scan::{Attributes, Effect, Evidence, Scan};
+    use super::super::time::EventTime;
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: i64 = 1_780_000_000;
+    /// More than the lag of a record can be.
+    const LONG: i64 = LONG_LAG as i64 + 2;
+
+    fn record(package: &Package, open: bool) -> (Record, bool) {
+        let key = PackageKey::new("ups", "1Z999").unwrap();
+        let traits = Traits { profile: 3, place: 5 };
+        let mut record = Record::of(Keyring::default().hold(&key), traits);
+        let kept = record.set_package(package);
+        record.set_open(open);
+        (record, kept)
+    }
+
+    prop_compose! {
+        fn package()(
+            phase in prop::sample::select(Phase::ALL),
+            milestone in prop::sample::select(Milestone::ALL),
+            tendered: bool,
+            (back, lag) in prop_oneof![(0..9i64, 0..9i64), (0..2 * LONG, 0..2 * LONG)],
+        ) -> Package {
+            let anchor = NOW - back - lag;
+            let set_at = LogTime::from_secs(anchor + lag);
+            let anchor = EffectiveTime::from_secs(anchor);
+            Package { phase, milestone, tendered, anchor, set_at }
+        }
+    }
+
+    prop_compose! {
+        fn scan()(
+            milestone in prop::sample::select(Milestone::ALL)
+                .prop_filter("it moves", |milestone| milestone.nominal_effect() == Effect::Moves),
+            late in prop_oneof![0..20i64, 0..2 * LONG],
+        ) -> Scan<'static> {
+            Scan {
+                key: PackageKey::new("ups", "1Z999").unwrap(),
+                milestone,
+                evidence: Evidence::Physical,
+                event_time: Some(EventTime::from_secs(NOW - late)),
+                log_time: LogTime::from_secs(NOW),
+                offset: 0,
+                attributes: Attributes::default(),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn a_package_moves_on_only_as_observe_says_and_whenever_nothing_else_is_to_be_done(
+            package in package(),
+            open in prop::bool::weighted(0.2),
+            scan in scan(),
+        ) {
+            let (mut record, kept) = record(&package, open);
+            let before = record;
+            let e = scan.effective_time().secs();
+            let lag = (scan.log_time.secs() - e) as u64;
+            let moved = record.move_on(scan.milestone, e as u32, lag);
+            let transition = observe(Some(&package), &scan, scan.log_time, 86_400);
+            let later = package.phase == Phase::Moving && package.anchor < scan.effective_time();
+            prop_assert_eq!(moved, later && !open && kept && lag < LONG_LAG);
+            if moved {
+                let (package, known) = record.package();
+                prop_assert!(known && !record.is_open());
+                prop_assert_eq!(transition, Transition::Changed { package, closes: true });
+                prop_assert_eq!(record.traits(), before.traits());
+                prop_assert_eq!(record.hung(), before.hung());
+            } else {
+                prop_assert_eq!(record.state(), before.state());
+                prop_assert_eq!(record.is_open(), open);
+            }
+        }
+
+        #[test]
+        fn a_place_is_set_alone(place in 0..TRAITS, profile in 0..TRAITS, hung in 0..1u16 << 14) {
+            let (mut record, _) = record(&Package {
+                phase: Phase::Moving,
+                milestone: Milestone::Arrived,
+                tendered: false,
+                anchor: EffectiveTime::from_secs(NOW),
+                set_at: LogTime::from_secs(NOW),
+            }, false);
+            record.set_traits(Traits { profile, place: TRAITS - 1 });
+            record.set_hung(Hung::from_bits(hung));
+            record.set_place(place);
+            prop_assert_eq!(record.traits(), Traits { profile, place });
+            prop_assert_eq!(record.hung(), Hung::from_bits(hung));
+        }
     }
 }

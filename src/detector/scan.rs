@@ -117,13 +117,34 @@ impl Milestone {
     }
 
     /// The effect under this evidence: predictions only inform, a system message moves nothing.
+    #[inline]
     pub const fn effect(self, evidence: Evidence) -> Effect {
+        EFFECTS[evidence as usize][self as usize]
+    }
+
+    const fn effect_by_rule(self, evidence: Evidence) -> Effect {
         match (evidence, self.nominal_effect()) {
             (Evidence::Predicted, _) | (Evidence::System, Effect::Moves) => Effect::Informs,
             (_, effect) => effect,
         }
     }
 }
+
+/// By evidence and milestone: a jump that hangs on every scan's milestone is guessed wrong too often.
+const EFFECTS: [[Effect; Milestone::ALL.len()]; Evidence::ALL.len()] = {
+    let mut effects = [[Effect::Informs; Milestone::ALL.len()]; Evidence::ALL.len()];
+    let mut evidence = 0;
+    while evidence < Evidence::ALL.len() {
+        let mut milestone = 0;
+        while milestone < Milestone::ALL.len() {
+            let effect = Milestone::ALL[milestone].effect_by_rule(Evidence::ALL[evidence]);
+            effects[evidence][milestone] = effect;
+            milestone += 1;
+        }
+        evidence += 1;
+    }
+    effects
+};
 
 impl Evidence {
     /// The evidence of any text: what is none of the vocabulary counts as predicted.

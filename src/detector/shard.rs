@@ -43,6 +43,7 @@ use super::profile::{self, ProfileKey, Profiles};
 use super::scan::{Outcome, Record};
 use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
+use hang::Horizon;
 use look::Look;
 pub use settings::Retention;
 
@@ -70,8 +71,8 @@ const STAGES: usize = 4;
 /// The detector of one partition.
 pub struct Shard {
     policies: Arc<PolicySet>,
-    /// Seconds of silence before which no policy has a step, by kind.
-    shortest: [i64; Kind::ALL.len()],
+    /// By phase.
+    horizons: [Horizon; Phase::ALL.len()],
     retention: Retention,
     keyring: Keyring,
     table: Table,
@@ -182,7 +183,10 @@ impl Shard {
 
     /// A shard that begins with an empty log, with memory from this source.
     pub fn with_memory(policies: Arc<PolicySet>, source: Arc<dyn BlockSource>) -> Self {
-        Self { live: true, ..Self::rebuilding_with_memory(policies, source) }
+        let mut shard = Self::rebuilding_with_memory(policies, source);
+        shard.live = true;
+        shard.see_horizons();
+        shard
     }
 
     /// A shard whose package state is rebuilt from the log: until [`Shard::go_live`] nothing opens,
@@ -194,7 +198,7 @@ impl Shard {
     /// [`Shard::rebuilding`] with memory from this source.
     pub fn rebuilding_with_memory(policies: Arc<PolicySet>, source: Arc<dyn BlockSource>) -> Self {
         Self {
-            shortest: policies.shortest_of_each(),
+            horizons: Horizon::of_each(&policies, Retention::of(&policies), false),
             retention: Retention::of(&policies),
             policies,
             keyring: Keyring::default(),
@@ -365,6 +369,9 @@ impl Shard {
         let Record::Scan(scan) = record else {
             return Ok(None);
         };
+        if self.moves_on(scan, sighted) {
+            return Ok(Some(Outcome::Applied));
+        }
         let found = match sighted.key {
             Some(key) => self.found(key, sighted),
             None => self.find(&scan.key),
@@ -417,7 +424,7 @@ impl Shard {
                 sighted.slot = self.table.candidate(sighted.hash);
             }
         }
-        for slot in sighting.keyed().filter_map(|sighted| sighted.slot) {
+        for slot in sighting.sighted[..count].iter().filter_map(|sighted| sighted.slot) {
             self.table.prefetch(slot);
         }
         for (_, profile) in &sighting.profiles[..sighting.with_profiles] {
@@ -465,9 +472,11 @@ impl Shard {
     /// Log clock and frontier go to a record's log time; false when the look has to be carried on.
     #[inline]
     fn clock(&mut self, log_time: LogTime, budget: &mut u32) -> bool {
-        if self.log_clock.is_some_and(|clock| log_time <= clock) {
-            return true;
-        }
+        self.log_clock.is_some_and(|clock| log_time <= clock) || self.turn(log_time, budget)
+    }
+
+    #[inline(never)]
+    fn turn(&mut self, log_time: LogTime, budget: &mut u32) -> bool {
         self.log_clock = Some(log_time);
         let to = Frontier::at(log_time);
         let enters = self.live && self.frontier.is_none_or(|frontier| frontier < to);

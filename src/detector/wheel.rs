@@ -29,6 +29,9 @@ const BITS: [u32; LEVELS] = [12, 10, 10];
 /// First position of each level.
 const FIRST: [usize; LEVELS] = [0, 4096, 5120];
 const POSITIONS: usize = 6144;
+/// Seconds of a position of the second and of the third level.
+const FIRST_ABOVE: u32 = 1 << SHIFT[1];
+const SECOND_ABOVE: u32 = 1 << SHIFT[2];
 
 /// Where an item hangs: in which of two wheels, and at which position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,28 +159,41 @@ impl TimerWheel {
     /// Hangs an item up at a second, which must not lie before the present one.
     #[inline]
     pub fn hang(&mut self, at: u32, item: u32) -> Position {
-        debug_assert!(at >= self.now);
         let position = self.position(at);
-        self.earliest = self.earliest.min(self.start(position));
-        self.push(position, item);
+        self.hang_there(at, position, item);
         position
     }
 
+    /// Where [`Self::hang`] hangs an item up.
     #[inline]
-    fn position(&self, at: u32) -> Position {
+    pub fn position(&self, at: u32) -> Position {
+        debug_assert!(at >= self.now);
         let differing = at ^ self.now;
-        let level =
-            usize::from(differing >> SHIFT[1] != 0) + usize::from(differing >> SHIFT[2] != 0);
+        let level = match differing {
+            0..FIRST_ABOVE => 0,
+            FIRST_ABOVE..SECOND_ABOVE => 1,
+            _ => 2,
+        };
         Position::new(level, place(at, level))
+    }
+
+    /// [`Self::hang`], where [`Self::position`] has been asked since the wheel was last turned.
+    #[inline]
+    pub fn hang_there(&mut self, at: u32, position: Position, item: u32) {
+        let shift = SHIFT[position.level()];
+        self.earliest = self.earliest.min(at >> shift << shift);
+        self.push(position, item);
     }
 
     /// The first second of a position that items hang at.
     #[inline]
     pub fn start(&self, position: Position) -> u32 {
-        let level = position.level();
-        let above = SHIFT[level] + BITS[level];
-        let kept = if above == 32 { 0 } else { self.now >> above << above };
-        kept | ((position.0 as usize - FIRST[level]) as u32) << SHIFT[level]
+        let place = |level: usize| (position.0 as u32 - FIRST[level] as u32) << SHIFT[level];
+        match position.level() {
+            0 => self.now & !(FIRST_ABOVE - 1) | place(0),
+            1 => self.now & !(SECOND_ABOVE - 1) | place(1),
+            _ => place(2),
+        }
     }
 
     /// Goes to the earliest position up to `limit` that items hang at, or to `limit`. The items are
@@ -257,11 +273,10 @@ impl TimerWheel {
         self.chunks.get(head.chunk.checked_sub(1)? as usize)
     }
 
-    /// Hints that an item is going to be hung up at a second, which must not lie before the present
-    /// one.
+    /// Hints that an item is going to be hung up at a position.
     #[inline]
-    pub fn prefetch_hang(&self, at: u32) {
-        let head = self.heads[self.position(at).0 as usize];
+    pub fn prefetch_hang(&self, position: Position) {
+        let head = self.heads[position.0 as usize];
         if let Some(chunk) = self.newest_chunk(head) {
             prefetch(&chunk.items[(head.len as usize).min(CHUNK - 1)]);
         }

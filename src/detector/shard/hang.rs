@@ -10,25 +10,54 @@
 
 use super::super::open::{Graces, NextStep, kind_of, next_step};
 use super::super::package::{Package, Phase};
+use super::super::policy::PolicySet;
+use super::super::record::LONG_LAG;
 use super::super::table::Slot;
 use super::super::wheel::Hung;
 use super::Shard;
 use super::look::Wheel;
+use super::settings::Retention;
+
+/// How long a package of a phase need not be looked at, whatever its policy.
+#[derive(Clone, Copy)]
+pub(super) struct Horizon {
+    wheel: Wheel,
+    /// From the anchor, or from when it was set.
+    seconds: u64,
+    /// All ones where it counts from when the anchor was set, else 0.
+    of_lag: u64,
+}
+
+impl Horizon {
+    /// Of each phase. While a shard is not live, its ladders sleep.
+    pub(super) fn of_each(
+        policies: &PolicySet,
+        retention: Retention,
+        live: bool,
+    ) -> [Self; Phase::ALL.len()] {
+        let shortest = policies.shortest_of_each();
+        std::array::from_fn(|at| {
+            let phase = Phase::ALL[at];
+            let (wheel, seconds) = match kind_of(phase) {
+                Some(kind) if live => {
+                    (Wheel::Steps, shortest[kind as usize].min(retention.forget_after))
+                }
+                Some(_) => (Wheel::Ends, retention.forget_after),
+                None => (Wheel::Ends, retention.settled_retention),
+            };
+            let of_lag = if phase == Phase::Settled { u64::MAX } else { 0 };
+            Self { wheel, seconds: u64::try_from(seconds).unwrap_or(0), of_lag }
+        })
+    }
+}
 
 impl Shard {
     /// Makes sure that a package is looked at in time.
     #[inline]
     pub(super) fn hang(&mut self, slot: Slot) {
-        let package = self.table.package(slot);
-        self.hang_package(slot, &package);
-    }
-
-    /// [`Self::hang`], where it is known already what the record says.
-    #[inline]
-    pub(super) fn hang_package(&mut self, slot: Slot, package: &Package) {
-        let (wheel, at) = self.soonest(package);
+        let (wheel, at) = self.soonest(slot);
         if self.table.get(slot).is_open() || at <= self.look.wheel(wheel).now() {
-            self.hang_exactly(slot, package);
+            self.hang_exactly(slot);
         } else {
             self.hang_in(wheel, at, slot);
         }
@@ -38,18 +67,28 @@ impl Shard {
     /// whatever its policy. Told from the record alone: only a package that has been silent for so
     /// long is worth a look at its profile and policy.
     #[inline]
-    pub(super) fn soonest(&self, package: &Package) -> (Wheel, u32) {
-        let end = self.end_of(package);
-        match kind_of(package.phase) {
-            Some(kind) if self.live => {
-                let after = self.shortest[kind as usize];
-                (Wheel::Steps, to_wheel(package.anchor.secs().saturating_add(after)).min(end))
-            }
-            _ => (Wheel::Ends, end),
+    pub(super) fn soonest(&self, slot: Slot) -> (Wheel, u32) {
+        let record = self.table.get(slot);
+        let Horizon { wheel, seconds, of_lag } = self.horizons[record.phase() as usize];
+        let lag = record.lag() & of_lag;
+        if lag == LONG_LAG {
+            return (wheel, self.end_of(&self.table.package(slot)));
         }
+        let at = u64::from(record.anchor()) + lag + seconds;
+        (wheel, u32::try_from(at).unwrap_or(u32::MAX))
     }
 
-    fn hang_exactly(&mut self, slot: Slot, package: &Package) {
+    /// Whether a package on its way without an open exception, whose anchor is this second, hangs
+    /// where it will be looked at in time.
+    #[inline(always)]
+    pub(super) fn is_in_time(&self, anchor: u32, hung: Hung) -> bool {
+        let Horizon { wheel, seconds, .. } = self.horizons[Phase::Moving as usize];
+        let at = u32::try_from(u64::from(anchor) + seconds).unwrap_or(u32::MAX);
+        at > self.look.now(wheel) && self.look.covers(hung, (wheel, at))
+    }
+
+    fn hang_exactly(&mut self, slot: Slot) {
+        let package = &self.table.package(slot);
         let step = if self.live { self.next_step(slot, package) } else { None };
         match step.map(|(next, _)| to_wheel(next.due)) {
             Some(due) if self.look.is_past(Wheel::Steps, due) => {

@@ -51,7 +51,9 @@ pub(super) struct Look {
     /// Positions whose items are being taken down.
     taking: [Option<Position>; 2],
     order: Order,
+    /// What is being taken down, and where that hangs up again.
     items: Vec<Slot>,
+    later: Vec<Option<Later>>,
 }
 
 impl Look {
@@ -64,11 +66,18 @@ impl Look {
             taking: [None; 2],
             order: Order::new(source),
             items: Vec::new(),
+            later: Vec::new(),
         }
     }
 
     pub(super) fn wheel(&mut self, wheel: Wheel) -> &mut TimerWheel {
         &mut self.wheels[wheel as usize]
+    }
+
+    /// The second a wheel stands at.
+    #[inline]
+    pub(super) fn now(&self, wheel: Wheel) -> u32 {
+        self.wheels[wheel as usize].now()
     }
 
     /// Whether a second of a wheel comes up by itself no more: the present one only does while a
@@ -81,7 +90,7 @@ impl Look {
 
     /// Whether what hangs there comes up in time for `at`. What waits for a step is in time for the
     /// end as well, since the frontier is never behind the log clock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn covers(&self, hung: Hung, (wheel, at): (Wheel, u32)) -> bool {
         let Some(in_ends) = hung.wheel() else {
             return false;
@@ -134,6 +143,14 @@ impl Look {
         }
         Sought::Second
     }
+}
+
+/// Where a package hangs up again.
+#[derive(Clone, Copy)]
+struct Later {
+    wheel: Wheel,
+    at: u32,
+    position: Position,
 }
 
 /// Where a look goes next.
@@ -220,45 +237,51 @@ impl Shard {
         *budget = budget.saturating_sub(items.len() as u32);
         self.keyring.rank();
         let here = Hung::at(wheel == Wheel::Ends, position);
-        if position.is_second() && wheel == Wheel::Ends {
-            for &slot in &items {
-                self.table.prefetch_index(self.table.get(slot).key().hash());
+        let mut later = std::mem::take(&mut self.look.later);
+        later.extend(items.iter().map(|&slot| self.later(slot, position.is_second())));
+        for (slot, later) in items.drain(..).zip(later.drain(..)) {
+            let record = self.table.get_mut(slot);
+            if !record.is_live() || record.hung() != here {
+                continue;
             }
-        }
-        if !position.is_second() {
-            for &slot in &items {
-                self.fetch_place_to_hang(slot);
-            }
-        }
-        for slot in items.drain(..) {
-            let record = self.table.get(slot);
-            if record.is_live() && record.hung() == here {
-                self.table.get_mut(slot).set_hung(Hung::NOWHERE);
+            if let Some(Later { wheel, at, position }) = later {
+                record.set_hung(Hung::at(wheel == Wheel::Ends, position));
+                self.look.wheels[wheel as usize].hang_there(at, position, slot);
+            } else {
+                record.set_hung(Hung::NOWHERE);
                 self.sort_out(slot, position.is_second());
             }
         }
-        self.look.items = items;
+        (self.look.items, self.look.later) = (items, later);
     }
 
-    /// Fetches where a package is likely to hang up again.
+    /// Where a package that is taken down hangs up again, if it can be told from its record alone
+    /// that it is not due. What is going to be needed of it is fetched.
     #[inline]
-    fn fetch_place_to_hang(&self, slot: Slot) {
-        let (wheel, at) = self.soonest(&self.table.package(slot));
-        let wheel = &self.look.wheels[wheel as usize];
-        if at >= wheel.now() {
-            wheel.prefetch_hang(at);
+    fn later(&self, slot: Slot, is_second: bool) -> Option<Later> {
+        let (wheel, at) = self.soonest(slot);
+        let turned = &self.look.wheels[wheel as usize];
+        let record = self.table.get(slot);
+        let none_before = if is_second { self.look.second } else { 0 };
+        if record.is_open() || at <= turned.now().max(none_before) {
+            if is_second {
+                self.table.prefetch_index(record.key().hash());
+            }
+            return None;
         }
+        let position = turned.position(at);
+        turned.prefetch_hang(position);
+        Some(Later { wheel, at, position })
     }
 
     /// What is due at this second is put in order, all else hangs up again.
     #[inline]
     fn sort_out(&mut self, slot: Slot, is_second: bool) {
-        let package = self.table.package(slot);
-        if is_second && self.is_due(slot, &package) {
+        if is_second && self.is_due(slot) {
             let key = self.table.get(slot).key();
             self.look.order.push(slot, key, &self.keyring);
         } else {
-            self.hang_package(slot, &package);
+            self.hang(slot);
         }
     }
 
@@ -282,12 +305,13 @@ impl Shard {
     }
 
     #[inline]
-    fn is_due(&self, slot: Slot, package: &Package) -> bool {
+    fn is_due(&self, slot: Slot) -> bool {
         let second = self.look.second;
         let is_open = self.table.get(slot).is_open();
-        if !is_open && self.soonest(package).1 > second {
+        if !is_open && self.soonest(slot).1 > second {
             return false;
         }
+        let package = &self.table.package(slot);
         let [steps, ends] = self.look.limits;
         let step_by_now = |(next, _): (NextStep, usize)| to_wheel(next.due) <= second;
         steps.is_some() && self.next_step(slot, package).is_some_and(step_by_now)

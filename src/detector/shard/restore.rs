@@ -50,6 +50,7 @@ impl Shard {
         let log = self.log_clock.map(Frontier::at);
         self.frontier = frontier.max(log);
         self.live = true;
+        self.see_horizons();
         self.hang_up_anew();
     }
 

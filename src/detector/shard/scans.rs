@@ -4,14 +4,14 @@ use super::super::key::PackageKey;
 use super::super::package::{Package, Phase, Taken, Transition, observe};
 use super::super::profile::Sighted;
 use super::super::record::{self, TRAITS};
-use super::super::scan::{Attributes, Outcome, Scan};
+use super::super::scan::{Attributes, Effect, Outcome, Scan};
 use super::super::table::{MAX_SLOTS, Slot};
 use super::Shard;
 
 impl Shard {
     /// Applies a scan to the package that stands at `slot`, if it is known. `None` when there is no
     /// room for what the scan brings.
-    #[inline]
+    #[inline(never)]
     pub(super) fn scan(
         &mut self,
         scan: &Scan<'_>,
@@ -38,12 +38,12 @@ impl Shard {
                     return None;
                 }
                 let slot = self.keep(&scan.key, &package, (&scan.attributes, taken), sighted);
-                self.hang_package(slot, &package);
+                self.hang(slot);
             }
             (Transition::Born(package), Some(slot)) => {
                 self.begin_again(slot, scan, taken, sighted);
                 self.overwrite(slot, before.map(|before| before.phase), &package);
-                self.hang_package(slot, &package);
+                self.hang(slot);
             }
             (Transition::Changed { package, closes }, Some(slot)) => {
                 if closes {
@@ -51,13 +51,40 @@ impl Shard {
                 }
                 self.overwrite(slot, before.map(|before| before.phase), &package);
                 self.take_attributes(slot, scan, taken, sighted);
-                self.hang_package(slot, &package);
+                self.hang(slot);
             }
             (Transition::Changed { .. }, None) => {
                 unreachable!("a package that is not known cannot change")
             }
         }
         Some(transition.outcome())
+    }
+
+    /// What nearly every scan does, in as few steps as there can be: a package on its way moves on.
+    /// Returns false, and nothing has happened, where [`observe`] has to be asked.
+    #[inline(always)]
+    pub(super) fn moves_on(&mut self, scan: &Scan<'_>, sighted: &super::Sighted) -> bool {
+        let (Some(log_clock), Some(key), Some(slot)) = (self.log_clock, sighted.key, sighted.slot)
+        else {
+            return false;
+        };
+        let e = scan.effective_time().secs();
+        let (Ok(anchor), Ok(lag)) = (u32::try_from(e), u64::try_from(log_clock.secs() - e)) else {
+            return false;
+        };
+        let moves = scan.effect() == Effect::Moves
+            && sighted.traits.brings_known_place_alone()
+            && !self.profiles.are_full(TRAITS);
+        let record = self.table.get_mut(slot);
+        if !moves || record.key() != key || !record.move_on(scan.milestone, anchor, lag) {
+            return false;
+        }
+        record.set_place(self.profiles.move_to(record.traits().place, &sighted.traits));
+        let hung = record.hung();
+        if !self.is_in_time(anchor, hung) {
+            self.hang(slot);
+        }
+        true
     }
 
     pub(super) fn keep(

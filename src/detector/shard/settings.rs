@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::policy::PolicySet;
 use super::super::wheel::Hung;
 use super::Shard;
-use super::hang::to_wheel;
+use super::hang::{Horizon, to_wheel};
 use crate::detector::table::Slot;
 use crate::detector::time::{Frontier, LogTime};
 
@@ -42,6 +42,7 @@ impl Shard {
         }
         self.look_to_the_end();
         self.retention = retention;
+        self.see_horizons();
         self.hang_up_anew();
     }
 
@@ -57,12 +58,17 @@ impl Shard {
     /// next enters a second. Every package is hung up anew: not for use between any two records.
     pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
         self.look_to_the_end();
-        self.shortest = policies.shortest_of_each();
         self.retention = Retention::of(&policies);
         let ring = &self.keyring;
         self.profiles.resolve_anew(|carrier| policies.feed_grace(ring.carrier(carrier)));
         self.policies = policies;
+        self.see_horizons();
         self.hang_up_anew();
+    }
+
+    /// Policies, retention or whether the shard is live have changed.
+    pub(super) fn see_horizons(&mut self) {
+        self.horizons = Horizon::of_each(&self.policies, self.retention, self.live);
     }
 
     fn look_to_the_end(&mut self) {

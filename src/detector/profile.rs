@@ -97,10 +97,11 @@ impl Sighted {
         self.brings_profile
     }
 
-    /// Whether the scan brings at most a place, and one that is known.
+    /// Whether the scan brings a package of these traits nothing, or nothing but a place that is
+    /// known.
     #[inline]
-    pub fn brings_known_place_alone(&self) -> bool {
-        !self.brings_profile && self.place != UNKNOWN
+    pub fn changes_place_at_most(&self, traits: Traits) -> bool {
+        self.place != UNKNOWN && (!self.brings_profile || self.profile == traits.profile)
     }
 }
 

@@ -62,8 +62,9 @@ pub use view::{OpenView, Outlook, OutlookStep, PackageView};
 /// Bytes of memory to reckon with for each package, everything included.
 pub const BYTES_PER_PACKAGE: u64 = 60;
 
-/// Records whose memory is fetched together.
-const GROUP: usize = 16;
+/// Records whose memory is fetched together: two stages fetch one line each for every record, and
+/// more than some sixteen lines are not under way at once.
+const GROUP: usize = 8;
 
 /// Groups that are on their way at once: one that is applied, three behind it.
 const STAGES: usize = 4;

@@ -72,10 +72,9 @@ impl Shard {
         let (Ok(anchor), Ok(lag)) = (u32::try_from(e), u64::try_from(log_clock.secs() - e)) else {
             return false;
         };
-        let moves = scan.effect() == Effect::Moves
-            && sighted.traits.brings_known_place_alone()
-            && !self.profiles.are_full(TRAITS);
+        let moves = scan.effect() == Effect::Moves && !self.profiles.are_full(TRAITS);
         let record = self.table.get_mut(slot);
+        let moves = moves && sighted.traits.changes_place_at_most(record.traits());
         if !moves || record.key() != key || !record.move_on(scan.milestone, anchor, lag) {
             return false;
         }

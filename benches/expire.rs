@@ -6,7 +6,8 @@
 //!
 //! Thread processor time, in calls whose work is bounded: taking the packages down from the wheel
 //! (collect), putting them in order (order, of the same keys), giving each its event or its end
-//! (give), and the longest call. Memory is made ready by a thread of its own.
+//! (give), and the longest call. Memory is made ready by a thread of its own, all that the order
+//! takes before the second begins.
 
 #![allow(missing_docs)]
 
@@ -27,6 +28,7 @@ use std::time::Duration;
 use clap::Parser;
 use stallwatch::detector::exception::Severity;
 use stallwatch::detector::keyring::{Keyring, PackedKey};
+use stallwatch::detector::memory::BLOCK;
 use stallwatch::detector::order::Order;
 use stallwatch::detector::policy::{Defaults, Policy, PolicySet, Step};
 use stallwatch::detector::scan::{Attributes, Evidence, Milestone, Record, Scan};
@@ -39,6 +41,8 @@ use numbers::key_of;
 
 const START: i64 = 1_772_409_600;
 const SILENCE: i64 = 48 * 3_600;
+/// Bytes of the order for each package, at most.
+const ORDER_BYTES: usize = 64;
 /// Work of one call, as a shard's own default.
 const WORK: u32 = 512;
 
@@ -67,7 +71,7 @@ struct Figures {
 fn main() -> std::io::Result<()> {
     let measured = std::env::args().any(|argument| argument == "--bench");
     let packages = if measured { Arguments::parse().packages } else { 20_000 };
-    let memory = Arc::new(ReadyBlocks::start()?);
+    let memory = Arc::new(ReadyBlocks::start_with(packages as usize * ORDER_BYTES / BLOCK + 32)?);
     memory.wait();
     let figures = expire(packages, &memory);
     if !measured {
@@ -100,6 +104,7 @@ fn expire(packages: u32, memory: &Arc<ReadyBlocks>) -> Figures {
         }
     }
     while !shard.advance(Frontier::from_secs(START + SILENCE - 1)) {}
+    memory.wait();
     let mut figures = up(&mut shard, packages);
     drop(shard);
     figures.order_ns = order(packages, memory);

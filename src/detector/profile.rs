@@ -218,6 +218,12 @@ impl Profiles {
         }
     }
 
+    /// Hints that these traits are going to be released.
+    #[inline]
+    pub fn prefetch_release(&self, traits: Traits) {
+        self.profiles.prefetch_holders(traits.profile);
+    }
+
     /// Index of the policy that these traits and this milestone have.
     #[inline]
     pub fn policy(

@@ -266,6 +266,7 @@ impl Shard {
         if record.is_open() || at <= turned.now().max(none_before) {
             if is_second {
                 self.table.prefetch_index(record.key().hash());
+                self.profiles.prefetch_release(record.traits());
             }
             return None;
         }

@@ -48,9 +48,10 @@ impl Bucket {
         Lanes(equal_bytes(&self.head, tag) & ((1 << LANES) - 1))
     }
 
-    /// Tags and slots of the lanes that are taken.
-    fn taken(&self) -> impl Iterator<Item = (u8, u32)> {
-        self.head.into_iter().zip(self.slots).filter(|(tag, _)| *tag != 0)
+    /// The slots of the lanes that are taken.
+    fn taken(&self) -> impl Iterator<Item = u32> {
+        let taken = self.head.into_iter().zip(self.slots).filter(|(tag, _)| *tag != 0);
+        taken.map(|(_, slot)| slot)
     }
 
     fn passed(&self) -> u8 {
@@ -106,22 +107,6 @@ impl Half {
                 if same(bucket.slots[lane]) {
                     return Some((number, lane));
                 }
-            }
-            if bucket.passed() == 0 {
-                return None;
-            }
-            number += 1;
-        }
-        None
-    }
-
-    /// The first entry with the tag of this hash.
-    #[inline(always)]
-    fn first(&self, hash: u64) -> Option<u32> {
-        let mut number = self.home(hash);
-        while let Some(bucket) = self.buckets.get(number) {
-            if let Some(lane) = bucket.lanes(tag(hash)).next() {
-                return bucket.slots.get(lane).copied();
             }
             if bucket.passed() == 0 {
                 return None;
@@ -229,11 +214,7 @@ impl Index {
     /// An entry that may be the one of this hash, told by its tag alone.
     #[inline(always)]
     pub fn candidate(&self, hash: u64) -> Option<u32> {
-        match &self.old {
-            Some(old) if old.half.home(hash) >= old.moved => old.half.first(hash),
-            Some(old) => self.new.first(hash).or_else(|| old.half.first(hash)),
-            None => self.new.first(hash),
-        }
+        self.find(hash, |_| true)
     }
 
     /// Adds an entry that is not there.
@@ -312,7 +293,7 @@ impl Index {
             if let Some(bucket) = old.half.buckets.get_mut(old.moved) {
                 let left = *bucket;
                 bucket.head[..LANES].fill(0);
-                for (_, slot) in left.taken() {
+                for slot in left.taken() {
                     self.new.insert(hashes.hash(slot), slot, source);
                 }
             }
@@ -330,7 +311,7 @@ impl Old {
     /// Lets the records of a bucket be fetched that is moved soon.
     fn announce(&self, number: usize, hashes: &impl Hashes) {
         if let Some(bucket) = self.half.buckets.get(number) {
-            bucket.taken().for_each(|(_, slot)| hashes.prefetch(slot));
+            bucket.taken().for_each(|slot| hashes.prefetch(slot));
         }
     }
 

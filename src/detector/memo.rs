@@ -118,10 +118,8 @@ impl Memo {
 
     /// Remembers a number. The one that had the first of the two entries moves on to the second.
     pub fn keep(&mut self, words: &Words, number: u32) {
-        let nothing = || vec![Words::default(); 1 << ENTRIES].into_boxed_slice();
-        let entries = self.entries.get_or_insert_with(|| {
-            nothing().try_into().expect("there are as many as the array has")
-        });
+        let nothing = || Box::new([Words::default(); 1 << ENTRIES]);
+        let entries = self.entries.get_or_insert_with(nothing);
         let at = place(words);
         entries[at ^ 1] = entries[at];
         entries[at] = Words { number, ..*words };

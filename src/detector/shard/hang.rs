@@ -56,7 +56,7 @@ impl Shard {
     #[inline]
     pub(super) fn hang(&mut self, slot: Slot) {
         let (wheel, at) = self.soonest(slot);
-        if self.table.get(slot).is_open() || at <= self.look.wheel(wheel).now() {
+        if self.table.get(slot).is_open() || at <= self.look.now(wheel) {
             self.hang_exactly(slot);
         } else {
             self.hang_in(wheel, at, slot);

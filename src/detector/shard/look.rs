@@ -84,7 +84,7 @@ impl Look {
     /// look is under way.
     #[inline]
     pub(super) fn is_past(&self, wheel: Wheel, at: u32) -> bool {
-        let now = self.wheels[wheel as usize].now();
+        let now = self.now(wheel);
         at < now || at == now && self.limits[wheel as usize].is_none()
     }
 

@@ -10,8 +10,10 @@ pub mod describe;
 
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use rdkafka::bindings as rdsys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
@@ -293,6 +295,9 @@ impl Membership {
     }
 }
 
+// SAFETY: the metadata object is ours alone and bound to no thread.
+unsafe impl Send for Membership {}
+
 impl Drop for Membership {
     fn drop(&mut self) {
         // SAFETY: the object is ours and destroyed once.
@@ -309,20 +314,45 @@ pub struct OffsetsRefused {
     pub indefinite: bool,
 }
 
+/// How much longer than it was told a call into librdkafka may take.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Sends offsets with the open transaction, with the consumer's membership of this moment: what is
 /// looked at is what is sent. Without a membership nothing is sent, unless `unfenced`.
-pub fn send_offsets<P: ProducerContext, C: ConsumerContext>(
-    producer: &BaseProducer<P>,
-    offsets: &TopicPartitionList,
+///
+/// librdkafka does not keep to the time that it is given (its issues 5456 and 5511): where the
+/// group's coordinator has left the metadata of the cluster, as one does that was frozen, it waits
+/// until any connection comes or goes. So the call has a thread of its own, and if that does not come
+/// back, the producer is of no more use; it ends whenever the call does.
+pub fn send_offsets<P: ProducerContext + Send + Sync + 'static, C: ConsumerContext>(
+    producer: &Arc<BaseProducer<P>>,
+    offsets: TopicPartitionList,
     consumer: &BaseConsumer<C>,
     unfenced: bool,
     timeout: Duration,
 ) -> Result<(), OffsetsRefused> {
-    let no_member = OffsetsRefused { code: RDKafkaErrorCode::UnknownMemberId, indefinite: false };
-    let Some(membership) = Membership::of(consumer) else { return Err(no_member) };
-    if !unfenced && !membership.is_valid() {
-        return Err(no_member);
+    let refused = |code, indefinite| Err(OffsetsRefused { code, indefinite });
+    let membership =
+        Membership::of(consumer).filter(|membership| unfenced || membership.is_valid());
+    let Some(membership) = membership else {
+        return refused(RDKafkaErrorCode::UnknownMemberId, false);
+    };
+    let (done, outcome) = bounded(1);
+    let producer = producer.clone();
+    let call = move || done.send(send_offsets_of(&membership, &producer, &offsets, timeout));
+    if std::thread::Builder::new().name("offsets".to_owned()).spawn(call).is_err() {
+        return refused(RDKafkaErrorCode::CriticalSystemResource, false);
     }
+    let outcome = outcome.recv_timeout(timeout + GRACE);
+    outcome.unwrap_or_else(|_| refused(RDKafkaErrorCode::OperationTimedOut, true))
+}
+
+fn send_offsets_of<P: ProducerContext>(
+    membership: &Membership,
+    producer: &BaseProducer<P>,
+    offsets: &TopicPartitionList,
+    timeout: Duration,
+) -> Result<(), OffsetsRefused> {
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: producer, list and metadata are valid for the call; the error is ours to destroy.
     unsafe {
@@ -340,5 +370,23 @@ pub fn send_offsets<P: ProducerContext, C: ConsumerContext>(
             || rdsys::rd_kafka_error_txn_requires_abort(error) == 0;
         rdsys::rd_kafka_error_destroy(error);
         Err(OffsetsRefused { code, indefinite })
+    }
+}
+
+/// What the brokers inside a client, which tests talk to, can do beside what the library wraps.
+#[cfg(test)]
+pub mod mock {
+    use rdkafka::bindings as rdsys;
+    use rdkafka::client::{Client, ClientContext};
+
+    /// A broker leaves the cluster of this client for good.
+    pub fn take_away<C: ClientContext>(cluster_of: &Client<C>, broker: i32) {
+        // SAFETY: the handle is valid as long as the client; it gives its cluster or null.
+        let left = unsafe {
+            let cluster = rdsys::rd_kafka_handle_mock_cluster(cluster_of.native_ptr());
+            assert!(!cluster.is_null(), "the client has no brokers of its own");
+            rdsys::rd_kafka_mock_broker_decommission(cluster, broker)
+        };
+        assert_eq!(left, rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
     }
 }

@@ -88,7 +88,7 @@ impl ProducerContext for Deliveries {
 pub struct Sink {
     kafka: Kafka,
     input: String,
-    producer: BaseProducer<Deliveries>,
+    producer: Arc<BaseProducer<Deliveries>>,
     failures: Failures,
 }
 
@@ -96,7 +96,7 @@ impl Sink {
     /// Makes the producer and settles whatever transaction its predecessor left open.
     pub fn open(kafka: &Kafka, input: &str) -> Result<Self, KafkaError> {
         let failures = Failures::default();
-        let producer = new_producer(kafka, failures.clone())?;
+        let producer = Arc::new(new_producer(kafka, failures.clone())?);
         producer.init_transactions(kafka.transaction_timeout)?;
         Ok(Self { kafka: kafka.clone(), input: input.to_owned(), producer, failures })
     }
@@ -262,7 +262,7 @@ impl Sink {
             element.set_offset(Offset::Offset(offset.offset))?;
             element.set_metadata(&offset.metadata);
         }
-        let sent = native::send_offsets(&self.producer, &list, member, unfenced, REQUEST);
+        let sent = native::send_offsets(&self.producer, list, member, unfenced, REQUEST);
         sent.map_err(|OffsetsRefused { code, indefinite }| Trouble {
             error: KafkaError::ConsumerCommit(code),
             partition: None,
@@ -370,3 +370,6 @@ impl Trouble {
         Ok(if indefinite { Sent::Indefinite } else { Sent::Abortable })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,20 +21,15 @@ impl Words {
     #[inline]
     pub fn of(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let words = match (bytes.first_chunk(), bytes.last_chunk()) {
-            (Some(first), Some(last)) => {
-                let [first, last] = [first, last].map(|chunk| u64::from_le_bytes(*chunk));
-                match bytes.len() {
-                    ..=16 => [first, last, 0],
-                    17..=LONGEST => {
-                        let middle = bytes[8..].first_chunk().copied().unwrap_or_default();
-                        [first, last, u64::from_le_bytes(middle)]
-                    }
-                    _ => return None,
-                }
+        let [first, last] = two_words(bytes);
+        let words = match bytes.len() {
+            0 => return None,
+            1..=16 => [first, last, 0],
+            17..=LONGEST => {
+                let middle = bytes[8..].first_chunk().copied().unwrap_or_default();
+                [first, last, u64::from_le_bytes(middle)]
             }
-            _ if bytes.is_empty() => return None,
-            _ => [short(bytes), 0, 0],
+            _ => return None,
         };
         Some(Self { words, length: bytes.len() as u32, number: 0 })
     }
@@ -68,6 +63,16 @@ impl Words {
             product as u64 ^ (product >> 64) as u64
         });
         (ab ^ cl.rotate_left(32)).wrapping_mul(0xa076_1d64_78bd_642f)
+    }
+}
+
+/// Up to sixteen bytes, with their number exact: the first eight and the last, or all and nothing. Of
+/// up to eight the first word has them all.
+#[inline]
+pub fn two_words(bytes: &[u8]) -> [u64; 2] {
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => [first, last].map(|chunk| u64::from_le_bytes(*chunk)),
+        _ => [short(bytes), 0],
     }
 }
 

@@ -6,7 +6,10 @@
 //! nearly every scan and decides nothing.
 //!
 //! What a scan's texts come to is looked up ahead, in stages ([`Profiles::sight`] to
-//! [`Profiles::find_profile`]), and stays right until the next sweep.
+//! [`Profiles::compare`]), and stays right until the next sweep.
+
+mod image;
+mod sight;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,13 +22,11 @@ use super::package::Taken;
 use super::policy::PolicySet;
 use super::scan::{Attributes, Milestone, present};
 use super::texts::{NO_TEXT, TextId, Texts};
+use image::Images;
+pub use sight::{Sighted, Wanted};
 
 const MILESTONES: usize = Milestone::ALL.len();
 const UNRESOLVED: u16 = u16::MAX;
-/// Stands for a profile or place of which nothing is known.
-const UNKNOWN: u32 = u32::MAX;
-/// Stands for the place of a scan that names none.
-const NOWHERE: u32 = u32::MAX - 1;
 
 /// Numbers of a package's profile and place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,39 +77,12 @@ struct Profile {
     policies: [Cell<u16>; MILESTONES],
 }
 
-/// What a scan's texts come to, told ahead of applying it.
-#[derive(Clone, Copy, Debug)]
-pub struct Sighted {
-    /// The place, where the scan names it in full; [`NOWHERE`], where it names none.
-    place: u32,
-    /// The profile of a package that begins with this scan.
-    profile: u32,
-    /// The scan may bring texts of the profile.
-    brings_profile: bool,
-}
-
-impl Sighted {
-    /// Nothing is known.
-    pub const UNKNOWN: Self = Self { place: UNKNOWN, profile: UNKNOWN, brings_profile: true };
-
-    /// Whether the scan may bring texts of the profile.
-    #[inline]
-    pub fn brings_profile(&self) -> bool {
-        self.brings_profile
-    }
-
-    /// Whether the scan brings a package of these traits nothing, or nothing but a place that is
-    /// known.
-    #[inline]
-    pub fn changes_place_at_most(&self, traits: Traits) -> bool {
-        self.place != UNKNOWN && (!self.brings_profile || self.profile == traits.profile)
-    }
-}
-
 /// Every profile and place that some package refers to.
 pub struct Profiles {
     texts: Texts,
     profiles: Interner<Profile>,
+    /// Texts of profiles, where scans repeat them.
+    images: Images,
     places: Interner<[TextId; 2]>,
     /// Places by facility and country.
     seen_places: Memo,
@@ -120,6 +94,7 @@ impl Profiles {
         Self {
             texts: Texts::new(source.clone()),
             profiles: Interner::new(source.clone()),
+            images: Images::default(),
             places: Interner::new(source.clone()),
             seen_places: Memo::new(),
         }
@@ -140,8 +115,8 @@ impl Profiles {
     /// Gives up what no package has referred to for a while. What was sighted before is void.
     #[inline]
     pub fn sweep(&mut self) {
-        while let Some((_, profile)) = self.profiles.sweep() {
-            self.texts.release(&profile.key.texts);
+        while let Some((id, profile)) = self.profiles.sweep() {
+            self.given_up(id, &profile);
         }
         while let Some((_, place)) = self.places.sweep() {
             let [facility, country] = place.map(|id| self.texts.get(id));
@@ -155,67 +130,9 @@ impl Profiles {
         self.texts.sweep();
     }
 
-    /// The first stage: the place, if the scan names one in full that was seen lately, and whether
-    /// there is a profile to be looked for.
-    #[inline]
-    pub fn sight(&self, attributes: &Attributes<&str>) -> Sighted {
-        let place = match (attributes.facility, attributes.country) {
-            (Some(facility), Some(country)) => Words::of_two(facility, country)
-                .and_then(|words| self.seen_places.get(&words))
-                .unwrap_or(UNKNOWN),
-            (None, None) => NOWHERE,
-            _ => UNKNOWN,
-        };
-        let brings_profile = attributes.service.is_some()
-            || attributes.direction.is_some()
-            || attributes.destination_country.is_some()
-            || attributes.shipper.is_some()
-            || attributes.value_tier.is_some();
-        Sighted { place, profile: UNKNOWN, brings_profile }
-    }
-
-    /// The first stage of a scan that brings texts of a profile: its key, if all of them are known.
-    /// The line of the index that it leads to is fetched.
-    #[inline]
-    pub fn sight_profile(
-        &self,
-        carrier: CarrierId,
-        attributes: &Attributes<&str>,
-    ) -> Option<ProfileKey> {
-        let (brought, _) = taken_texts(attributes, Taken::TextsAndPlace);
-        let mut texts = [NO_TEXT; 5];
-        for (id, text) in texts.iter_mut().zip(brought) {
-            if let Some(text) = text {
-                *id = self.texts.find(text)?;
-            }
-        }
-        let key = ProfileKey { carrier, texts };
-        self.profiles.prefetch_index(key.hash());
-        Some(key)
-    }
-
-    /// The second stage: fetches the profile that the index names.
-    #[inline]
-    pub fn fetch_profile(&self, key: &ProfileKey) {
-        if let Some(candidate) = self.profiles.candidate(key.hash()) {
-            self.profiles.prefetch(candidate);
-        }
-    }
-
-    /// The third stage: the profile itself, if there is one.
-    #[inline]
-    pub fn find_profile(&self, key: &ProfileKey, sighted: &mut Sighted) {
-        if let Some(profile) = self.profiles.find(key.hash(), |other| other.key == *key) {
-            sighted.profile = profile;
-        }
-    }
-
-    /// Hints that the profile of these traits is wanted soon, unless it is the sighted one.
-    #[inline]
-    pub fn prefetch(&self, traits: Traits, sighted: &Sighted) {
-        if traits.profile != sighted.profile {
-            self.profiles.prefetch(traits.profile);
-        }
+    fn given_up(&mut self, id: u32, profile: &Profile) {
+        self.images.forget(id);
+        self.texts.release(&profile.key.texts);
     }
 
     /// Hints that these traits are going to be released.
@@ -247,8 +164,8 @@ impl Profiles {
     /// one of its carrier, in seconds. What was sighted before is void.
     pub fn resolve_anew(&mut self, feed_grace: impl Fn(CarrierId) -> i64) {
         // Nobody holds the carrier of a profile that nobody holds.
-        while let Some((_, profile)) = self.profiles.sweep_all() {
-            self.texts.release(&profile.key.texts);
+        while let Some((id, profile)) = self.profiles.sweep_all() {
+            self.given_up(id, &profile);
         }
         self.profiles.change_each(|profile| {
             profile.feed_grace = feed_grace(profile.key.carrier);
@@ -290,17 +207,17 @@ impl Profiles {
         feed_grace: impl FnOnce() -> i64,
     ) -> Traits {
         let whole = taken == Taken::TextsAndPlace;
-        let profile = if whole && sighted.profile != UNKNOWN {
-            self.profiles.hold_again(sighted.profile);
-            sighted.profile
+        let profile = if whole && let Some(profile) = sighted.profile() {
+            self.profiles.hold_again(profile);
+            profile
         } else {
             let (texts, _) = taken_texts(attributes, taken);
             let texts = self.hold_replaced(&[NO_TEXT; 5], &texts);
             self.hold_profile(ProfileKey { carrier, texts }, feed_grace)
         };
-        let place = if whole && sighted.place < NOWHERE {
-            self.places.hold_again(sighted.place);
-            sighted.place
+        let place = if whole && let Some(place) = sighted.place() {
+            self.places.hold_again(place);
+            place
         } else {
             let (_, texts) = taken_texts(attributes, taken);
             self.replace_place([NO_TEXT; 2], &texts)
@@ -318,14 +235,13 @@ impl Profiles {
         sighted: &Sighted,
     ) -> Traits {
         let mut after = traits;
-        // One that begins with the same texts has them all.
-        if sighted.brings_profile && sighted.profile != traits.profile && taken != Taken::Nothing {
+        if taken != Taken::Nothing && !sighted.brings_nothing_to(traits.profile) {
             after.profile = self.update_profile(carrier, traits.profile, (attributes, taken));
         }
         if taken == Taken::TextsAndPlace {
-            after.place = match sighted.place {
-                UNKNOWN => self.update_place(traits.place, attributes),
-                _ => self.move_to(traits.place, sighted),
+            after.place = match sighted.knows_place() {
+                true => self.move_to(traits.place, sighted),
+                false => self.update_place(traits.place, attributes),
             };
         }
         after
@@ -334,12 +250,12 @@ impl Profiles {
     /// The place of a package after a scan of which all that it brings was sighted.
     #[inline(always)]
     pub fn move_to(&mut self, held: u32, sighted: &Sighted) -> u32 {
-        if sighted.place == NOWHERE || sighted.place == held {
+        let Some(place) = sighted.place().filter(|place| *place != held) else {
             return held;
-        }
-        self.places.hold_again(sighted.place);
+        };
+        self.places.hold_again(place);
         self.places.release(held);
-        sighted.place
+        place
     }
 
     fn update_profile(

@@ -39,7 +39,7 @@ use super::open::{OpenException, OpenTable};
 use super::outbox::{Outbox, Subject};
 use super::package::Phase;
 use super::policy::PolicySet;
-use super::profile::{self, ProfileKey, Profiles};
+use super::profile::{self, Profiles, Wanted};
 use super::scan::{Outcome, Record};
 use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
@@ -151,18 +151,18 @@ struct Sighting {
     sighted: [Sighted; GROUP],
     /// How many there are.
     count: usize,
-    /// Profiles that packages of this group may begin with: its record, and what to look for.
-    profiles: [(usize, Option<ProfileKey>); GROUP],
+    /// Records that may bring texts of a profile: the number in the group, and what to look for.
+    wanted: [(usize, Option<Wanted>); GROUP],
     /// How many of these there are.
-    with_profiles: usize,
+    wanting: usize,
 }
 
 impl Sighting {
     const NOTHING: Self = Self {
         sighted: [Sighted::NOTHING; GROUP],
         count: 0,
-        profiles: [(0, None); GROUP],
-        with_profiles: 0,
+        wanted: [(0, None); GROUP],
+        wanting: 0,
     };
 
     /// Those whose key some package may have.
@@ -332,11 +332,12 @@ impl Shard {
         let mut coming = [const { Sighting::NOTHING }; STAGES];
         self.sight(&mut coming[0], 0..bound(1), &record);
         self.sight(&mut coming[1], bound(1)..bound(2), &record);
-        self.find_slots(&mut coming[0]);
+        self.find_slots(&mut coming[0], 0, &record);
         self.sight(&mut coming[2], bound(2)..bound(3), &record);
+        self.fetch_profiles(&mut coming[0]);
         for group in 0..count.div_ceil(GROUP) {
-            self.find_profiles(&mut coming[group % STAGES]);
-            self.find_slots(&mut coming[(group + 1) % STAGES]);
+            self.compare(&mut coming[group % STAGES], bound(group), &record);
+            self.find_slots(&mut coming[(group + 1) % STAGES], bound(group + 1), &record);
             let sighted = &coming[group % STAGES].sighted;
             for (at, sighted) in (bound(group)..bound(group + 1)).zip(sighted) {
                 self.outbox.begin(at as u32);
@@ -345,6 +346,7 @@ impl Shard {
                     Err(stop) => return Applied { records: at, stop },
                 }
             }
+            self.fetch_profiles(&mut coming[(group + 1) % STAGES]);
             // Apart from the fetching of records, so that neither has to wait for the other.
             let last = bound(group + 3)..bound(group + 4);
             self.sight(&mut coming[(group + 3) % STAGES], last, &record);
@@ -398,17 +400,12 @@ impl Shard {
         record: &impl Fn(usize) -> &'r Record<'t>,
     ) {
         sighting.count = group.len();
-        sighting.with_profiles = 0;
+        sighting.wanting = 0;
         for (number, at) in group.enumerate() {
             let sighted = self.sight_one(record(at));
-            if sighted.traits.brings_profile()
-                && let (Record::Scan(scan), Some(key)) = (record(at), sighted.key)
-            {
-                let carrier = self.keyring.carrier_of(key);
-                let profile = self.profiles.sight_profile(carrier, &scan.attributes);
-                sighting.profiles[sighting.with_profiles] = (number, profile);
-                sighting.with_profiles += 1;
-            }
+            // No branch on whether it does.
+            sighting.wanted[sighting.wanting % GROUP] = (number, None);
+            sighting.wanting += usize::from(sighted.traits.brings_profile());
             sighting.sighted[number] = sighted;
         }
         for sighted in sighting.keyed() {
@@ -416,9 +413,15 @@ impl Shard {
         }
     }
 
-    /// The second stage of a group: the records that the index names.
+    /// The second stage of a group: the records that the index names, and the profiles that those
+    /// begin with that it does not name.
     #[inline]
-    fn find_slots(&self, sighting: &mut Sighting) {
+    fn find_slots<'r, 't: 'r>(
+        &self,
+        sighting: &mut Sighting,
+        first: usize,
+        record: &impl Fn(usize) -> &'r Record<'t>,
+    ) {
         let count = sighting.count;
         for sighted in &mut sighting.sighted[..count] {
             if sighted.key.is_some() {
@@ -428,28 +431,49 @@ impl Shard {
         for slot in sighting.sighted[..count].iter().filter_map(|sighted| sighted.slot) {
             self.table.prefetch(slot);
         }
-        for (_, profile) in &sighting.profiles[..sighting.with_profiles] {
-            if let Some(profile) = profile {
-                self.profiles.fetch_profile(profile);
+        for (number, wanted) in &mut sighting.wanted[..sighting.wanting] {
+            let sighted = &sighting.sighted[*number];
+            if sighted.slot.is_none()
+                && let (Record::Scan(scan), Some(key)) = (record(first + *number), sighted.key)
+            {
+                let carrier = self.keyring.carrier_of(key);
+                *wanted = self.profiles.sight_new(carrier, &scan.attributes);
             }
         }
     }
 
-    /// The third stage of a group: the profiles that its scans bring.
+    /// The third stage of a group: what its scans' texts are compared with.
     #[inline]
-    fn find_profiles(&self, sighting: &mut Sighting) {
-        for (number, profile) in &sighting.profiles[..sighting.with_profiles] {
-            let sighted = &mut sighting.sighted[*number];
-            if let Some(profile) = profile {
-                self.profiles.find_profile(profile, &mut sighted.traits);
+    fn fetch_profiles(&self, sighting: &mut Sighting) {
+        for (number, wanted) in &mut sighting.wanted[..sighting.wanting] {
+            if let Sighted { key: Some(key), slot: Some(slot), .. } = sighting.sighted[*number]
+                && self.table.holds(slot, key)
+            {
+                *wanted = Some(Wanted::Held(self.table.get(slot).traits().profile));
             }
-            if let Some(slot) = sighted.slot {
-                self.profiles.prefetch(self.table.get(slot).traits(), &sighted.traits);
+        }
+        for (_, wanted) in &sighting.wanted[..sighting.wanting] {
+            wanted.iter().for_each(|wanted| self.profiles.fetch(wanted));
+        }
+    }
+
+    /// The fourth stage of a group, right before it is applied: what its scans' texts come to.
+    #[inline]
+    fn compare<'r, 't: 'r>(
+        &mut self,
+        sighting: &mut Sighting,
+        first: usize,
+        record: &impl Fn(usize) -> &'r Record<'t>,
+    ) {
+        for (number, wanted) in &sighting.wanted[..sighting.wanting] {
+            if let (Some(wanted), Record::Scan(scan)) = (wanted, record(first + *number)) {
+                let traits = &mut sighting.sighted[*number].traits;
+                self.profiles.compare(wanted, &scan.attributes, traits);
             }
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn sight_one(&self, record: &Record<'_>) -> Sighted {
         let Record::Scan(scan) = record else {
             return Sighted::NOTHING;

@@ -28,24 +28,24 @@
 //! may have changed it.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::exception::{ExceptionEvent, Kind, Severity};
 use super::key::PackageKey;
-use super::keyring::{Keyring, PackedKey};
+use super::keyring::Keyring;
 use super::memory::{BlockSource, SystemBlocks};
 use super::open::{OpenException, OpenTable};
 use super::outbox::{Outbox, Subject};
 use super::package::Phase;
 use super::policy::PolicySet;
-use super::profile::{self, Profiles, Wanted};
+use super::profile::Profiles;
 use super::scan::{Outcome, Record};
 use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
 use hang::Horizon;
 use look::Look;
 pub use settings::Retention;
+use stages::{GROUP, STAGES, Sighted, Sighting};
 
 mod copy;
 mod hang;
@@ -54,6 +54,7 @@ mod restore;
 mod scans;
 mod settings;
 mod snapshot;
+mod stages;
 mod view;
 
 pub use snapshot::Busy;
@@ -61,13 +62,6 @@ pub use view::{OpenView, Outlook, OutlookStep, PackageView};
 
 /// Bytes of memory to reckon with for each package, everything included.
 pub const BYTES_PER_PACKAGE: u64 = 60;
-
-/// Records whose memory is fetched together: two stages fetch one line each for every record, and
-/// more than some sixteen lines are not under way at once.
-const GROUP: usize = 8;
-
-/// Groups that are on their way at once: one that is applied, three behind it.
-const STAGES: usize = 4;
 
 /// The detector of one partition.
 pub struct Shard {
@@ -133,47 +127,6 @@ pub struct Inconsistent {
     pub kind: Kind,
     /// What the records say instead.
     pub why: String,
-}
-
-/// What the stages before know of a record's package. Records in between may have moved it.
-#[derive(Clone, Copy)]
-struct Sighted {
-    /// `None` where no package can have it.
-    key: Option<PackedKey>,
-    hash: u64,
-    /// Where the package may stand.
-    slot: Option<Slot>,
-    traits: profile::Sighted,
-}
-
-/// A group of records in the stages before it is applied.
-struct Sighting {
-    sighted: [Sighted; GROUP],
-    /// How many there are.
-    count: usize,
-    /// Records that may bring texts of a profile: the number in the group, and what to look for.
-    wanted: [(usize, Option<Wanted>); GROUP],
-    /// How many of these there are.
-    wanting: usize,
-}
-
-impl Sighting {
-    const NOTHING: Self = Self {
-        sighted: [Sighted::NOTHING; GROUP],
-        count: 0,
-        wanted: [(0, None); GROUP],
-        wanting: 0,
-    };
-
-    /// Those whose key some package may have.
-    fn keyed(&self) -> impl Iterator<Item = &Sighted> {
-        self.sighted[..self.count].iter().filter(|sighted| sighted.key.is_some())
-    }
-}
-
-impl Sighted {
-    const NOTHING: Self =
-        Self { key: None, hash: 0, slot: None, traits: profile::Sighted::UNKNOWN };
 }
 
 impl Shard {
@@ -387,111 +340,6 @@ impl Shard {
     fn sweep(&mut self) {
         self.profiles.sweep();
         self.keyring.sweep();
-    }
-
-    /// The first stage of a group: keys, and the lines of the index that they lead to. Each stage
-    /// ends with a loop that does nothing but fetch, so that as many lines as the processor can are
-    /// under way at once.
-    #[inline]
-    fn sight<'r, 't: 'r>(
-        &self,
-        sighting: &mut Sighting,
-        group: Range<usize>,
-        record: &impl Fn(usize) -> &'r Record<'t>,
-    ) {
-        sighting.count = group.len();
-        sighting.wanting = 0;
-        for (number, at) in group.enumerate() {
-            let sighted = self.sight_one(record(at));
-            // No branch on whether it does.
-            sighting.wanted[sighting.wanting % GROUP] = (number, None);
-            sighting.wanting += usize::from(sighted.traits.brings_profile());
-            sighting.sighted[number] = sighted;
-        }
-        for sighted in sighting.keyed() {
-            self.table.prefetch_index(sighted.hash);
-        }
-    }
-
-    /// The second stage of a group: the records that the index names, and the profiles that those
-    /// begin with that it does not name.
-    #[inline]
-    fn find_slots<'r, 't: 'r>(
-        &self,
-        sighting: &mut Sighting,
-        first: usize,
-        record: &impl Fn(usize) -> &'r Record<'t>,
-    ) {
-        let count = sighting.count;
-        for sighted in &mut sighting.sighted[..count] {
-            if sighted.key.is_some() {
-                sighted.slot = self.table.candidate(sighted.hash);
-            }
-        }
-        for slot in sighting.sighted[..count].iter().filter_map(|sighted| sighted.slot) {
-            self.table.prefetch(slot);
-        }
-        for (number, wanted) in &mut sighting.wanted[..sighting.wanting] {
-            let sighted = &sighting.sighted[*number];
-            if sighted.slot.is_none()
-                && let (Record::Scan(scan), Some(key)) = (record(first + *number), sighted.key)
-            {
-                let carrier = self.keyring.carrier_of(key);
-                *wanted = self.profiles.sight_new(carrier, &scan.attributes);
-            }
-        }
-    }
-
-    /// The third stage of a group: what its scans' texts are compared with.
-    #[inline]
-    fn fetch_profiles(&self, sighting: &mut Sighting) {
-        for (number, wanted) in &mut sighting.wanted[..sighting.wanting] {
-            if let Sighted { key: Some(key), slot: Some(slot), .. } = sighting.sighted[*number]
-                && self.table.holds(slot, key)
-            {
-                *wanted = Some(Wanted::Held(self.table.get(slot).traits().profile));
-            }
-        }
-        for (_, wanted) in &sighting.wanted[..sighting.wanting] {
-            wanted.iter().for_each(|wanted| self.profiles.fetch(wanted));
-        }
-    }
-
-    /// The fourth stage of a group, right before it is applied: what its scans' texts come to.
-    #[inline]
-    fn compare<'r, 't: 'r>(
-        &mut self,
-        sighting: &mut Sighting,
-        first: usize,
-        record: &impl Fn(usize) -> &'r Record<'t>,
-    ) {
-        for (number, wanted) in &sighting.wanted[..sighting.wanting] {
-            if let (Some(wanted), Record::Scan(scan)) = (wanted, record(first + *number)) {
-                let traits = &mut sighting.sighted[*number].traits;
-                self.profiles.compare(wanted, &scan.attributes, traits);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn sight_one(&self, record: &Record<'_>) -> Sighted {
-        let Record::Scan(scan) = record else {
-            return Sighted::NOTHING;
-        };
-        let traits = self.profiles.sight(&scan.attributes);
-        match self.keyring.find(&scan.key) {
-            Some(key) => Sighted { key: Some(key), hash: key.hash(), slot: None, traits },
-            None => Sighted { traits, ..Sighted::NOTHING },
-        }
-    }
-
-    /// The slot of a package that was sighted, as it is now.
-    #[inline]
-    fn found(&self, key: PackedKey, sighted: &Sighted) -> Option<Slot> {
-        match sighted.slot {
-            Some(slot) if self.table.holds(slot, key) => Some(slot),
-            _ => self.table.find(key, sighted.hash),
-        }
     }
 
     /// Log clock and frontier go to a record's log time; false when the look has to be carried on.

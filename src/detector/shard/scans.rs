@@ -6,7 +6,7 @@ use super::super::profile::Sighted;
 use super::super::record::{self, TRAITS};
 use super::super::scan::{Attributes, Effect, Outcome, Scan};
 use super::super::table::{MAX_SLOTS, Slot};
-use super::Shard;
+use super::{Shard, stages};
 
 impl Shard {
     /// Applies a scan to the package that stands at `slot`, if it is known. `None` when there is no
@@ -63,7 +63,7 @@ impl Shard {
     /// What nearly every scan does, in as few steps as there can be: a package on its way moves on.
     /// Returns false, and nothing has happened, where [`observe`] has to be asked.
     #[inline(always)]
-    pub(super) fn moves_on(&mut self, scan: &Scan<'_>, sighted: &super::Sighted) -> bool {
+    pub(super) fn moves_on(&mut self, scan: &Scan<'_>, sighted: &stages::Sighted) -> bool {
         let (Some(log_clock), Some(key), Some(slot)) = (self.log_clock, sighted.key, sighted.slot)
         else {
             return false;

@@ -34,6 +34,9 @@ struct Arguments {
     /// How many partitions
     #[arg(long, default_value_t = 8)]
     partitions: u32,
+    /// How many shippers they are of; 0: of one, which no scan names
+    #[arg(long, default_value_t = 400)]
+    shippers: u64,
     /// Other numbers, other logs
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -98,6 +101,7 @@ struct World {
     seed: u64,
     packages: u64,
     scans: u64,
+    shippers: u64,
 }
 
 struct Carrier {
@@ -158,7 +162,8 @@ fn royal_mail(id: u64, number: &mut String) {
 impl World {
     fn new(arguments: &Arguments) -> Self {
         let packages = u64::from(arguments.packages.max(1));
-        Self { seed: arguments.seed, packages, scans: arguments.scans }
+        let &Arguments { seed, scans, shippers, .. } = arguments;
+        Self { seed, packages, scans, shippers }
     }
 
     /// A number that depends on the package and a purpose alone.
@@ -238,8 +243,8 @@ impl World {
         scan.destination_country =
             pick(&["US", "US", "US", "US", "CA", "GB", "DE", "MX"], self.of(package, 6));
         scan.value_tier = pick(&["standard", "standard", "standard", "high"], self.of(package, 7));
-        let shipper = self.of(package, 8) % 400;
-        scan.shipper = format!("shipper-{shipper:03}");
+        let shipper = self.of(package, 8).checked_rem(self.shippers);
+        scan.shipper = shipper.map_or_else(String::new, |shipper| format!("shipper-{shipper:03}"));
         let facility = self.of(package, 2_000 + u64::from(number) / 2) % 180;
         scan.facility = if number == 0 { String::new() } else { format!("HUB{facility:03}") };
         scan.country = if number == 0 { "" } else { "US" };

@@ -124,16 +124,21 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     Ok(report.disagreements().is_empty())
 }
 
+/// The heap of a process, as the service has it.
+const AS_IT_IS: &str = "";
+/// The heap that suits designs best that have everything in it.
+const IN_HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
+
 /// Measures the detector and these peers, each in a process of its own.
 fn contest(plan: &Plan, peers: &[&'static Peer]) -> io::Result<Report> {
-    let ours: Measured = child("stallwatch", plan)?;
-    let growth: Growth = child("growth", plan)?;
-    let two_shards: TwoShards = child("two_shards", plan)?;
-    let peers = peers.iter().map(|peer| Ok((*peer, child(peer.name, plan)?)));
+    let ours: Measured = child("stallwatch", plan, AS_IT_IS)?;
+    let growth: Growth = child("growth", plan, AS_IT_IS)?;
+    let two_shards: TwoShards = child("two_shards", plan, AS_IT_IS)?;
+    let peers = peers.iter().map(|peer| Ok((*peer, child(peer.name, plan, IN_HUGE_PAGES)?)));
     Ok(Report { plan: *plan, ours, growth, two_shards, peers: peers.collect::<io::Result<_>>()? })
 }
 
-fn child<T: DeserializeOwned>(name: &str, plan: &Plan) -> io::Result<T> {
+fn child<T: DeserializeOwned>(name: &str, plan: &Plan, heap: &str) -> io::Result<T> {
     eprintln!("measuring {name}");
     let output = Command::new(std::env::current_exe()?)
         .args(["--bench", "--child", name])
@@ -141,7 +146,7 @@ fn child<T: DeserializeOwned>(name: &str, plan: &Plan) -> io::Result<T> {
         .args(["--events", &plan.events.to_string()])
         .args(["--seed", &plan.seed.to_string()])
         .args(plan.bare.then_some("--bare"))
-        .env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        .env("GLIBC_TUNABLES", heap)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;

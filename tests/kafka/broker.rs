@@ -5,9 +5,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -61,14 +63,20 @@ pub fn shared() -> &'static Broker {
     SHARED.get_or_init(Broker::start)
 }
 
-/// A port of the loopback that nobody listens on.
+/// A port of the loopback that nobody listens on. None that the system gives to connections, or one
+/// could have it before a server does; and none that was given out before.
 pub fn free_port() -> u16 {
-    free_ports::<1>()[0]
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    held.map(|listener| listener.local_addr().expect("a bound listener has an address").port())
+    const PORTS: Range<u32> = 16_384..32_768;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other processes begin elsewhere.
+    let first = process::id().wrapping_mul(0x9e37_79b9);
+    loop {
+        let next = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = (PORTS.start + next % (PORTS.end - PORTS.start)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The project's folder.
@@ -90,7 +98,7 @@ impl Broker {
             .tempdir()
             .expect("a temporary folder")
             .keep();
-        let [plain, sasl, tls, mtls, controller] = free_ports();
+        let [plain, sasl, tls, mtls, controller] = [(); 5].map(|()| free_port());
         let ports = Ports { plain, sasl, tls, mtls, controller };
         let certificates = Certificates::make(&dir);
         let mut broker = Self { dir, ports, certificates, leash: None };

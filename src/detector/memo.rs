@@ -66,8 +66,8 @@ impl Words {
     }
 }
 
-/// Up to sixteen bytes, with their number exact: the first eight and the last, or all and nothing. Of
-/// up to eight the first word has them all.
+/// The first eight bytes and the last; of fewer all and nothing. With their number they are exact for
+/// up to sixteen, and the first alone for up to eight.
 #[inline]
 pub fn two_words(bytes: &[u8]) -> [u64; 2] {
     match (bytes.first_chunk(), bytes.last_chunk()) {

@@ -94,7 +94,7 @@ impl Profiles {
         Self {
             texts: Texts::new(source.clone()),
             profiles: Interner::new(source.clone()),
-            images: Images::default(),
+            images: Images::new(source.clone()),
             places: Interner::new(source.clone()),
             seen_places: Memo::new(),
         }

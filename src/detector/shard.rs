@@ -285,12 +285,12 @@ impl Shard {
         let mut coming = [const { Sighting::NOTHING }; STAGES];
         self.sight(&mut coming[0], 0..bound(1), &record);
         self.sight(&mut coming[1], bound(1)..bound(2), &record);
-        self.find_slots(&mut coming[0], 0, &record);
+        self.find_slots(&mut coming[0], &record);
         self.sight(&mut coming[2], bound(2)..bound(3), &record);
         self.fetch_profiles(&mut coming[0]);
         for group in 0..count.div_ceil(GROUP) {
-            self.compare(&mut coming[group % STAGES], bound(group), &record);
-            self.find_slots(&mut coming[(group + 1) % STAGES], bound(group + 1), &record);
+            self.compare(&mut coming[group % STAGES], &record);
+            self.find_slots(&mut coming[(group + 1) % STAGES], &record);
             let sighted = &coming[group % STAGES].sighted;
             for (at, sighted) in (bound(group)..bound(group + 1)).zip(sighted) {
                 self.outbox.begin(at as u32);

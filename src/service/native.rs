@@ -3,7 +3,8 @@
 //! - Events of a consumer with everything they say. The bindings' `poll` drops the offset of an
 //!   end-of-partition event, and that offset is the proof that control records have been passed. It
 //!   also hides rebalances in a callback, where a commit would have to happen behind a lock.
-//! - Offsets sent with a membership that has been looked at: the bindings hide what they send.
+//! - Offsets sent with a membership that has been looked at, in a time that has an end: the bindings
+//!   hide what they send, and librdkafka may wait for ever.
 //! - [`describe`]: topics and groups with the rights of the user who asks.
 
 pub mod describe;

@@ -5,8 +5,10 @@
 //! with those that its package has, and looked up only where they differ. A profile's image is made
 //! when it is first asked for: feeds that say it all with the first scan need none.
 
+use std::sync::Arc;
+
 use crate::detector::memo::two_words;
-use crate::detector::memory::prefetch;
+use crate::detector::memory::{BlockSource, Plain, Slab};
 
 /// Words of each text: service, direction, destination country, shipper, value tier.
 const WORDS: [usize; 5] = [2, 1, 1, 2, 1];
@@ -16,20 +18,24 @@ const WORDS: [usize; 5] = [2, 1, 1, 2, 1];
 #[repr(C, align(64))]
 pub struct Image {
     words: [u64; 7],
-    /// In bytes; zero where there is no text. The last three are none.
-    lengths: [u8; 8],
+    /// In bytes; zero where there is no text.
+    lengths: [u8; 5],
+    is_made: bool,
 }
 
+// SAFETY: zero bytes are an image that was not made; the size is 64, the alignment 64.
+unsafe impl Plain for Image {}
+
 impl Image {
-    /// No image was made yet.
-    const NONE: Self = Self { words: [0; 7], lengths: [u8::MAX; 8] };
+    /// Of no texts.
+    const EMPTY: Self = Self { words: [0; 7], lengths: [0; 5], is_made: true };
     /// Of a profile with a text that does not fit: brings something new to whoever asks.
-    const TOO_LONG: Self = Self { words: [0; 7], lengths: [u8::MAX - 1; 8] };
+    const TOO_LONG: Self = Self { lengths: [u8::MAX; 5], ..Self::EMPTY };
 
     /// The image of these texts; `None` where one is too long.
     #[inline(always)]
     pub fn of(texts: [Option<&str>; 5]) -> Option<Self> {
-        let mut image = Self { words: [0; 7], lengths: [0; 8] };
+        let mut image = Self::EMPTY;
         let mut at = 0;
         for (number, (text, words)) in texts.into_iter().zip(WORDS).enumerate() {
             let bytes = text.unwrap_or_default().as_bytes();
@@ -62,25 +68,24 @@ impl Image {
     }
 }
 
-/// Images of a chunk, as a power of two.
-const CHUNK: u32 = 10;
-
 /// Images by number of the profile, as far as they were asked for.
-#[derive(Default)]
 pub struct Images {
-    chunks: Vec<Option<Box<[Image]>>>,
+    images: Slab<Image>,
+    source: Arc<dyn BlockSource>,
 }
 
 impl Images {
+    /// None; the memory comes from this source.
+    pub fn new(source: Arc<dyn BlockSource>) -> Self {
+        Self { images: Slab::default(), source }
+    }
+
     /// The image of a profile; `texts` gives its texts where none was made yet.
     #[inline]
     pub fn of<'t>(&mut self, profile: u32, texts: impl FnOnce() -> [Option<&'t str>; 5]) -> &Image {
-        let (chunk, at) = place(profile);
-        if self.chunks.get(chunk).is_none_or(Option::is_none) {
-            self.add_chunk(chunk);
-        }
-        let image = &mut self.chunks[chunk].as_mut().expect("the chunk is there")[at];
-        if *image == Image::NONE {
+        self.images.provide(profile as usize, &*self.source);
+        let image = self.images.get_mut(profile as usize).expect("it was provided");
+        if !image.is_made {
             *image = Image::of(texts()).unwrap_or(Image::TOO_LONG);
         }
         image
@@ -88,38 +93,22 @@ impl Images {
 
     /// The number of the profile is going to be another's.
     pub fn forget(&mut self, profile: u32) {
-        let (chunk, at) = place(profile);
-        if let Some(Some(images)) = self.chunks.get_mut(chunk) {
-            images[at] = Image::NONE;
+        if let Some(image) = self.images.get_mut(profile as usize) {
+            image.is_made = false;
         }
     }
 
     /// Hints that the image of a profile is wanted soon.
     #[inline]
     pub fn prefetch(&self, profile: u32) {
-        let (chunk, at) = place(profile);
-        if let Some(Some(images)) = self.chunks.get(chunk) {
-            prefetch(&images[at]);
-        }
+        self.images.prefetch(profile as usize);
     }
-
-    #[cold]
-    fn add_chunk(&mut self, chunk: usize) {
-        if self.chunks.len() <= chunk {
-            self.chunks.resize(chunk + 1, None);
-        }
-        self.chunks[chunk] = Some(vec![Image::NONE; 1 << CHUNK].into());
-    }
-}
-
-#[inline]
-fn place(profile: u32) -> (usize, usize) {
-    ((profile >> CHUNK) as usize, profile as usize % (1 << CHUNK))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detector::memory::SystemBlocks;
     use proptest::prelude::*;
 
     type Texts = [Option<String>; 5];
@@ -146,7 +135,7 @@ mod tests {
                 1 => held[at].clone(),
                 _ => other[at].clone(),
             });
-            let mut images = Images::default();
+            let mut images = Images::new(Arc::new(SystemBlocks));
             let image = *images.of(7, || borrowed(&held));
             let fits = |texts: &Texts| {
                 texts.iter().zip(WORDS).all(|(text, words)| text.as_ref().is_none_or(|text| text.len() <= 8 * words))
@@ -163,20 +152,20 @@ mod tests {
     #[test]
     fn an_image_is_made_once_and_anew_for_another_profile_of_the_same_number() {
         let texts = |service| [Some(service), None, Some("US"), None, None];
-        let mut images = Images::default();
-        images.prefetch(5_000);
-        images.forget(5_000);
-        let ground = *images.of(5_000, || texts("ground"));
+        let mut images = Images::new(Arc::new(SystemBlocks));
+        images.prefetch(50_000);
+        images.forget(50_000);
+        let ground = *images.of(50_000, || texts("ground"));
         assert!(ground.has(&Image::of(texts("ground")).unwrap()));
-        assert_eq!(*images.of(5_000, || unreachable!("it is there")), ground);
-        images.forget(5_000);
-        let express = *images.of(5_000, || texts("express"));
+        assert_eq!(*images.of(50_000, || unreachable!("it is there")), ground);
+        images.forget(50_000);
+        let express = *images.of(50_000, || texts("express"));
         assert!(!express.has(&Image::of(texts("ground")).unwrap()));
     }
 
     #[test]
     fn a_profile_with_a_long_text_has_nothing_but_what_brings_nothing() {
-        let mut images = Images::default();
+        let mut images = Images::new(Arc::new(SystemBlocks));
         let long = "a service with a long name";
         let image = *images.of(0, || [Some(long), None, None, None, None]);
         assert_eq!(*images.of(0, || unreachable!("it is told once")), image);

@@ -26,7 +26,7 @@ pub struct Sighted {
 
 /// What the texts of a profile that a scan brings come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Brings {
+enum Brings {
     /// There are none.
     Nothing,
     /// There may be some.
@@ -174,5 +174,37 @@ impl Profiles {
         let Self { images, profiles, texts, .. } = self;
         let held = || profiles.get(profile).key.texts.map(|id| texts.get(id).map(|text| &**text));
         images.of(profile, held).has(&brought)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detector::memory::{BlockSource, SystemBlocks};
+    use std::sync::Arc;
+
+    #[test]
+    fn what_a_scan_brings_is_compared_with_the_profile_that_has_the_number_now() {
+        let source: Arc<dyn BlockSource> = Arc::new(SystemBlocks);
+        let mut profiles = Profiles::new(&source);
+        let of = |service| Attributes { service: Some(service), ..Attributes::default() };
+        let begin = |profiles: &mut Profiles, service| {
+            let brought = (&of(service), Taken::TextsAndPlace);
+            profiles.begin(0, brought, &Sighted::UNKNOWN, || 0)
+        };
+        let brings_nothing = |profiles: &mut Profiles, traits: Traits, service| {
+            let mut sighted = Sighted::UNKNOWN;
+            profiles.compare(&Wanted::Held(traits.profile), &of(service), &mut sighted);
+            sighted.brings_nothing_to(traits.profile)
+        };
+        let ground = begin(&mut profiles, "ground");
+        assert!(brings_nothing(&mut profiles, ground, "ground"));
+        assert!(!brings_nothing(&mut profiles, ground, "express"));
+        profiles.release(ground);
+        profiles.resolve_anew(|_| 0);
+        let express = begin(&mut profiles, "express");
+        assert_eq!(express.profile, ground.profile, "the number is used again");
+        assert!(brings_nothing(&mut profiles, express, "express"));
+        assert!(!brings_nothing(&mut profiles, express, "ground"));
     }
 }

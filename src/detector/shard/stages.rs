@@ -30,6 +30,8 @@ pub(super) struct Sighted {
 /// A group of records in the stages before it is applied.
 pub(super) struct Sighting {
     pub(super) sighted: [Sighted; GROUP],
+    /// Where the first of them stands in the batch.
+    first: usize,
     /// How many there are.
     count: usize,
     /// Records that may bring texts of a profile: the number in the group, and what to look for.
@@ -41,6 +43,7 @@ pub(super) struct Sighting {
 impl Sighting {
     pub(super) const NOTHING: Self = Self {
         sighted: [Sighted::NOTHING; GROUP],
+        first: 0,
         count: 0,
         wanted: [(0, None); GROUP],
         wanting: 0,
@@ -68,7 +71,7 @@ impl Shard {
         group: Range<usize>,
         record: &impl Fn(usize) -> &'r Record<'t>,
     ) {
-        sighting.count = group.len();
+        (sighting.first, sighting.count) = (group.start, group.len());
         sighting.wanting = 0;
         for (number, at) in group.enumerate() {
             let sighted = self.sight_one(record(at));
@@ -88,7 +91,6 @@ impl Shard {
     pub(super) fn find_slots<'r, 't: 'r>(
         &self,
         sighting: &mut Sighting,
-        first: usize,
         record: &impl Fn(usize) -> &'r Record<'t>,
     ) {
         let count = sighting.count;
@@ -103,7 +105,8 @@ impl Shard {
         for (number, wanted) in &mut sighting.wanted[..sighting.wanting] {
             let sighted = &sighting.sighted[*number];
             if sighted.slot.is_none()
-                && let (Record::Scan(scan), Some(key)) = (record(first + *number), sighted.key)
+                && let (Record::Scan(scan), Some(key)) =
+                    (record(sighting.first + *number), sighted.key)
             {
                 let carrier = self.keyring.carrier_of(key);
                 *wanted = self.profiles.sight_new(carrier, &scan.attributes);
@@ -131,11 +134,10 @@ impl Shard {
     pub(super) fn compare<'r, 't: 'r>(
         &mut self,
         sighting: &mut Sighting,
-        first: usize,
         record: &impl Fn(usize) -> &'r Record<'t>,
     ) {
         for (number, wanted) in &sighting.wanted[..sighting.wanting] {
-            if let (Some(wanted), Record::Scan(scan)) = (wanted, record(first + *number)) {
+            if let (Some(wanted), Record::Scan(scan)) = (wanted, record(sighting.first + *number)) {
                 let traits = &mut sighting.sighted[*number].traits;
                 self.profiles.compare(wanted, &scan.attributes, traits);
             }

@@ -1,8 +1,8 @@
 //! Memory made ready off the hot threads.
 //!
 //! The first touch of a huge page costs up to milliseconds, and so does giving one back. A thread of
-//! its own keeps some blocks ready and lets go of those that are given back, so that a shard that
-//! grows never waits for either.
+//! its own keeps some blocks ready, takes those that are given back for it and lets go of the rest,
+//! so that a shard that grows never waits for either.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -80,8 +80,8 @@ impl BlockSource for ReadyBlocks {
         ready.unwrap_or_else(|| Block::map(true))
     }
 
-    fn give_back(&self, block: Block) {
-        self.shared.lock().returned.push(block);
+    fn give_back(&self, blocks: Vec<Block>) {
+        self.shared.lock().returned.extend(blocks);
         self.shared.changed.notify_all();
     }
 }
@@ -102,16 +102,18 @@ impl Shared {
         self.changed.wait(stock).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock is never held while a block is mapped, touched or let go of.
+    /// The lock is never held while a block is mapped, touched, wiped or let go of.
     fn keep(&self) {
         let mut stock = self.lock();
         while !stock.over {
-            let returned = std::mem::take(&mut stock.returned);
-            if !returned.is_empty() {
+            let wanted = stock.begun && stock.ready.len() < self.ahead;
+            if let Some(block) = stock.returned.pop() {
                 drop(stock);
-                drop(returned);
+                let ready = if wanted { used_again(block) } else { None };
                 stock = self.lock();
-            } else if stock.begun && stock.ready.len() < self.ahead {
+                stock.ready.extend(ready);
+                self.changed.notify_all();
+            } else if wanted {
                 drop(stock);
                 let mut block = Block::map(true);
                 block.touch();
@@ -123,6 +125,16 @@ impl Shared {
             }
         }
     }
+}
+
+/// A block that was given back, ready and empty; `None`, and it is let go of, where it is of small
+/// pages.
+fn used_again(mut block: Block) -> Option<Block> {
+    let huge = block.can_be_huge();
+    huge.then(|| {
+        block.wipe();
+        block
+    })
 }
 
 #[cfg(test)]

@@ -221,7 +221,7 @@ impl Index {
     pub fn insert(&mut self, hash: u64, slot: u32, hashes: &impl Hashes, source: &dyn BlockSource) {
         let (taken, of) = MAX_LOAD;
         if self.old.is_none() && (self.len + 1) * of > self.new.homes * LANES * taken {
-            self.grow();
+            self.grow(source);
         }
         self.move_on(hashes, source);
         self.half_of(hash).insert(hash, slot, source);
@@ -273,13 +273,17 @@ impl Index {
         }
     }
 
-    fn grow(&mut self) {
+    fn grow(&mut self, source: &dyn BlockSource) {
         let homes = match self.new.homes {
             0 => FIRST_HOMES,
             homes if homes < SMALL => homes * 4,
             homes => homes / 3 * 4,
         };
-        let old = std::mem::replace(&mut self.new, Half { homes, ..Half::default() });
+        let mut new = Half { homes, ..Half::default() };
+        if homes >= Slab::<Bucket>::PER_BLOCK {
+            new.buckets.begin_large(source);
+        }
+        let old = std::mem::replace(&mut self.new, new);
         if old.homes > 0 {
             self.old = Some(Old { half: old, moved: 0 });
         }

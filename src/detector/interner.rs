@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::chunks::Chunks;
 use super::index::{Hashes, Index};
 use super::memory::{BlockSource, SystemBlocks, prefetch};
 
@@ -174,24 +175,24 @@ impl<T> Interner<T> {
 
     /// The numbers of all values that are there.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
-        (0..self.values.len).filter(|&id| self.values.get(id).is_some())
+        (0..self.values.len()).filter(|&id| self.values.get(id).is_some())
     }
 
     /// All numbers are below this.
     pub fn slots(&self) -> usize {
-        self.values.len as usize
+        self.values.len() as usize
     }
 
     /// Every value that somebody holds, by number.
     pub fn entries(&self) -> impl Iterator<Item = (u32, &T)> {
         let held = |id: &u32| self.holders.get(*id) & !WAITS > 0;
-        let ids = (0..self.values.len).filter(held);
+        let ids = (0..self.values.len()).filter(held);
         ids.filter_map(|id| Some((id, self.values.get(id).as_ref()?)))
     }
 
     /// Changes every value that is there, but nothing that it is found by.
     pub fn change_each(&mut self, change: impl Fn(&mut T)) {
-        for id in 0..self.values.len {
+        for id in 0..self.values.len() {
             if let Some(value) = self.values.get_mut(id) {
                 change(value);
             }
@@ -210,52 +211,6 @@ impl<T> Interner<T> {
     #[inline]
     pub fn len(&self) -> usize {
         self.index.len()
-    }
-}
-
-/// Values by number that never move: what grows is given chunk by chunk.
-struct Chunks<T> {
-    chunks: Vec<Vec<T>>,
-    len: u32,
-}
-
-impl<T> Default for Chunks<T> {
-    fn default() -> Self {
-        Self { chunks: Vec::new(), len: 0 }
-    }
-}
-
-/// Values of a chunk, as a power of two.
-const CHUNK: u32 = 10;
-
-impl<T> Chunks<T> {
-    /// Adds a value; its number.
-    fn push(&mut self, value: T) -> u32 {
-        if self.len.is_multiple_of(1 << CHUNK) {
-            // Small sets stay small: the first chunk grows as it is filled.
-            let room = if self.len == 0 { 0 } else { 1 << CHUNK };
-            self.chunks.push(Vec::with_capacity(room));
-        }
-        if let Some(last) = self.chunks.last_mut() {
-            last.push(value);
-        }
-        self.len += 1;
-        self.len - 1
-    }
-
-    #[inline]
-    fn at(&self, id: u32) -> Option<&T> {
-        self.chunks.get((id >> CHUNK) as usize)?.get(id as usize % (1 << CHUNK))
-    }
-
-    #[inline]
-    fn get(&self, id: u32) -> &T {
-        &self.chunks[(id >> CHUNK) as usize][id as usize % (1 << CHUNK)]
-    }
-
-    #[inline]
-    fn get_mut(&mut self, id: u32) -> &mut T {
-        &mut self.chunks[(id >> CHUNK) as usize][id as usize % (1 << CHUNK)]
     }
 }
 

@@ -123,7 +123,8 @@ impl Memo {
 
     /// Remembers a number. The one that had the first of the two entries moves on to the second.
     pub fn keep(&mut self, words: &Words, number: u32) {
-        let nothing = || Box::new([Words::default(); 1 << ENTRIES]);
+        // Not by way of the stack, where it would touch as many pages once more.
+        let nothing = || vec![Words::default(); 1 << ENTRIES].try_into().expect("as many entries");
         let entries = self.entries.get_or_insert_with(nothing);
         let at = place(words);
         entries[at ^ 1] = entries[at];

@@ -20,8 +20,8 @@ pub trait BlockSource: Send + Sync {
     /// A block whose bytes are all zero. `huge`: as a huge page, if there are any.
     fn take(&self, huge: bool) -> Block;
 
-    /// A block that is not needed any more.
-    fn give_back(&self, block: Block);
+    /// Blocks that are not needed any more.
+    fn give_back(&self, blocks: Vec<Block>);
 }
 
 /// Blocks straight from the system.
@@ -32,8 +32,8 @@ impl BlockSource for SystemBlocks {
         Block::map(huge)
     }
 
-    fn give_back(&self, block: Block) {
-        drop(block);
+    fn give_back(&self, blocks: Vec<Block>) {
+        drop(blocks);
     }
 }
 
@@ -85,6 +85,18 @@ impl Block {
                 byte.write_volatile(byte.read_volatile());
             }
         }
+    }
+
+    /// Makes every byte zero again.
+    pub fn wipe(&mut self) {
+        // SAFETY: the BLOCK bytes from `start` are writable, and the block is borrowed exclusively.
+        unsafe { self.start.write_bytes(0, BLOCK) }
+    }
+
+    /// Whether it can be one huge page: it is aligned to its size. One that was not asked to be huge
+    /// seldom is.
+    pub fn can_be_huge(&self) -> bool {
+        self.start.addr().get().is_multiple_of(BLOCK)
     }
 }
 
@@ -195,19 +207,28 @@ impl<T: Plain> Slab<T> {
         }
     }
 
+    /// Makes sure that the first block is there, as a huge page like all behind it: for what is known
+    /// to become large.
+    pub fn begin_large(&mut self, source: &dyn BlockSource) {
+        if self.blocks.is_empty() {
+            self.blocks.push(Some(source.take(true)));
+        }
+    }
+
     /// Gives up the block that holds a number, if it is there.
     pub fn give_up(&mut self, number: usize, source: &dyn BlockSource) {
         if let Some(block) = self.blocks.get_mut(number / Self::PER_BLOCK)
             && let Some(block) = block.take()
         {
-            source.give_back(block);
+            source.give_back(vec![block]);
         }
     }
 
     /// Gives up every block.
     pub fn clear(&mut self, source: &dyn BlockSource) {
-        for block in self.blocks.drain(..).flatten() {
-            source.give_back(block);
+        let blocks: Vec<Block> = self.blocks.drain(..).flatten().collect();
+        if !blocks.is_empty() {
+            source.give_back(blocks);
         }
     }
 
@@ -256,7 +277,8 @@ impl<T: Plain> Slab<T> {
         })
     }
 
-    /// The first block is no huge page: most of what is small stays small.
+    /// The first block is no huge page, unless [`Self::begin_large`] has provided it: most of what is
+    /// small stays small.
     #[cold]
     fn provide_block(&mut self, block: usize, source: &dyn BlockSource) {
         if self.blocks.len() <= block {

@@ -5,6 +5,7 @@
 //! step comes next. Nothing here reads a clock, a thread, a file or a random number: one log gives
 //! one outcome.
 
+mod chunks;
 pub mod exception;
 mod index;
 mod interner;

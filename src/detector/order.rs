@@ -179,6 +179,7 @@ impl Order {
     }
 
     fn keep(&mut self, number: usize, entry: Entry) {
+        self.entries.begin_large(&*self.source);
         self.entries.provide(number, &*self.source);
         *self.at(number) = entry;
     }

@@ -158,7 +158,7 @@ impl Shard {
             keyring: Keyring::default(),
             table: Table::new(source.clone()),
             profiles: Profiles::new(&source),
-            open: OpenTable::default(),
+            open: OpenTable::new(source.clone()),
             look: Look::new(source),
             outbox: Outbox::default(),
             phases: [0; Phase::ALL.len()],

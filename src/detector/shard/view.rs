@@ -109,22 +109,25 @@ impl Shard {
     }
 
     /// Shows open exceptions, beginning at a place of the side table (0: its start), until at least
-    /// `enough` were shown. Returns the place to go on at; `None` at the end. What opens or closes
-    /// between two calls may be missed or shown, what stays open is shown once.
+    /// `enough` were looked at, or as many as have closed since others opened. Returns the place to
+    /// go on at; `None` at the end. What opens or closes between two calls may be missed or shown,
+    /// what stays open is shown once.
     pub fn show_open(
         &self,
         from: u32,
         enough: usize,
         mut show: impl FnMut(OpenView<'_>),
     ) -> Option<u32> {
-        let mut shown = 0;
+        let mut looked_at = 0;
         for place in from..self.open.places() {
-            if shown >= enough {
+            if looked_at >= enough {
                 return Some(place);
             }
-            for (slot, open) in self.open.at_place(place) {
-                shown += 1;
-                show(OpenView { shard: self, slot, open });
+            for entry in self.open.at_place(place) {
+                looked_at += 1;
+                if let Some((slot, open)) = entry {
+                    show(OpenView { shard: self, slot, open });
+                }
             }
         }
         None

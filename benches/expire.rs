@@ -6,14 +6,20 @@
 //!
 //! Thread processor time, in calls whose work is bounded: taking the packages down from the wheel
 //! (collect), putting them in order (order, of the same keys), giving each its event or its end
-//! (give), and the longest call. Memory is made ready by a thread of its own, all that the order
-//! takes before the second begins.
+//! (give), and the longest calls, beside those of a loop that touches random lines for as long: what
+//! the machine takes away. Memory is made ready by a thread of its own, all that the order takes
+//! before the second begins.
 
 #![allow(missing_docs)]
 
+#[path = "shard/bound.rs"]
+#[allow(dead_code, reason = "a part of what the other bench uses")]
+mod bound;
 #[path = "shard/dice.rs"]
 #[allow(dead_code, reason = "a part of what the other bench uses")]
 mod dice;
+#[path = "shard/lengths.rs"]
+mod lengths;
 #[path = "shard/machine.rs"]
 #[allow(dead_code, reason = "a part of what the other bench uses")]
 mod machine;
@@ -23,7 +29,7 @@ mod numbers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use stallwatch::detector::exception::Severity;
@@ -36,6 +42,7 @@ use stallwatch::detector::shard::Shard;
 use stallwatch::detector::time::{Frontier, LogTime};
 use stallwatch::prefault::ReadyBlocks;
 
+use lengths::{Calls, Lengths};
 use machine::thread_time;
 use numbers::key_of;
 
@@ -59,12 +66,14 @@ struct Arguments {
     bench: bool,
 }
 
-/// Nanoseconds a package, and the longest call in microseconds.
+/// Nanoseconds a package, and the longest calls.
 struct Figures {
     collect_ns: f64,
     give_ns: f64,
     order_ns: f64,
-    longest_us: f64,
+    lengths: Calls,
+    /// What the machine takes away.
+    memory: Calls,
     calls: u64,
 }
 
@@ -73,26 +82,30 @@ fn main() -> std::io::Result<()> {
     let packages = if measured { Arguments::parse().packages } else { 20_000 };
     let memory = Arc::new(ReadyBlocks::start_with(packages as usize * ORDER_BYTES / BLOCK + 32)?);
     memory.wait();
-    let figures = expire(packages, &memory);
+    let figures = expire(packages, memory)?;
     if !measured {
         println!("test every_package_comes_up_in_order ... ok");
         println!("test result: ok. 1 passed; 0 failed; 0 ignored");
     } else if Arguments::parse().json {
-        let Figures { collect_ns, give_ns, order_ns, longest_us, calls } = figures;
+        let Figures { collect_ns, give_ns, order_ns, lengths, memory, calls } = figures;
+        let (longest_us, p9999_us) = (lengths.max_us, lengths.p9999_us);
+        let (memory_us, p9999_memory_us) = (memory.max_us, memory.p9999_us);
         println!(
-            "{{\"packages\":{packages},\"collect_ns\":{collect_ns:.1},\"order_ns\":{order_ns:.1},\"give_ns\":{give_ns:.1},\"longest_call_us\":{longest_us:.1},\"calls\":{calls}}}"
+            "{{\"packages\":{packages},\"collect_ns\":{collect_ns:.1},\"order_ns\":{order_ns:.1},\"give_ns\":{give_ns:.1},\"longest_call_us\":{longest_us:.1},\"p9999_call_us\":{p9999_us:.1},\"max_memory_us\":{memory_us:.1},\"p9999_memory_us\":{p9999_memory_us:.1},\"calls\":{calls}}}"
         );
     } else {
         println!("{packages} packages in one second, {} calls", figures.calls);
         println!("collect {:>8.1} ns a package", figures.collect_ns);
         println!("order   {:>8.1} ns a package", figures.order_ns);
         println!("give    {:>8.1} ns a package, order and event included", figures.give_ns);
-        println!("longest {:>8.1} µs a call", figures.longest_us);
+        let of = |Calls { max_us, p9999_us }| format!("{max_us:.1} µs, 99.99 % {p9999_us:.1} µs");
+        println!("calls: at most {}", of(figures.lengths));
+        println!("the machine's own, 4 µs of random lines: at most {}", of(figures.memory));
     }
     Ok(())
 }
 
-fn expire(packages: u32, memory: &Arc<ReadyBlocks>) -> Figures {
+fn expire(packages: u32, memory: Arc<ReadyBlocks>) -> std::io::Result<Figures> {
     let mut shard = Shard::with_memory(policies(), memory.clone());
     let mut outcomes = Vec::new();
     for start in (0..packages).step_by(512) {
@@ -105,22 +118,27 @@ fn expire(packages: u32, memory: &Arc<ReadyBlocks>) -> Figures {
     }
     while !shard.advance(Frontier::from_secs(START + SILENCE - 1)) {}
     memory.wait();
+    let start = Instant::now();
     let mut figures = up(&mut shard, packages);
+    let lasted = start.elapsed();
     drop(shard);
-    figures.order_ns = order(packages, memory);
-    figures
+    figures.order_ns = order(packages, &memory);
+    drop(memory);
+    figures.memory = bound::calls(packages as usize, lasted, 1)?.summary();
+    Ok(figures)
 }
 
 /// The second in which all are due.
 fn up(shard: &mut Shard, packages: u32) -> Figures {
-    let (mut collect, mut give, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut collect, mut give) = (Duration::ZERO, Duration::ZERO);
+    let mut lengths = Lengths::default();
     let (mut calls, mut events, mut last) = (0, 0, None);
     let mut done = false;
     while !done {
         let start = thread_time();
         done = shard.advance(Frontier::from_secs(START + SILENCE));
         let spent = thread_time().saturating_sub(start);
-        longest = longest.max(spent);
+        lengths.add(spent);
         calls += 1;
         for event in shard.take_outbox() {
             assert!(last.is_none_or(|last| last < event.key), "out of order");
@@ -135,7 +153,8 @@ fn up(shard: &mut Shard, packages: u32) -> Figures {
         collect_ns: each(collect),
         give_ns: each(give),
         order_ns: 0.0,
-        longest_us: longest.as_nanos() as f64 / 1_000.0,
+        lengths: lengths.summary(),
+        memory: Lengths::default().summary(),
         calls,
     }
 }

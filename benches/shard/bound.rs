@@ -6,10 +6,12 @@
 
 use std::hint::black_box;
 use std::io;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
+use crate::lengths::Lengths;
 use crate::machine::{Region, prefetch, thread_time};
 
 const BATCH: usize = 32;
@@ -33,10 +35,26 @@ pub fn measure(records: usize, seed: u64) -> io::Result<Vec<Bound>> {
     let mut index = Region::<[u32; 16]>::zeroed(records.div_ceil(8))?;
     index.iter_mut().flatten().for_each(|entry| *entry = dice.below(records) as u32);
     let bounds = (0..ROUNDS).map(|_| Bound {
-        one_line_ns: nanoseconds_each(|| one_line(&mut lines, &mut dice)),
+        one_line_ns: nanoseconds_each(|| touches(&mut lines, &mut dice, BATCHES)),
         two_lines_ns: nanoseconds_each(|| two_lines(&index, &mut lines, &mut dice)),
     });
     Ok(bounds.collect())
+}
+
+/// Lengths of calls of about 4 µs that read and write random records of 32 bytes, one after the other
+/// for so long: what the machine takes away from whoever uses its memory, such as the time in which a
+/// host maps the pages of its guest anew. That comes by the clock, whatever a thread does meanwhile.
+pub fn calls(records: usize, lasting: Duration, seed: u64) -> io::Result<Lengths> {
+    const TOUCHES: usize = 512;
+    let mut dice = Dice::new(seed);
+    let mut lines = Region::<[u64; 4]>::zeroed(records)?;
+    lines.iter_mut().for_each(|line| line[0] = 1);
+    let mut lengths = Lengths::default();
+    let start = Instant::now();
+    while start.elapsed() < lasting {
+        lengths.time(|| touches(&mut lines, &mut dice, TOUCHES / BATCH));
+    }
+    Ok(lengths)
 }
 
 fn nanoseconds_each(run: impl FnOnce()) -> f64 {
@@ -45,9 +63,10 @@ fn nanoseconds_each(run: impl FnOnce()) -> f64 {
     thread_time().saturating_sub(start).as_nanos() as f64 / (BATCH * BATCHES) as f64
 }
 
-fn one_line(lines: &mut [[u64; 4]], dice: &mut Dice) {
+/// One random line after the other.
+fn touches(lines: &mut [[u64; 4]], dice: &mut Dice, batches: usize) {
     let mut fetched = [0; BATCH];
-    for _ in 0..BATCHES {
+    for _ in 0..batches {
         let next: [usize; BATCH] = std::array::from_fn(|_| dice.below(lines.len()));
         next.iter().for_each(|line| prefetch(lines, *line));
         fetched.iter().for_each(|line| touch(&mut lines[*line]));

@@ -15,6 +15,7 @@ mod bound;
 mod check;
 mod contest;
 mod dice;
+mod lengths;
 mod log;
 mod machine;
 mod numbers;

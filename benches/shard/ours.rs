@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::io;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use stallwatch::detector::exception::{Change, ExceptionEvent, Severity};
@@ -15,9 +16,9 @@ use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::{Shard, Stop};
 use stallwatch::prefault::ReadyBlocks;
 
-use crate::contest::{
-    BATCH, CALL, Calls, Contestant, Lengths, Plan, SEGMENTS, Stream, Tally, median,
-};
+use crate::bound;
+use crate::contest::{BATCH, CALL, Contestant, Plan, SEGMENTS, Stream, Tally, median};
+use crate::lengths::{Calls, Lengths};
 use crate::log::{Event, RETENTION};
 use crate::numbers::fingerprint;
 use crate::records::Texts;
@@ -106,13 +107,17 @@ fn policies() -> Arc<PolicySet> {
     Arc::new(set.expect("the policies are sound"))
 }
 
-/// Lengths of the calls that grow a shard whose memory is all ready, and of as many that touch none.
+/// Lengths of the calls that grow a shard whose memory is all ready, and of others that do nothing of
+/// the kind.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Growth {
     /// Calls of 32 events.
     pub calls: Calls,
     /// Calls of about 4 µs of arithmetic: what the machine itself takes away.
     pub machine: Calls,
+    /// Calls of about 4 µs on random lines of as many records, for as long: what it takes away where
+    /// memory is used.
+    pub memory: Calls,
 }
 
 /// Fills a shard from nothing, with more memory ready than it will need.
@@ -122,13 +127,17 @@ pub fn growth(plan: &Plan) -> io::Result<Growth> {
     let blocks = plan.packages * BYTES_AT_MOST / BLOCK + 32;
     let memory = Arc::new(ReadyBlocks::start_with(blocks)?);
     memory.wait();
-    let mut stream = Stream::new(plan);
-    let lengths = stream.fill(&mut Ours::new(&texts, &memory), CALL);
     let mut idle = Lengths::default();
     for call in 0..(plan.packages / CALL) as u64 {
         idle.time(|| (0..4_000).fold(call, |all, n| black_box(all.rotate_left(5) ^ n)));
     }
-    Ok(Growth { calls: lengths.summary(), machine: idle.summary() })
+    let mut stream = Stream::new(plan);
+    let start = Instant::now();
+    let lengths = stream.fill(&mut Ours::new(&texts, &memory), CALL);
+    let lasted = start.elapsed();
+    drop(memory);
+    let touching = bound::calls(plan.packages, lasted, plan.seed)?;
+    Ok(Growth { calls: lengths.summary(), machine: idle.summary(), memory: touching.summary() })
 }
 
 /// What two shards of half as many packages each do on two threads.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::bound::Bound;
-use crate::contest::{Calls, Measured, Plan, SEGMENTS, median};
+use crate::contest::{Measured, Plan, SEGMENTS, median};
+use crate::lengths::Calls;
 use crate::ours::{Growth, TwoShards};
 use crate::peers::Peer;
 
@@ -65,7 +66,7 @@ impl Report {
             })
             .collect();
         let checkpoint = self.ours.checkpoints.last();
-        let (tick, Growth { calls: growth, machine }) = (self.ours.steady, self.growth);
+        let (tick, Growth { calls: growth, machine, memory }) = (self.ours.steady, self.growth);
         json!({
             "packages": self.plan.packages,
             "ns_per_event": round(self.ours.ns_per_event),
@@ -79,6 +80,8 @@ impl Report {
             "p9999_growth_slice_us": round(growth.p9999_us),
             "max_machine_us": round(machine.max_us),
             "p9999_machine_us": round(machine.p9999_us),
+            "max_memory_us": round(memory.max_us),
+            "p9999_memory_us": round(memory.p9999_us),
             "bound_one_line_min_ns": round(self.least_bound(|bound| bound.one_line_ns)),
             "bound_two_lines_min_ns": round(self.least_bound(|bound| bound.two_lines_ns)),
             "ratio_to_two_lines": round(self.ratio_to_two_lines()),
@@ -130,11 +133,12 @@ impl Report {
     }
 
     fn write_rest(&self, text: &mut String) {
-        let Growth { calls, machine } = self.growth;
+        let Growth { calls, machine, memory } = self.growth;
         let calls = [
             ("calls of 32, steady state", self.ours.steady),
             ("calls of 32, growth", Some(calls)),
             ("the machine's own, 4 µs without memory", Some(machine)),
+            ("the machine's own, 4 µs of random lines", Some(memory)),
         ];
         for (which, calls) in calls {
             if let Some(Calls { max_us, p9999_us }) = calls {

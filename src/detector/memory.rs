@@ -400,6 +400,28 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_large_begins_in_a_huge_page_and_keeps_it() {
+        let mut slab: Slab<u64> = Slab::default();
+        slab.begin_large(&SystemBlocks);
+        assert!(slab.blocks[0].as_ref().is_some_and(Block::can_be_huge));
+        *slab.get_mut(7).unwrap() = 7;
+        slab.begin_large(&SystemBlocks);
+        slab.provide(7, &SystemBlocks);
+        assert_eq!(slab.get(7), Some(&7));
+    }
+
+    #[test]
+    fn a_wiped_block_is_empty() {
+        let mut slab: Slab<u64> = Slab::default();
+        slab.provide(0, &SystemBlocks);
+        for number in [0, 7, Slab::<u64>::PER_BLOCK - 1] {
+            *slab.get_mut(number).unwrap() = 7;
+        }
+        slab.blocks.iter_mut().flatten().for_each(Block::wipe);
+        assert!((0..Slab::<u64>::PER_BLOCK).all(|number| slab.get(number) == Some(&0)));
+    }
+
+    #[test]
     fn touching_a_block_leaves_it_as_it_is() {
         for huge in [false, true] {
             let mut block = Block::map(huge);

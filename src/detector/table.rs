@@ -12,7 +12,7 @@ use super::index::{Hashes, Index};
 use super::keyring::PackedKey;
 use super::memory::{BlockSource, Slab};
 use super::package::Package;
-use super::record::Record;
+use super::record::{LONG_LAG, Record};
 use super::time::LogTime;
 
 /// Number of a package's record while the package is known.
@@ -102,9 +102,12 @@ impl Table {
 
     /// Forgets a package; its slot is free for the next.
     pub fn remove(&mut self, slot: Slot) {
-        let hash = self.get(slot).key().hash();
+        let record = self.get(slot);
+        let (hash, lag) = (record.key().hash(), record.lag());
         self.index.remove(hash, slot);
-        self.long_lags.remove(&slot);
+        if lag == LONG_LAG {
+            self.long_lags.remove(&slot);
+        }
         *self.get_mut(slot) = Record::free(self.free);
         self.free = slot;
     }

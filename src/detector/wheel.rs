@@ -228,6 +228,12 @@ impl TimerWheel {
         }
     }
 
+    /// Whether no item hangs at a position.
+    #[inline]
+    pub fn is_bare(&self, position: Position) -> bool {
+        self.heads[position.0 as usize].chunk == 0
+    }
+
     /// Hints that a position is going to be taken down.
     #[inline]
     pub fn prefetch(&self, position: Position) {

@@ -16,6 +16,7 @@ use super::super::memory::BlockSource;
 use super::super::open::{NextStep, OpenException, kind_of};
 use super::super::order::Order;
 use super::super::package::Package;
+use super::super::record::Record;
 use super::super::table::Slot;
 use super::super::time::{Frontier, LogTime};
 use super::super::wheel::{Hung, Position, TimerWheel};
@@ -193,13 +194,25 @@ impl Shard {
         true
     }
 
-    /// Fetches what the next seconds bring.
+    /// Fetches what the next seconds bring: of the third their items, of the second the records, and
+    /// of the first what it takes to give packages up.
     fn see_ahead(&self) {
-        for wheel in &self.look.wheels {
-            let next = wheel.now().saturating_add(1);
-            wheel.prefetch_second(next.saturating_add(1));
-            wheel.newest(next).iter().for_each(|&slot| self.table.prefetch(slot));
+        for which in WHEELS {
+            let wheel = &self.look.wheels[which as usize];
+            let [first, second, third] = [1, 2, 3].map(|by| wheel.now().saturating_add(by));
+            wheel.prefetch_second(third);
+            wheel.newest(second).iter().for_each(|&slot| self.table.prefetch(slot));
+            if which == Wheel::Ends {
+                wheel.newest(first).iter().for_each(|&slot| self.fetch_end(self.table.get(slot)));
+            }
         }
+    }
+
+    /// Fetches what is needed to give a package up.
+    #[inline]
+    fn fetch_end(&self, record: &Record) {
+        self.table.prefetch_index(record.key().hash());
+        self.profiles.prefetch_release(record.traits());
     }
 
     /// Fetches what is taken down first at the positions that were found.
@@ -227,9 +240,6 @@ impl Shard {
     fn take_chunk(&mut self, wheel: Wheel, position: Position, budget: &mut u32) {
         let mut items = std::mem::take(&mut self.look.items);
         self.look.wheel(wheel).take(position, &mut items);
-        if items.is_empty() {
-            self.look.taking[wheel as usize] = None;
-        }
         // The records of these were fetched when the chunk before was taken, but for the first.
         for &slot in self.look.wheels[wheel as usize].coming(position) {
             self.table.prefetch(slot);
@@ -253,6 +263,9 @@ impl Shard {
             }
         }
         (self.look.items, self.look.later) = (items, later);
+        if self.look.wheels[wheel as usize].is_bare(position) {
+            self.look.taking[wheel as usize] = None;
+        }
     }
 
     /// Where a package that is taken down hangs up again, if it can be told from its record alone
@@ -265,8 +278,7 @@ impl Shard {
         let none_before = if is_second { self.look.second } else { 0 };
         if record.is_open() || at <= turned.now().max(none_before) {
             if is_second {
-                self.table.prefetch_index(record.key().hash());
-                self.profiles.prefetch_release(record.traits());
+                self.fetch_end(record);
             }
             return None;
         }

@@ -65,7 +65,7 @@ fn a_package_is_put_together_of_what_all_instances_know() {
 fn a_package_that_nobody_knows_is_no_failure_and_it_is_said_who_was_not_asked() {
     let (half, gone) = (Server::start(|_: &Request| answer(&[0, 1], &[])), server::nobody());
     let (code, told, _) =
-        ran(&["get", "package", "ups", NUMBER, "--address", &half.address(), "--address", &gone]);
+        ran(&["get", "package", "ups", NUMBER, "--address", &half.address(), "--address", gone]);
     assert_eq!(code, Some(0));
     assert!(told.starts_with("ups 1Z999AA10123456784 is not known"), "{told}");
     assert!(told.contains("Not complete: 2 of 4 partitions answered"), "{told}");
@@ -76,7 +76,7 @@ fn a_package_that_nobody_knows_is_no_failure_and_it_is_said_who_was_not_asked() 
 fn nobody_to_ask_is_a_failure_that_says_what_to_look_at() {
     let gone = server::nobody();
     for verb in [&["get", "package", "ups", NUMBER][..], &["top"], &["tap"]] {
-        let (code, told, said) = ran(&[verb, &["--address", &gone]].concat());
+        let (code, told, said) = ran(&[verb, &["--address", gone]].concat());
         assert_eq!((code, told.as_str()), (Some(1), ""), "{verb:?}");
         assert!(said.starts_with("error: no instance answered; is one running"), "{said}");
         assert!(said.contains(&format!("{gone} did not answer: ")), "{said}");

@@ -121,11 +121,7 @@ fn serve(
     let _ = connection.flush();
 }
 
-/// An address at which nobody listens.
-pub fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    assert!(TcpStream::connect(address).is_err());
-    address.to_string()
+/// An address at which nobody listens: a port that is given to none who asks for any.
+pub fn nobody() -> &'static str {
+    "127.0.0.1:1"
 }

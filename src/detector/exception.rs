@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
+use sha1::{Digest, Sha1};
+use uuid::{Builder, Uuid};
 
 use super::key::PackageKey;
 use super::scan::{Attributes, Milestone, vocabulary};
@@ -125,5 +126,22 @@ pub fn exception_id(key: &PackageKey, kind: Kind, anchor: EffectiveTime, set_at:
         anchor.secs(),
         set_at.secs()
     );
-    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+    let sha1 = Sha1::new().chain_update(NAMESPACE).chain_update(name).finalize();
+    let [first @ .., _, _, _, _] = <[u8; 20]>::from(sha1);
+    Builder::from_sha1_bytes(first).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_the_uuid_of_version_5_of_what_tells_the_exception_apart() {
+        let key = PackageKey::new("ups", "1Z999AA10123456784").unwrap();
+        let [anchor, set_at] = [1_772_409_600, 1_772_409_660];
+        let times = (EffectiveTime::from_secs(anchor), LogTime::from_secs(set_at));
+        let id = exception_id(&key, Kind::NoMovement, times.0, times.1);
+        let name = b"ups|1Z999AA10123456784|no_movement|1772409600|1772409660";
+        assert_eq!(id, Uuid::new_v5(&NAMESPACE, name));
+    }
 }

@@ -269,7 +269,7 @@ impl<'r> Run<'r> {
 
     fn tell(&mut self, index: usize, event: &ExceptionEvent) -> Result<(), ReplayError> {
         let partition = self.shards[index].partition;
-        self.summary.count_event(event, partition);
+        self.summary.count_event(event);
         self.listener.event(event, partition).map_err(ReplayError::Output)
     }
 
@@ -287,7 +287,7 @@ impl<'r> Run<'r> {
             }
         }
         let Self { shards, mut summary, .. } = self;
-        summary.finish(shards.iter().map(|shard| (shard.partition, &shard.shard)));
+        summary.finish(shards.iter().map(|shard| &shard.shard));
         Ok(summary)
     }
 }

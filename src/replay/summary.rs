@@ -2,10 +2,8 @@
 
 mod text;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use foldhash::fast::FixedState;
 
 use serde_json::{Map, Value, json};
 
@@ -15,7 +13,7 @@ use crate::detector::exception::{Change, ExceptionEvent, Kind, Severity};
 use crate::detector::key::PackageKey;
 use crate::detector::package::Phase;
 use crate::detector::scan::{Milestone, Outcome};
-use crate::detector::shard::Shard;
+use crate::detector::shard::{OpenView, Shard};
 use crate::detector::time::{EffectiveTime, LogTime};
 use crate::wire::moment::format_moment;
 use crate::wire::reject::Reason;
@@ -48,9 +46,8 @@ pub struct Summary {
     pub log_times: Option<(LogTime, LogTime)>,
     /// The longest silences, the longest first.
     pub longest: Vec<Silence>,
-    /// Closed silences shorter than this, in seconds, are none of the longest.
+    /// Silences shorter than this, in seconds, are none of the longest.
     long: Option<i64>,
-    still_open: HashSet<(Option<i32>, PackageKey), FixedState>,
 }
 
 /// One silence that an exception told of.
@@ -114,7 +111,7 @@ impl Summary {
         self.log_times = Some((first.min(time), last.max(time)));
     }
 
-    pub(super) fn count_event(&mut self, event: &ExceptionEvent, partition: Option<i32>) {
+    pub(super) fn count_event(&mut self, event: &ExceptionEvent) {
         *self.by_kind.entry((event.kind, event.change)).or_default() += 1;
         let carrier = event.key.carrier();
         let counts = match self.by_carrier.get_mut(carrier) {
@@ -122,25 +119,14 @@ impl Summary {
             None => self.by_carrier.entry(carrier.to_owned()).or_default(),
         };
         *counts.entry(event.change).or_default() += 1;
-        let open = (partition, event.key.clone());
         if event.change.closes() {
-            self.still_open.remove(&open);
-            if self.long.is_none_or(|long| event.silent_for_s >= long) {
-                self.longest.push(Silence::closed(event));
-            }
-            if self.longest.len() >= 100 * LONGEST {
-                self.keep_longest();
-            }
-        } else {
-            self.still_open.insert(open);
+            self.see_silence(event.silent_for_s, || Silence::closed(event));
         }
     }
 
-    pub(super) fn finish<'s>(&mut self, shards: impl Iterator<Item = (Option<i32>, &'s Shard)>) {
-        let mut shard_of = BTreeMap::new();
-        for (partition, shard) in shards {
+    pub(super) fn finish<'s>(&mut self, shards: impl Iterator<Item = &'s Shard>) {
+        for shard in shards {
             self.partitions += 1;
-            shard_of.insert(partition, shard);
             let stats = shard.stats();
             for (sum, count) in self.packages.iter_mut().zip(stats.packages) {
                 *sum += count;
@@ -148,14 +134,24 @@ impl Summary {
             for ((_, kind, severity), count) in stats.open {
                 *self.open.entry((kind, severity)).or_default() += count as u64;
             }
-        }
-        let mut still_open: Vec<_> = std::mem::take(&mut self.still_open).into_iter().collect();
-        still_open.sort_unstable();
-        for (partition, key) in still_open {
-            let shard = shard_of.get(&partition);
-            self.longest.extend(shard.and_then(|shard| Silence::open(key, shard)));
+            if let Some(frontier) = shard.frontier() {
+                shard.show_open(0, usize::MAX, |view| {
+                    let seconds = frontier.secs() - view.open.anchor.secs();
+                    self.see_silence(seconds, || Silence::open(seconds, &view));
+                });
+            }
         }
         self.keep_longest();
+    }
+
+    /// A silence that may be one of the longest.
+    fn see_silence(&mut self, seconds: i64, silence: impl FnOnce() -> Silence) {
+        if self.long.is_none_or(|long| seconds >= long) {
+            self.longest.push(silence());
+        }
+        if self.longest.len() >= 100 * LONGEST {
+            self.keep_longest();
+        }
     }
 
     fn keep_longest(&mut self) {
@@ -228,19 +224,17 @@ impl Silence {
         }
     }
 
-    fn open(key: PackageKey, shard: &Shard) -> Option<Self> {
-        let known = shard.package(&key)?;
-        let open = known.open?;
-        Some(Self {
-            seconds: shard.frontier()?.secs() - open.anchor.secs(),
+    fn open(seconds: i64, view: &OpenView<'_>) -> Self {
+        Self {
+            seconds,
             closed: None,
-            key,
-            kind: open.kind,
-            severity: open.severity,
-            anchor: open.anchor,
-            milestone: known.package.milestone,
-            facility: known.attributes.facility,
-        })
+            key: view.key(),
+            kind: view.open.kind,
+            severity: view.open.severity,
+            anchor: view.open.anchor,
+            milestone: view.milestone(),
+            facility: view.facility(),
+        }
     }
 
     /// What it came to, or that it still lasts.

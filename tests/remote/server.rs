@@ -1,7 +1,7 @@
 //! A small server that stands for an instance: every request is answered by a function of its test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use openssl::ssl::SslAcceptor;

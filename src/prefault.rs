@@ -107,24 +107,32 @@ impl Shared {
         let mut stock = self.lock();
         while !stock.over {
             let wanted = stock.begun && stock.ready.len() < self.ahead;
-            if let Some(block) = stock.returned.pop() {
-                drop(stock);
-                let ready = if wanted { used_again(block) } else { None };
-                stock = self.lock();
-                stock.ready.extend(ready);
-                self.changed.notify_all();
-            } else if wanted {
-                drop(stock);
-                let mut block = Block::map(true);
-                block.touch();
-                stock = self.lock();
-                stock.ready.push_back(block);
-                self.changed.notify_all();
-            } else {
+            let returned = stock.returned.pop();
+            if returned.is_none() && !wanted {
                 stock = self.wait(stock);
+                continue;
             }
+            drop(stock);
+            let ready = match returned {
+                None => Some(fresh()),
+                Some(block) if wanted => used_again(block),
+                Some(block) => {
+                    drop(block);
+                    None
+                }
+            };
+            stock = self.lock();
+            stock.ready.extend(ready);
+            self.changed.notify_all();
         }
     }
+}
+
+/// A block from the system, ready.
+fn fresh() -> Block {
+    let mut block = Block::map(true);
+    block.touch();
+    block
 }
 
 /// A block that was given back, ready and empty; `None`, and it is let go of, where it is of small

@@ -94,6 +94,15 @@ struct Half {
 }
 
 impl Half {
+    /// An empty table. One that becomes large begins in memory made ready.
+    fn of(homes: usize, source: &dyn BlockSource) -> Self {
+        let mut half = Self { homes, ..Self::default() };
+        if homes >= Slab::<Bucket>::PER_BLOCK {
+            half.buckets.begin_large(source);
+        }
+        half
+    }
+
     #[inline]
     fn home(&self, hash: u64) -> usize {
         ((u128::from(hash) * self.homes as u128) >> 64) as usize
@@ -241,12 +250,12 @@ impl Index {
     }
 
     /// Makes room for so many entries in one go. Does nothing where there is any already.
-    pub fn reserve(&mut self, entries: usize) {
+    pub fn reserve(&mut self, entries: usize, source: &dyn BlockSource) {
         if self.len == 0 && self.old.is_none() {
             let (taken, of) = MAX_LOAD;
             // A tenth more: the next growth is not to begin at once.
             let homes = entries.saturating_add(entries / 10) / LANES * of / taken;
-            self.new = Half { homes: homes.max(FIRST_HOMES), ..Half::default() };
+            self.new = Half::of(homes.max(FIRST_HOMES), source);
         }
     }
 
@@ -280,11 +289,7 @@ impl Index {
             homes if homes < SMALL => homes * 4,
             homes => homes / 4 * 5,
         };
-        let mut new = Half { homes, ..Half::default() };
-        if homes >= Slab::<Bucket>::PER_BLOCK {
-            new.buckets.begin_large(source);
-        }
-        let old = std::mem::replace(&mut self.new, new);
+        let old = std::mem::replace(&mut self.new, Half::of(homes, source));
         if old.homes > 0 {
             self.old = Some(Old { half: old, moved: 0 });
         }

@@ -172,7 +172,7 @@ impl Table {
 
     /// Makes room for so many packages, while there is none.
     pub fn reserve(&mut self, packages: usize) {
-        self.index.reserve(packages);
+        self.index.reserve(packages, &*self.source);
     }
 
     /// Keeps packages that are not known yet; returns the slot of the first, the others follow it.

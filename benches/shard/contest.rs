@@ -30,7 +30,7 @@ pub struct Plan {
     pub events: usize,
     /// Of the log.
     pub seed: u64,
-    /// Scans have no attributes, as the peers see them.
+    /// Scans have no attributes.
     pub bare: bool,
 }
 

@@ -54,7 +54,7 @@ struct Arguments {
     /// Designs to measure against: all, none, or names with commas between
     #[arg(long, value_delimiter = ',', default_value = "all")]
     peers: Vec<String>,
-    /// Scans without attributes: what the peers see as well
+    /// Scans without attributes: no texts to be found, for nobody
     #[arg(long)]
     bare: bool,
     /// One JSON object instead of a table

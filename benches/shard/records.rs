@@ -58,7 +58,8 @@ impl Texts {
         })
     }
 
-    fn attributes(&self, event: &Event) -> Attributes<&str> {
+    /// What an event's record says beside its milestone.
+    pub fn attributes(&self, event: &Event) -> Attributes<&str> {
         if self.bare {
             return Attributes::default();
         }
@@ -97,16 +98,6 @@ fn destination(package: u32) -> &'static str {
         0 => DESTINATIONS[below(mix(package.into(), 25), DESTINATIONS.len())],
         _ => DESTINATIONS[0],
     }
-}
-
-/// The number of the profile that a package gets from its attributes.
-pub fn profile(package: u32) -> u32 {
-    let of = |purpose, values| below(mix(package.into(), purpose), values);
-    let abroad = DESTINATIONS.iter().position(|to| *to == destination(package)).unwrap_or(0);
-    let attributes = [(of(21, SERVICES.len()), 10), (abroad, 8), (of(23, TIERS.len()), 4)];
-    let without_shipper =
-        attributes.into_iter().fold(0, |number, (value, values)| number * values + value);
-    (without_shipper * SHIPPERS + shipper(package)) as u32
 }
 
 /// What the scan of an event says of its package.

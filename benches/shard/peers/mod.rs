@@ -1,17 +1,20 @@
 //! What else one would build it with. All keep the same of a package, by a key of 16 bytes that is
-//! made ready beforehand, in a hash map; they differ in how they wait for its silence.
+//! made ready beforehand, in a hash map, and find the numbers of a scan's texts in maps; they differ
+//! in how they wait for a silence.
 
 mod btree;
 mod delay_queue;
 mod heap;
 mod ring;
+mod texts;
 mod watch;
 mod wheel;
 
 use std::io;
 
 use crate::contest::{Measured, Plan, SEGMENTS, measure};
-use watch::Watch;
+use crate::records;
+use watch::{Timers, Watch};
 
 /// A design to be measured against.
 pub struct Peer {
@@ -37,30 +40,35 @@ pub const PEERS: [Peer; 5] = [
         name: "hashbrown_ring",
         about: "hash map, lazy ring of seconds",
         segments: SEGMENTS,
-        run: |plan, segments| measure(plan, segments, false, Watch::<ring::Ring>::new),
+        run: watch::<ring::Ring>,
     },
     Peer {
         name: "binary_heap",
         about: "hash map, lazy binary heap",
         segments: SEGMENTS,
-        run: |plan, segments| measure(plan, segments, false, Watch::<heap::Heap>::new),
+        run: watch::<heap::Heap>,
     },
     Peer {
         name: "hierarchical_hash_wheel_timer",
         about: "hash map, the library's cancellable wheel",
         segments: SEGMENTS / 4,
-        run: |plan, segments| measure(plan, segments, false, Watch::<wheel::Wheel>::new),
+        run: watch::<wheel::Wheel>,
     },
     Peer {
         name: "delay_queue",
         about: "hash map, tokio's DelayQueue",
         segments: SEGMENTS / 4,
-        run: |plan, segments| measure(plan, segments, false, Watch::<delay_queue::Delays>::new),
+        run: watch::<delay_queue::Delays>,
     },
     Peer {
         name: "btree",
         about: "hash map, ordered set of deadlines",
         segments: SEGMENTS / 4,
-        run: |plan, segments| measure(plan, segments, false, Watch::<btree::Tree>::new),
+        run: watch::<btree::Tree>,
     },
 ];
+
+fn watch<T: Timers>(plan: &Plan, segments: usize) -> io::Result<Measured> {
+    let words = records::Texts::new(plan.bare);
+    measure(plan, segments, false, || Watch::<T>::new(&words))
+}

@@ -12,14 +12,16 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use stallwatch::detector::policy::CATCH_UP_GRACE;
-use stallwatch::detector::scan::Milestone;
+use stallwatch::detector::scan::{Attributes, Milestone};
 
 use crate::contest::{BATCH, Contestant, Tally};
 use crate::dice::mix;
 use crate::log::{Event, Kind, RETENTION};
 use crate::numbers::{fingerprint, key_of};
 use crate::ours::SILENCE;
-use crate::records::{milestone, profile};
+use crate::records::{self, milestone};
+
+use super::texts::{Said, Texts};
 
 /// A package's key; 16 bytes that look random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,14 +73,19 @@ struct State<H> {
     phase: Phase,
     milestone: Milestone,
     place: u16,
-    /// Kept to have its size; nothing here asks for it.
-    _profile: u32,
+    profile: u32,
     entry: H,
 }
 
 impl<H> State<H> {
     fn wakes_at(&self) -> u32 {
         wakes_at(self.phase, self.anchor, self.set_at)
+    }
+
+    /// Keeps what a scan says beside its milestone.
+    fn note(&mut self, said: Said) {
+        self.place = said.place.unwrap_or(self.place);
+        self.profile = said.profile.unwrap_or(self.profile);
     }
 }
 
@@ -93,29 +100,35 @@ struct Seen {
     key: Key,
     event: u32,
     log: u32,
-    profile: u32,
-    place: u16,
     kind: Kind,
     milestone: Milestone,
+    said: Said,
 }
 
 /// A hash map of packages and what wakes them.
-pub struct Watch<T: Timers> {
+pub struct Watch<'t, T: Timers> {
     packages: HashMap<Key, State<T::Handle>, FixedState>,
     timers: T,
+    texts: Texts,
     clock: u32,
+    /// What scans say.
+    words: &'t records::Texts,
+    attributes: Vec<Attributes<&'t str>>,
     batch: Vec<Seen>,
     awake: Vec<Key>,
     expired: Vec<(u32, Key)>,
 }
 
-impl<T: Timers> Watch<T> {
+impl<'t, T: Timers> Watch<'t, T> {
     /// Without packages.
-    pub fn new() -> Self {
+    pub fn new(words: &'t records::Texts) -> Self {
         Self {
             packages: HashMap::with_hasher(FixedState::with_seed(0x7ab1e)),
             timers: T::new(),
+            texts: Texts::new(),
             clock: 0,
+            words,
+            attributes: Vec::with_capacity(BATCH),
             batch: Vec::with_capacity(BATCH),
             awake: Vec::new(),
             expired: Vec::new(),
@@ -161,15 +174,16 @@ impl<T: Timers> Watch<T> {
                     Kind::Settle => Phase::Settled,
                 };
                 let at = wakes_at(phase, seen.event, self.clock);
-                vacant.insert(State {
+                let state = vacant.insert(State {
                     anchor: seen.event,
                     set_at: self.clock,
                     phase,
                     milestone: seen.milestone,
-                    place: seen.place,
-                    _profile: seen.profile,
+                    place: 0,
+                    profile: 0,
                     entry: self.timers.hang(at, seen.key),
                 });
+                state.note(seen.said);
             }
             Entry::Occupied(mut known) => {
                 rescan(known.get_mut(), seen, self.clock, &mut self.timers);
@@ -193,7 +207,7 @@ fn rescan<T: Timers>(state: &mut State<T::Handle>, seen: &Seen, clock: u32, time
             if !awaiting && seen.event <= state.anchor {
                 if seen.event == state.anchor {
                     state.milestone = state.milestone.max(seen.milestone);
-                    state.place = seen.place;
+                    state.note(seen.said);
                 }
                 return;
             }
@@ -203,7 +217,7 @@ fn rescan<T: Timers>(state: &mut State<T::Handle>, seen: &Seen, clock: u32, time
     }
     state.set_at = clock;
     state.milestone = seen.milestone;
-    state.place = seen.place;
+    state.note(seen.said);
     let to = state.wakes_at();
     let sooner = state.phase == Phase::Settled || to < from;
     if before == Phase::Expired || (T::LAZY && sooner) {
@@ -213,22 +227,27 @@ fn rescan<T: Timers>(state: &mut State<T::Handle>, seen: &Seen, clock: u32, time
     }
 }
 
-impl<T: Timers> Contestant for Watch<T> {
+impl<T: Timers> Contestant for Watch<'_, T> {
     fn prepare(&mut self, events: &[Event]) {
         self.batch.clear();
         self.batch.extend(events.iter().map(|event| Seen {
             key: Key::new(event.package),
             event: event.event,
             log: event.log,
-            profile: profile(event.package),
-            place: event.place,
             kind: event.kind,
             milestone: milestone(event),
+            said: Said::NOTHING,
         }));
+        self.attributes.clear();
+        self.attributes.extend(events.iter().map(|event| self.words.attributes(event)));
     }
 
     fn apply(&mut self) -> bool {
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
+        // Texts before all packages: then several packages are under way to the processor at once.
+        for (seen, attributes) in batch.iter_mut().zip(&self.attributes) {
+            seen.said = self.texts.said(attributes);
+        }
         for seen in &batch {
             if seen.log > self.clock {
                 self.clock = seen.log;

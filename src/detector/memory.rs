@@ -153,6 +153,9 @@ fn advise_huge(start: NonNull<u8>) {
 /// at most that of a page.
 pub unsafe trait Plain: Copy {}
 
+// SAFETY: zero bytes are a number; the size is 4, the alignment 4.
+unsafe impl Plain for u32 {}
+
 /// Values by number, dense in blocks; they never move. Where there is no block there is no value.
 pub struct Slab<T> {
     blocks: Vec<Option<Block>>,
@@ -330,10 +333,7 @@ pub fn equal_bytes(bytes: &[u8; 16], byte: u8) -> u32 {
 }
 
 #[cfg(test)]
-// SAFETY: any bytes are a number; 4 and 8 are powers of two.
-unsafe impl Plain for u32 {}
-#[cfg(test)]
-// SAFETY: as above.
+// SAFETY: any bytes are a number; 8 is a power of two.
 unsafe impl Plain for u64 {}
 
 #[cfg(test)]

@@ -1,27 +1,23 @@
 //! Puts the packages of one second in order, a bounded piece of work at a time.
 //!
 //! Ten million packages may come up in one second, and sorting them at once would stop everything
-//! for a second too. So they are kept in blocks, spread in place by the highest bits in which they
-//! differ (American flag sort, which can stop and go on after any exchange), and pieces that are
-//! short enough are sorted as they are asked for, front to back.
+//! for a second too. So they are kept in blocks and spread in place over pieces (`spread`, which can
+//! stop and go on after any exchange), and pieces that are short enough are sorted (`sort`) as they
+//! are asked for, front to back.
 
 use std::sync::Arc;
 
 use super::keyring::{Keyring, PackedKey};
 use super::memory::{BlockSource, Plain, Slab};
 use super::table::Slot;
+use sort::Sorter;
+use spread::Spread;
+
+mod sort;
+mod spread;
 
 /// Pieces up to this length are sorted in one go.
 const PIECE: usize = 4_096;
-/// Pieces up to this length are sorted by comparing.
-const FEW: usize = 32;
-/// Bits that name a place within a piece.
-const PLACE: u32 = PIECE.ilog2();
-/// Places ahead of the next one of a digit that are fetched when one is filled.
-const AHEAD: usize = 4;
-/// Bits that a piece is spread by.
-const DIGIT: u32 = 11;
-const DIGITS: usize = 1 << DIGIT;
 
 /// A package that came up, and where its key stands in the order.
 #[derive(Clone, Copy)]
@@ -30,7 +26,8 @@ pub struct Entry {
     order: [u64; 2],
     /// The package's record.
     pub slot: Slot,
-    unused: u32,
+    /// Where it belongs while its piece is being spread.
+    place: u32,
 }
 
 // SAFETY: zero bytes are numbers; the size is 32, the alignment 32.
@@ -42,9 +39,10 @@ impl Entry {
         u128::from(self.order[0]) << 64 | u128::from(self.order[1])
     }
 
+    /// Some bits of it, those above cut off.
     #[inline]
-    fn digit(&self, shift: u32) -> usize {
-        (self.order() >> shift) as usize % DIGITS
+    fn word(&self, shift: u32) -> u64 {
+        (self.order() >> shift) as u64
     }
 }
 
@@ -61,31 +59,6 @@ impl Piece {
     fn len(self) -> usize {
         self.end - self.start
     }
-}
-
-/// A piece that is being spread.
-struct Spread {
-    piece: Piece,
-    shift: u32,
-    /// The digit whose place is being filled, once all are counted.
-    digit: usize,
-    /// Next place to fill, by digit.
-    next: Box<[usize]>,
-    /// End of the place, by digit.
-    ends: Box<[usize]>,
-    /// Entries that were looked at while measuring and counting.
-    seen: usize,
-    /// Bits in which entries differ from the first.
-    differing: u128,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Measure,
-    Count,
-    Exchange,
-    Done,
 }
 
 /// The packages of one second.
@@ -127,7 +100,7 @@ impl Order {
     /// Adds a package. The ring must have been ranked.
     #[inline]
     pub fn push(&mut self, slot: Slot, key: PackedKey, ring: &Keyring) {
-        let entry = Entry { order: ring.order(key), slot, unused: 0 };
+        let entry = Entry { order: ring.order(key), slot, place: 0 };
         if self.len == 0 {
             (self.first, self.differing) = (entry.order(), 0);
         }
@@ -172,10 +145,16 @@ impl Order {
         Some(slot)
     }
 
-    /// A package that is going to be given out soon, if that is known already.
+    /// Packages that come soon, for their memory to be fetched: now and then a burst of as many, each
+    /// package once, so that those behind a page that is not known do not wait one by one.
     #[inline]
-    pub fn ahead(&self, by: usize) -> Option<Slot> {
-        self.sorted.get(self.given + by).map(|entry| entry.slot)
+    pub fn ahead(&self, burst: usize) -> &[Entry] {
+        let before = self.given.saturating_sub(1);
+        if !before.is_multiple_of(burst) {
+            return &[];
+        }
+        let start = if before == 0 { self.given } else { before + burst };
+        self.sorted.get(start..self.sorted.len().min(before + 2 * burst)).unwrap_or_default()
     }
 
     fn keep(&mut self, number: usize, entry: Entry) {
@@ -198,9 +177,8 @@ impl Order {
         for (number, entry) in std::mem::take(&mut self.sorted).into_iter().enumerate() {
             self.keep(number, entry);
         }
-        let mut spread = Spread::of(Piece { start: 0, end: self.len, alike: false });
-        spread.measured(self.differing);
-        self.spread = Some(spread);
+        let all = Piece { start: 0, end: self.len, alike: false };
+        self.spread = Some(Spread::measured(all, self.differing));
     }
 
     fn end(&mut self) {
@@ -213,8 +191,8 @@ impl Order {
     #[cold]
     fn work(&mut self, ring: &Keyring, key_of: &impl Fn(Slot) -> PackedKey, budget: &mut u32) {
         if let Some(mut spread) = self.spread.take() {
-            if self.spread_on(&mut spread, budget) {
-                self.put_pieces(&spread);
+            if spread.go_on(&mut self.entries, budget) {
+                self.pieces.extend(spread.pieces());
             } else {
                 self.spread = Some(spread);
             }
@@ -244,165 +222,6 @@ impl Order {
         self.sorter.sort(&mut self.sorted, ring, key_of);
         *budget = budget.saturating_sub(piece.len() as u32);
     }
-
-    /// Measures, counts and exchanges within the budget; true when the piece is spread.
-    fn spread_on(&mut self, spread: &mut Spread, budget: &mut u32) -> bool {
-        while *budget > 0 {
-            *budget -= 1;
-            match spread.stage {
-                Stage::Measure => {
-                    let first = self.at(spread.piece.start).order();
-                    let order = self.at(spread.piece.start + spread.seen).order();
-                    spread.measure(first, order);
-                }
-                Stage::Count => {
-                    let shift = spread.shift;
-                    let digit = self.at(spread.piece.start + spread.seen).digit(shift);
-                    spread.count(digit);
-                }
-                Stage::Exchange => {
-                    let Some(from) = spread.unfilled() else {
-                        spread.stage = Stage::Done;
-                        continue;
-                    };
-                    let entry = *self.at(from);
-                    let digit = entry.digit(spread.shift);
-                    let to = spread.next[digit];
-                    spread.next[digit] += 1;
-                    self.entries.prefetch(to + AHEAD);
-                    if to != from {
-                        *self.at(from) = *self.at(to);
-                        *self.at(to) = entry;
-                    }
-                }
-                Stage::Done => return true,
-            }
-        }
-        false
-    }
-
-    /// The places of a spread piece, of which the first comes first. Equal ones are one piece.
-    fn put_pieces(&mut self, spread: &Spread) {
-        if spread.differing == 0 {
-            self.pieces.push(Piece { alike: true, ..spread.piece });
-            return;
-        }
-        for digit in (0..DIGITS).rev() {
-            let start = if digit == 0 { spread.piece.start } else { spread.ends[digit - 1] };
-            let end = spread.ends[digit];
-            if start < end {
-                self.pieces.push(Piece { start, end, alike: false });
-            }
-        }
-    }
-}
-
-impl Spread {
-    fn of(piece: Piece) -> Self {
-        Self {
-            piece,
-            shift: 0,
-            digit: 0,
-            next: vec![0; DIGITS].into(),
-            ends: vec![0; DIGITS].into(),
-            seen: 0,
-            differing: 0,
-            stage: Stage::Measure,
-        }
-    }
-
-    /// Finds the highest bits in which the entries differ.
-    fn measure(&mut self, first: u128, order: u128) {
-        self.differing |= first ^ order;
-        self.seen += 1;
-        if self.seen == self.piece.len() {
-            self.measured(self.differing);
-        }
-    }
-
-    /// These are the bits in which the entries differ.
-    fn measured(&mut self, differing: u128) {
-        self.differing = differing;
-        self.seen = 0;
-        let bits = u128::BITS - differing.leading_zeros();
-        self.shift = bits.saturating_sub(DIGIT);
-        self.stage = if differing == 0 { Stage::Done } else { Stage::Count };
-    }
-
-    fn count(&mut self, digit: usize) {
-        self.ends[digit] += 1;
-        self.seen += 1;
-        if self.seen == self.piece.len() {
-            let mut place = self.piece.start;
-            for (next, end) in self.next.iter_mut().zip(&mut self.ends) {
-                *next = place;
-                place += *end;
-                *end = place;
-            }
-            self.stage = Stage::Exchange;
-        }
-    }
-
-    /// The first place whose entry may belong elsewhere.
-    fn unfilled(&mut self) -> Option<usize> {
-        while self.digit < DIGITS {
-            if self.next[self.digit] < self.ends[self.digit] {
-                return Some(self.next[self.digit]);
-            }
-            self.digit += 1;
-        }
-        None
-    }
-}
-
-/// Sorts pieces: by one word each, the highest bits in which they differ and their place, and by
-/// comparing only those whose words are alike.
-#[derive(Default)]
-struct Sorter {
-    words: Vec<u64>,
-    entries: Vec<Entry>,
-}
-
-impl Sorter {
-    fn sort(
-        &mut self,
-        entries: &mut Vec<Entry>,
-        ring: &Keyring,
-        key_of: &impl Fn(Slot) -> PackedKey,
-    ) {
-        let first = entries.first().map_or(0, Entry::order);
-        let differing = entries.iter().fold(0, |bits, entry| bits | (first ^ entry.order()));
-        if !(FEW + 1..=PIECE).contains(&entries.len()) || differing == 0 {
-            return sort_by_comparing(entries, ring, key_of);
-        }
-        let shift = (u128::BITS - differing.leading_zeros()).saturating_sub(u64::BITS - PLACE);
-        let word =
-            |(place, entry): (u64, &Entry)| ((entry.order() >> shift) as u64) << PLACE | place;
-        self.words.clear();
-        self.words.extend((0..).zip(entries.iter()).map(word));
-        self.words.sort_unstable();
-        self.entries.clear();
-        let place = |word: &u64| *word as usize % PIECE;
-        self.entries.extend(self.words.iter().map(|word| entries[place(word)]));
-        let mut start = 0;
-        for run in self.words.chunk_by(|a, b| a >> PLACE == b >> PLACE) {
-            let end = start + run.len();
-            if run.len() > 1 {
-                sort_by_comparing(&mut self.entries[start..end], ring, key_of);
-            }
-            start = end;
-        }
-        std::mem::swap(entries, &mut self.entries);
-    }
-}
-
-fn sort_by_comparing(entries: &mut [Entry], ring: &Keyring, key_of: &impl Fn(Slot) -> PackedKey) {
-    entries.sort_unstable_by(|a, b| {
-        a.order.cmp(&b.order).then_with(|| match a.slot == b.slot {
-            true => std::cmp::Ordering::Equal,
-            false => ring.compare(key_of(a.slot), key_of(b.slot)),
-        })
-    });
 }
 
 #[cfg(test)]
@@ -458,6 +277,35 @@ mod tests {
         for (count, budget) in [(1, 1), (4_096, 100), (4_097, 1_000), (60_000, 777)] {
             check(&keys(count, numbers), budget);
         }
+        check(&keys(90_000, numbers), 513);
+    }
+
+    #[test]
+    fn numbers_that_a_sample_does_not_tell_apart_come_in_order() {
+        let late = |n: u64| format!("PARCEL{:06}{n:010}", n / 70_000);
+        let first = PackageKey::new("ups", "A1").unwrap();
+        let numbers = (0..70_000).rev().map(|n| PackageKey::new("ups", &late(n)).unwrap());
+        check(&numbers.chain([first]).collect::<Vec<_>>(), 1_000);
+    }
+
+    #[test]
+    fn every_package_is_fetched_once_and_before_it_comes() {
+        let ring_keys = keys(1_000, |n| format!("{n}"));
+        let mut ring = Keyring::default();
+        let packed: Vec<PackedKey> = ring_keys.iter().map(|key| ring.hold(key)).collect();
+        ring.rank();
+        let key_of = |slot: Slot| packed[slot as usize];
+        let mut order = Order::new(Arc::new(SystemBlocks));
+        for (slot, &key) in (0..).zip(&packed) {
+            order.push(slot, key, &ring);
+        }
+        let (mut given, mut fetched) = (Vec::new(), Vec::new());
+        while let Some(slot) = order.next(&ring, &key_of, &mut u32::MAX.clone()) {
+            assert!(given.is_empty() || fetched.contains(&slot), "{slot} was not fetched");
+            given.push(slot);
+            fetched.extend(order.ahead(16).iter().map(|entry| entry.slot));
+        }
+        assert_eq!(given[1..], fetched);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::OpenException;
 use crate::detector::chunks::Chunks;
 use crate::detector::exception::{Kind, Severity};
 use crate::detector::index::{Hashes, Index};
-use crate::detector::memory::{BlockSource, prefetch};
+use crate::detector::memory::{BlockSource, Slab};
 use crate::detector::table::Slot;
 
 const HASH: FixedState = FixedState::with_seed(0x09e4);
@@ -24,6 +24,9 @@ const PLACE: u32 = 16;
 pub struct OpenTable {
     /// Numbers by slot.
     index: Index,
+    /// Slots by number, apart from the entries: the index asks for them out of order as it grows, and
+    /// so many more of them are in one line and page.
+    slots: Slots,
     entries: Chunks<Entry>,
     /// The number that is used next; at the end of the chain that hangs on it a new one is.
     free: u32,
@@ -46,33 +49,51 @@ impl Entry {
             Self::Open(slot, open) => Some((*slot, open)),
         }
     }
+}
 
-    fn is_of(&self, slot: Slot) -> bool {
-        self.open().is_some_and(|(other, _)| other == slot)
+/// Slots by the number of their exception.
+#[derive(Default)]
+struct Slots(Slab<Slot>);
+
+impl Slots {
+    #[inline]
+    fn is(&self, number: u32, slot: Slot) -> bool {
+        self.0.get(number as usize) == Some(&slot)
+    }
+
+    fn put(&mut self, number: u32, slot: Slot, source: &dyn BlockSource) {
+        self.0.provide(number as usize, source);
+        self.0.get_mut(number as usize).into_iter().for_each(|place| *place = slot);
     }
 }
 
-impl Hashes for Chunks<Entry> {
+impl Hashes for Slots {
     fn hash(&self, number: u32) -> u64 {
-        self.get(number).open().map_or(0, |(slot, _)| HASH.hash_one(slot))
+        self.0.get(number as usize).map_or(0, |slot| HASH.hash_one(slot))
     }
 
     fn prefetch(&self, number: u32) {
-        prefetch(self.get(number));
+        self.0.prefetch(number as usize);
     }
 }
 
 impl OpenTable {
     /// None; the memory of the index comes from this source.
     pub fn new(source: Arc<dyn BlockSource>) -> Self {
-        let (index, entries, counts) = Default::default();
-        Self { index, entries, free: 0, counts, source }
+        let (index, slots, entries, counts) = Default::default();
+        Self { index, slots, entries, free: 0, counts, source }
     }
 
     /// The open exception of a package.
     pub fn get(&self, slot: Slot) -> Option<&OpenException> {
         let (_, open) = self.entries.get(self.number(slot)?).open()?;
         Some(open)
+    }
+
+    /// Hints that a package is going to be asked for, or to have an exception.
+    #[inline]
+    pub fn prefetch(&self, slot: Slot) {
+        self.index.prefetch(HASH.hash_one(slot));
     }
 
     /// Keeps the exception as its last event left it.
@@ -84,7 +105,8 @@ impl OpenTable {
             self.uncount(carrier, &before);
         } else {
             let number = self.keep(entry);
-            self.index.insert(HASH.hash_one(slot), number, &self.entries, &*self.source);
+            self.slots.put(number, slot, &*self.source);
+            self.index.insert(HASH.hash_one(slot), number, &self.slots, &*self.source);
         }
     }
 
@@ -124,7 +146,7 @@ impl OpenTable {
     }
 
     fn number(&self, slot: Slot) -> Option<u32> {
-        self.index.find(HASH.hash_one(slot), |number| self.entries.get(number).is_of(slot))
+        self.index.find(HASH.hash_one(slot), |number| self.slots.is(number, slot))
     }
 
     fn keep(&mut self, entry: Entry) -> u32 {

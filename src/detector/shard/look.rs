@@ -27,7 +27,7 @@ use super::hang::to_wheel;
 pub(super) const WORK: u32 = 512;
 /// What an event costs: some fifty times a package that only hangs up again.
 const EVENT: u32 = 64;
-/// Packages ahead whose records are fetched while they are given out.
+/// Packages that are fetched together while others are given out.
 const AHEAD: usize = 16;
 
 /// Which of the two wheels: they differ in the clock that turns them.
@@ -248,7 +248,7 @@ impl Shard {
         self.keyring.rank();
         let here = Hung::at(wheel == Wheel::Ends, position);
         let mut later = std::mem::take(&mut self.look.later);
-        later.extend(items.iter().map(|&slot| self.later(slot, position.is_second())));
+        later.extend(items.iter().map(|&slot| self.later(slot, wheel, position.is_second())));
         for (slot, later) in items.drain(..).zip(later.drain(..)) {
             let record = self.table.get_mut(slot);
             if !record.is_live() || record.hung() != here {
@@ -271,13 +271,13 @@ impl Shard {
     /// Where a package that is taken down hangs up again, if it can be told from its record alone
     /// that it is not due. What is going to be needed of it is fetched.
     #[inline]
-    fn later(&self, slot: Slot, is_second: bool) -> Option<Later> {
+    fn later(&self, slot: Slot, hung: Wheel, is_second: bool) -> Option<Later> {
         let (wheel, at) = self.soonest(slot);
         let turned = &self.look.wheels[wheel as usize];
         let record = self.table.get(slot);
         let none_before = if is_second { self.look.second } else { 0 };
         if record.is_open() || at <= turned.now().max(none_before) {
-            if is_second {
+            if is_second && hung == Wheel::Ends {
                 self.fetch_end(record);
             }
             return None;
@@ -342,8 +342,9 @@ impl Shard {
             let Some(slot) = self.look.order.next(&self.keyring, &key_of, budget) else {
                 return false;
             };
-            if let Some(ahead) = self.look.order.ahead(AHEAD) {
-                self.table.prefetch(ahead);
+            for ahead in self.look.order.ahead(AHEAD) {
+                self.table.prefetch(ahead.slot);
+                self.open.prefetch(ahead.slot);
             }
             let events = self.outbox.len();
             self.come_up(slot);

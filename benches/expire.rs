@@ -77,6 +77,22 @@ struct Figures {
     calls: u64,
 }
 
+impl Figures {
+    fn json(&self, packages: u32) -> serde_json::Value {
+        serde_json::json!({
+            "packages": packages,
+            "collect_ns": self.collect_ns,
+            "order_ns": self.order_ns,
+            "give_ns": self.give_ns,
+            "longest_call_us": self.lengths.max_us,
+            "p9999_call_us": self.lengths.p9999_us,
+            "max_memory_us": self.memory.max_us,
+            "p9999_memory_us": self.memory.p9999_us,
+            "calls": self.calls,
+        })
+    }
+}
+
 fn main() -> std::io::Result<()> {
     let measured = std::env::args().any(|argument| argument == "--bench");
     let packages = if measured { Arguments::parse().packages } else { 20_000 };
@@ -87,12 +103,7 @@ fn main() -> std::io::Result<()> {
         println!("test every_package_comes_up_in_order ... ok");
         println!("test result: ok. 1 passed; 0 failed; 0 ignored");
     } else if Arguments::parse().json {
-        let Figures { collect_ns, give_ns, order_ns, lengths, memory, calls } = figures;
-        let (longest_us, p9999_us) = (lengths.max_us, lengths.p9999_us);
-        let (memory_us, p9999_memory_us) = (memory.max_us, memory.p9999_us);
-        println!(
-            "{{\"packages\":{packages},\"collect_ns\":{collect_ns:.1},\"order_ns\":{order_ns:.1},\"give_ns\":{give_ns:.1},\"longest_call_us\":{longest_us:.1},\"p9999_call_us\":{p9999_us:.1},\"max_memory_us\":{memory_us:.1},\"p9999_memory_us\":{p9999_memory_us:.1},\"calls\":{calls}}}"
-        );
+        println!("{}", figures.json(packages));
     } else {
         println!("{packages} packages in one second, {} calls", figures.calls);
         println!("collect {:>8.1} ns a package", figures.collect_ns);

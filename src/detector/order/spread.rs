@@ -29,7 +29,7 @@ const AHEAD: usize = 4;
 
 /// A piece that is being spread.
 pub(super) struct Spread {
-    pub(super) piece: Piece,
+    piece: Piece,
     /// How many places, as a power of two.
     bits: u32,
     /// Bits below those that tell an entry's place.
@@ -104,12 +104,12 @@ impl Spread {
 
     /// The pieces it has become, the last first. Entries that are all alike are one.
     pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> {
-        let starts = std::iter::once(self.piece.start).chain(self.ends.iter().copied());
-        let ends = starts.zip(&self.ends).map(|(start, end)| (start, *end));
-        let ends: Vec<_> = ends.filter(|(start, end)| start < end).collect();
         let alike = (self.differing == 0).then_some(Piece { alike: true, ..self.piece });
-        let pieces = ends.into_iter().rev().map(|(start, end)| Piece { start, end, alike: false });
-        alike.into_iter().chain(pieces)
+        let places = (0..self.ends.len()).rev().map(|place| {
+            let start = place.checked_sub(1).map_or(self.piece.start, |before| self.ends[before]);
+            Piece { start, end: self.ends[place], alike: false }
+        });
+        alike.into_iter().chain(places.filter(|piece| piece.start < piece.end))
     }
 
     /// How the piece is spread, now that the bits are known in which its entries differ.

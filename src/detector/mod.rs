@@ -23,6 +23,7 @@ mod record;
 pub mod scan;
 pub mod shard;
 pub mod snapshot;
+mod splitters;
 mod table;
 mod texts;
 pub mod time;

@@ -22,10 +22,10 @@ const PIECE: usize = 4_096;
 /// A package that came up, and where its key stands in the order.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub struct Entry {
+struct Entry {
     order: [u64; 2],
     /// The package's record.
-    pub slot: Slot,
+    slot: Slot,
     /// Where it belongs while its piece is being spread.
     place: u32,
 }
@@ -148,23 +148,21 @@ impl Order {
     /// Packages that come soon, for their memory to be fetched: now and then a burst of as many, each
     /// package once, so that those behind a page that is not known do not wait one by one.
     #[inline]
-    pub fn ahead(&self, burst: usize) -> &[Entry] {
+    pub fn ahead(&self, burst: usize) -> impl Iterator<Item = Slot> {
         let before = self.given.saturating_sub(1);
-        if !before.is_multiple_of(burst) {
-            return &[];
-        }
-        let start = if before == 0 { self.given } else { before + burst };
-        self.sorted.get(start..self.sorted.len().min(before + 2 * burst)).unwrap_or_default()
+        let coming = match before {
+            0 => self.given..2 * burst,
+            _ if before.is_multiple_of(burst) => before + burst..before + 2 * burst,
+            _ => 0..0,
+        };
+        let end = self.sorted.len().min(coming.end);
+        self.sorted.get(coming.start..end).into_iter().flatten().map(|entry| entry.slot)
     }
 
     fn keep(&mut self, number: usize, entry: Entry) {
         self.entries.begin_large(&*self.source);
         self.entries.provide(number, &*self.source);
-        *self.at(number) = entry;
-    }
-
-    fn at(&mut self, number: usize) -> &mut Entry {
-        self.entries.get_mut(number).expect("an entry that was kept is there")
+        *entry_mut(&mut self.entries, number) = entry;
     }
 
     /// Few packages are sorted where they are; many have begun there and go on in the blocks.
@@ -215,13 +213,21 @@ impl Order {
     ) {
         self.sorted.clear();
         self.given = 0;
-        for number in piece.start..piece.end {
-            let entry = *self.at(number);
-            self.sorted.push(entry);
-        }
+        let entries = &self.entries;
+        self.sorted.extend((piece.start..piece.end).map(|number| *entry(entries, number)));
         self.sorter.sort(&mut self.sorted, ring, key_of);
         *budget = budget.saturating_sub(piece.len() as u32);
     }
+}
+
+#[inline]
+fn entry(entries: &Slab<Entry>, number: usize) -> &Entry {
+    entries.get(number).expect("an entry that was kept is there")
+}
+
+#[inline]
+fn entry_mut(entries: &mut Slab<Entry>, number: usize) -> &mut Entry {
+    entries.get_mut(number).expect("an entry that was kept is there")
 }
 
 #[cfg(test)]
@@ -303,7 +309,7 @@ mod tests {
         while let Some(slot) = order.next(&ring, &key_of, &mut u32::MAX.clone()) {
             assert!(given.is_empty() || fetched.contains(&slot), "{slot} was not fetched");
             given.push(slot);
-            fetched.extend(order.ahead(16).iter().map(|entry| entry.slot));
+            fetched.extend(order.ahead(16));
         }
         assert_eq!(given[1..], fetched);
     }

@@ -38,15 +38,15 @@ pub struct OpenTable {
 enum Entry {
     /// Nothing, and the number that is used after this one.
     Free(u32),
-    /// The exception of a slot.
-    Open(Slot, OpenException),
+    /// An exception.
+    Open(OpenException),
 }
 
 impl Entry {
-    fn open(&self) -> Option<(Slot, &OpenException)> {
+    fn open(&self) -> Option<&OpenException> {
         match self {
             Self::Free(_) => None,
-            Self::Open(slot, open) => Some((*slot, open)),
+            Self::Open(open) => Some(open),
         }
     }
 }
@@ -57,8 +57,8 @@ struct Slots(Slab<Slot>);
 
 impl Slots {
     #[inline]
-    fn is(&self, number: u32, slot: Slot) -> bool {
-        self.0.get(number as usize) == Some(&slot)
+    fn of(&self, number: u32) -> Option<Slot> {
+        self.0.get(number as usize).copied()
     }
 
     fn put(&mut self, number: u32, slot: Slot, source: &dyn BlockSource) {
@@ -69,7 +69,7 @@ impl Slots {
 
 impl Hashes for Slots {
     fn hash(&self, number: u32) -> u64 {
-        self.0.get(number as usize).map_or(0, |slot| HASH.hash_one(slot))
+        self.of(number).map_or(0, |slot| HASH.hash_one(slot))
     }
 
     fn prefetch(&self, number: u32) {
@@ -86,8 +86,7 @@ impl OpenTable {
 
     /// The open exception of a package.
     pub fn get(&self, slot: Slot) -> Option<&OpenException> {
-        let (_, open) = self.entries.get(self.number(slot)?).open()?;
-        Some(open)
+        self.entries.get(self.number(slot)?).open()
     }
 
     /// Hints that a package is going to be asked for, or to have an exception.
@@ -99,7 +98,7 @@ impl OpenTable {
     /// Keeps the exception as its last event left it.
     pub fn put(&mut self, slot: Slot, carrier: &Arc<str>, open: OpenException) {
         *self.counts.entry((carrier.clone(), open.kind, open.severity)).or_default() += 1;
-        let entry = Entry::Open(slot, open);
+        let entry = Entry::Open(open);
         if let Some(number) = self.number(slot) {
             let before = std::mem::replace(self.entries.get_mut(number), entry);
             self.uncount(carrier, &before);
@@ -118,7 +117,7 @@ impl OpenTable {
         self.free = number;
         self.uncount(carrier, &entry);
         match entry {
-            Entry::Open(_, open) => Some(open),
+            Entry::Open(open) => Some(open),
             Entry::Free(_) => None,
         }
     }
@@ -130,7 +129,7 @@ impl OpenTable {
 
     /// Every open exception with its slot, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &OpenException)> {
-        (0..self.entries.len()).filter_map(|number| self.entries.get(number).open())
+        (0..self.entries.len()).filter_map(|number| self.at(number))
     }
 
     /// How many places there are to ask for with [`OpenTable::at_place`].
@@ -142,11 +141,15 @@ impl OpenTable {
     /// at its place.
     pub fn at_place(&self, place: u32) -> impl Iterator<Item = Option<(Slot, &OpenException)>> {
         let numbers = place * PLACE..self.entries.len().min((place + 1) * PLACE);
-        numbers.map(|number| self.entries.get(number).open())
+        numbers.map(|number| self.at(number))
+    }
+
+    fn at(&self, number: u32) -> Option<(Slot, &OpenException)> {
+        Some((self.slots.of(number)?, self.entries.get(number).open()?))
     }
 
     fn number(&self, slot: Slot) -> Option<u32> {
-        self.index.find(HASH.hash_one(slot), |number| self.slots.is(number, slot))
+        self.index.find(HASH.hash_one(slot), |number| self.slots.of(number) == Some(slot))
     }
 
     fn keep(&mut self, entry: Entry) -> u32 {
@@ -162,7 +165,7 @@ impl OpenTable {
     }
 
     fn uncount(&mut self, carrier: &Arc<str>, entry: &Entry) {
-        let Some((_, open)) = entry.open() else { return };
+        let Some(open) = entry.open() else { return };
         let key = (carrier.clone(), open.kind, open.severity);
         if let Some(count) = self.counts.get_mut(&key) {
             *count -= 1;

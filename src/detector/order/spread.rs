@@ -11,10 +11,11 @@
 //! because the sample was unlucky or numbers differ late, goes by the highest bits in which its
 //! entries differ, which comes to an end whatever the numbers are.
 
-use std::hint::select_unpredictable;
+use std::ops::Range;
 
 use super::super::memory::Slab;
-use super::{Entry, PIECE, Piece};
+use super::super::splitters::{LANES, Splitters};
+use super::{Entry, PIECE, Piece, entry, entry_mut};
 
 /// Places that the first piece is spread over, as a power of two.
 const MOST_BITS: u32 = 11;
@@ -22,8 +23,6 @@ const MOST_BITS: u32 = 11;
 const LONG: usize = 16 * PIECE;
 /// Entries of a sample: as many as may be sorted in one go.
 const SAMPLE: usize = 2 * PIECE;
-/// Entries whose places are looked up side by side.
-const LANES: usize = 8;
 /// Entries ahead of the next one of a place that are fetched when one is filled.
 const AHEAD: usize = 4;
 
@@ -34,8 +33,9 @@ pub(super) struct Spread {
     bits: u32,
     /// Bits below those that tell an entry's place.
     shift: u32,
-    /// Words that begin a place each but the first; of a piece that is spread by its bits none.
-    splitters: Vec<u64>,
+    sample: Vec<u64>,
+    /// Of a piece that is spread by its bits none.
+    splitters: Splitters,
     /// The place that is being filled, once all entries are counted.
     place: usize,
     /// Next entry to fill, by place.
@@ -67,7 +67,8 @@ impl Spread {
             piece,
             bits,
             shift: 0,
-            splitters: Vec::new(),
+            sample: Vec::new(),
+            splitters: Splitters::default(),
             place: 0,
             next: vec![0; 1 << bits].into(),
             ends: vec![0; 1 << bits].into(),
@@ -143,7 +144,7 @@ impl Spread {
         let numbers =
             (self.seen..until).map(|number| self.piece.start + number * self.piece.len() / SAMPLE);
         let words = numbers.map(|number| entry(entries, number).word(self.shift));
-        self.splitters.extend(words);
+        self.sample.extend(words);
         let looked_at = until - self.seen;
         if self.have_seen(looked_at, SAMPLE) {
             self.stage = Stage::Split;
@@ -152,10 +153,8 @@ impl Spread {
     }
 
     fn split(&mut self) -> usize {
-        self.splitters.sort_unstable();
-        let places = 1 << self.bits;
-        let splitter = |place: usize| self.splitters[place * SAMPLE / places];
-        self.splitters = (1..places).map(splitter).collect();
+        self.sample.sort_unstable();
+        self.splitters.set(1 << self.bits, &self.sample, |word| *word);
         self.stage = Stage::Count;
         SAMPLE
     }
@@ -169,7 +168,7 @@ impl Spread {
             for (word, number) in words.iter_mut().zip(numbers.clone()) {
                 *word = entry(entries, number).word(self.shift);
             }
-            for (place, number) in self.places(words).into_iter().zip(numbers) {
+            for (place, number) in self.places(&words).into_iter().zip(numbers) {
                 self.ends[place] += 1;
                 entry_mut(entries, number).place = place as u32;
             }
@@ -186,21 +185,13 @@ impl Spread {
         looked_at.len()
     }
 
-    /// The places of words: how many splitters are no greater, or their lowest bits.
+    /// The places of words, by splitters or by their lowest bits.
     #[inline]
-    fn places(&self, words: [u64; LANES]) -> [usize; LANES] {
-        if self.splitters.is_empty() {
-            return words.map(|word| word as usize % (1 << self.bits));
+    fn places(&self, words: &[u64; LANES]) -> [usize; LANES] {
+        match self.splitters.len() {
+            0 => words.map(|word| word as usize % (1 << self.bits)),
+            _ => self.splitters.places(words),
         }
-        let mut places = [0; LANES];
-        for step in (0..self.bits).rev() {
-            for (place, word) in places.iter_mut().zip(words) {
-                let further = *place + (1 << step);
-                let is_further = self.splitters[further - 1] <= word;
-                *place = select_unpredictable(is_further, further, *place);
-            }
-        }
-        places
     }
 
     /// American flag sort: whatever stands where another place begins goes to its own, and so on
@@ -242,7 +233,7 @@ impl Spread {
     }
 
     /// The next entries of a stage that looks at all of them.
-    fn stretch(&self, most: usize) -> std::ops::Range<usize> {
+    fn stretch(&self, most: usize) -> Range<usize> {
         let start = self.piece.start + self.seen;
         start..self.piece.end.min(start + most)
     }
@@ -256,14 +247,4 @@ impl Spread {
         }
         done
     }
-}
-
-#[inline]
-fn entry(entries: &Slab<Entry>, number: usize) -> &Entry {
-    entries.get(number).expect("an entry that was kept is there")
-}
-
-#[inline]
-fn entry_mut(entries: &mut Slab<Entry>, number: usize) -> &mut Entry {
-    entries.get_mut(number).expect("an entry that was kept is there")
 }

@@ -343,8 +343,8 @@ impl Shard {
                 return false;
             };
             for ahead in self.look.order.ahead(AHEAD) {
-                self.table.prefetch(ahead.slot);
-                self.open.prefetch(ahead.slot);
+                self.table.prefetch(ahead);
+                self.open.prefetch(ahead);
             }
             let events = self.outbox.len();
             self.come_up(slot);

@@ -6,13 +6,13 @@
 //! ```
 
 use std::collections::HashMap;
-use std::hint::select_unpredictable;
 
 use foldhash::fast::FixedState;
 
 use super::super::key::PackageKey;
 use super::super::keyring::{NUMBER_BITS, SPILLED};
 use super::super::record::Record;
+use super::super::splitters::{LANES, Splitters};
 use super::super::table::Slot;
 use super::super::texts::{NO_TEXT, TextId};
 use super::contents::{Contents, ProfileTexts};
@@ -27,8 +27,6 @@ const BUCKET_ROWS: usize = 8_192;
 const MOST_BUCKETS: usize = 4_096;
 /// Rows of the sample for each bucket.
 const SAMPLED: usize = 16;
-/// Keys that are looked up side by side.
-const LANES: usize = 8;
 /// Bits of a place in a bucket.
 const PLACE_BITS: u32 = 16;
 
@@ -42,7 +40,7 @@ pub struct Sorter {
     bucket_of: Vec<u16>,
     scales: Scales,
     /// By the numbers that the scales make of keys.
-    splitters: Vec<u64>,
+    splitters: Splitters,
     /// The bucket to be put in order next.
     next: usize,
     /// Places within the bucket before, in order, from `at` on still to be given out.
@@ -280,11 +278,8 @@ impl Sorter {
             .collect();
         sample.sort_unstable();
         self.scales.of(&sample);
-        self.splitters.clear();
-        let splitters = (1..buckets).map(|bucket| sample.get(bucket * sample.len() / buckets));
         let scales = &self.scales;
-        let splitters = splitters.map(|key| key.map_or(u64::MAX, |key| scales.scaled(*key)));
-        self.splitters.extend(splitters.chain([u64::MAX]));
+        self.splitters.set(buckets, &sample, |key| scales.scaled(*key));
     }
 
     /// Finds the bucket of each package, and where the buckets start.
@@ -302,7 +297,7 @@ impl Sorter {
                         *key = self.scales.scaled(numbers.key(slot, record));
                     }
                 }
-                let buckets = self.buckets_of(&keys);
+                let buckets = self.splitters.places(&keys);
                 for (record, bucket) in records.iter().zip(buckets) {
                     self.starts[bucket + 1] += usize::from(record.is_live());
                     self.bucket_of.push(bucket as u16);
@@ -313,23 +308,6 @@ impl Sorter {
         for bucket in 1..self.starts.len() {
             self.starts[bucket] += self.starts[bucket - 1];
         }
-    }
-
-    /// How many splitters are no larger than each key. Without a branch that depends on a key: half
-    /// of them would be guessed wrong.
-    #[inline]
-    fn buckets_of(&self, keys: &[u64; LANES]) -> [usize; LANES] {
-        let splitters = &self.splitters[..];
-        let mut buckets = [0; LANES];
-        let mut half = splitters.len() / 2;
-        while half > 0 {
-            for (bucket, key) in buckets.iter_mut().zip(keys) {
-                let reached = splitters[*bucket + half - 1] <= *key;
-                *bucket = select_unpredictable(reached, *bucket + half, *bucket);
-            }
-            half /= 2;
-        }
-        buckets
     }
 
     fn scatter(&mut self, image: &Image, numbers: &Numbers) {

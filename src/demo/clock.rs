@@ -35,6 +35,10 @@ impl Clock for SimulatedClock {
     fn now_ms(&self) -> i64 {
         self.0.load(Ordering::Acquire)
     }
+
+    fn monotonic_ms(&self) -> i64 {
+        self.now_ms()
+    }
 }
 
 /// How fast simulated time is to go by.

@@ -214,6 +214,16 @@ pub enum Record<'a> {
     },
 }
 
+impl Record<'_> {
+    /// Its log time, where it has one that moves the clocks.
+    pub fn log_time(&self) -> Option<LogTime> {
+        match self {
+            Self::Scan(scan) => Some(scan.log_time),
+            Self::Rejected { log_time } => *log_time,
+        }
+    }
+}
+
 vocabulary! {
     /// What became of one scan: the label `outcome` of `scans_total`.
     Outcome {

@@ -315,11 +315,7 @@ impl Shard {
         sighted: &Sighted,
         budget: &mut u32,
     ) -> Result<Option<Outcome>, Stop> {
-        let log_time = match record {
-            Record::Scan(scan) => Some(scan.log_time),
-            Record::Rejected { log_time } => *log_time,
-        };
-        if log_time.is_some_and(|log_time| !self.clock(log_time, budget)) {
+        if record.log_time().is_some_and(|log_time| !self.clock(log_time, budget)) {
             return Err(Stop::Busy);
         }
         let Record::Scan(scan) = record else {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::CutRecord;
 use super::rules::Rules;
+use crate::detector::time::floor_to_seconds;
 
 /// Key of an operator's answer in the `open` topic. No carrier is empty, so no exception has it.
 pub const ANSWER_KEY: &str = ":accept";
@@ -27,12 +28,21 @@ pub enum Accept {
     FirstStart,
     /// The log is right where an open exception contradicts it: it is closed as expired.
     TrustLog,
+    /// The frontier was stored ahead of time: it goes back to what is known to be complete.
+    Frontier,
 }
 
 impl Accept {
     /// Every answer.
-    pub const ALL: &'static [Self] =
-        &[Self::Cut, Self::Gap, Self::NewLog, Self::Partitions, Self::FirstStart, Self::TrustLog];
+    pub const ALL: &'static [Self] = &[
+        Self::Cut,
+        Self::Gap,
+        Self::NewLog,
+        Self::Partitions,
+        Self::FirstStart,
+        Self::TrustLog,
+        Self::Frontier,
+    ];
 
     /// As it is written on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +53,7 @@ impl Accept {
             Self::Partitions => "partitions",
             Self::FirstStart => "first-start",
             Self::TrustLog => "trust-log",
+            Self::Frontier => "frontier",
         }
     }
 
@@ -114,6 +125,10 @@ pub struct Durable {
     pub log_end: i64,
     /// What an operator has answered.
     pub answer: Option<Answer>,
+    /// The brokers' clock at some moment since all this was read, in milliseconds.
+    pub now_ms: i64,
+    /// By how much clocks may differ, in milliseconds.
+    pub margin_ms: i64,
 }
 
 impl Durable {
@@ -189,6 +204,13 @@ pub enum HaltReason {
         /// First offset of the log.
         log_start: i64,
     },
+    /// The stored frontier is ahead of what time it can be.
+    FrontierAhead {
+        /// The frontier. Seconds since 1970 UTC.
+        frontier: i64,
+        /// How far it is ahead. Seconds.
+        ahead: i64,
+    },
 }
 
 impl HaltReason {
@@ -200,6 +222,7 @@ impl HaltReason {
             Self::Truncated { .. } | Self::SnapshotBelowLog { .. } => Accept::Gap,
             Self::TooShort { .. } | Self::Recreated { .. } => Accept::NewLog,
             Self::PartitionsChanged { .. } => Accept::Partitions,
+            Self::FrontierAhead { .. } => Accept::Frontier,
         }
     }
 }
@@ -235,6 +258,10 @@ impl fmt::Display for HaltReason {
                 f,
                 "the newest usable snapshot ends at offset {snapshot}, and the records from there to {log_start} were deleted; to go on without them"
             ),
+            Self::FrontierAhead { frontier, ahead } => write!(
+                f,
+                "the stored frontier ({frontier}, in seconds since 1970) lies {ahead} s ahead of the brokers' clock, and nothing would be reported until then: did a clock run ahead? To go on from the present; what was published stays, and what moves is retracted"
+            ),
         }?;
         write!(f, ": {}", self.accepted_by().command())
     }
@@ -265,8 +292,27 @@ pub fn decide(durable: &Durable, partitions: i32, again: bool, rules: Rules) -> 
                 cut: cut.offset,
             })
         }
-        (Some(cut), _) => within_log(durable, cut, partitions),
+        (Some(cut), _) => match within_log(durable, cut, partitions) {
+            Decision::Continue(cut) if rules.frontier_not_ahead => within_time(durable, cut),
+            decision => decision,
+        },
     }
+}
+
+/// A frontier that our own clock led astray says nothing of the log; the log clock does.
+fn within_time(durable: &Durable, cut: CutRecord) -> Decision {
+    let Durable { now_ms, margin_ms, .. } = *durable;
+    let latest = floor_to_seconds(now_ms.saturating_add(margin_ms));
+    let Some(frontier) = cut.frontier.filter(|&it| Some(it) > cut.log_clock && it > latest) else {
+        return Decision::Continue(cut);
+    };
+    if durable.accepts(Accept::Frontier) {
+        let proven = floor_to_seconds(now_ms.saturating_sub(margin_ms));
+        let frontier = cut.log_clock.max(Some(proven));
+        return Decision::Continue(CutRecord { frontier, ..cut });
+    }
+    let ahead = frontier - floor_to_seconds(now_ms);
+    Decision::Halt(HaltReason::FrontierAhead { frontier, ahead })
 }
 
 /// Whoever accepts more than the cut accepts the cut.
@@ -317,7 +363,8 @@ mod tests {
     use super::*;
 
     fn durable(cut: Option<CutRecord>, group: Option<(i64, String)>) -> Durable {
-        Durable { cut, group, log_start: 0, log_end: 100, answer: None }
+        let (now_ms, margin_ms) = (1_772_438_401_000, 2_000);
+        Durable { cut, group, log_start: 0, log_end: 100, answer: None, now_ms, margin_ms }
     }
 
     fn decide(durable: &Durable, again: bool) -> Decision {
@@ -370,6 +417,26 @@ mod tests {
         let agreeing = durable(Some(cut.clone()), Some((12, cut.metadata())));
         assert_eq!(decide(&agreeing, false), Decision::Continue(cut.clone()));
         assert_eq!(accepted(&reset), Decision::Continue(cut));
+    }
+
+    #[test]
+    fn a_frontier_ahead_of_time_halts_until_its_way_back_is_accepted() {
+        let cut = example(12, 3);
+        let (frontier, log_clock) = (cut.frontier.unwrap(), cut.log_clock.unwrap());
+        let stored = durable(Some(cut.clone()), None);
+        let at_the_time = |secs| Durable { now_ms: secs * 1_000, ..stored.clone() };
+        let in_time = at_the_time(frontier - 2);
+        assert_eq!(decide(&in_time, false), Decision::Continue(cut.clone()));
+        let ahead = at_the_time(frontier - 3);
+        let halt = Decision::Halt(HaltReason::FrontierAhead { frontier, ahead: 3 });
+        assert_eq!(decide(&ahead, false), halt);
+        let back = CutRecord { frontier: Some(frontier - 5), ..cut.clone() };
+        assert_eq!(accepted(&ahead), Decision::Continue(back));
+        let at_the_log_clock = CutRecord { frontier: Some(log_clock), ..cut.clone() };
+        assert_eq!(accepted(&at_the_time(log_clock)), Decision::Continue(at_the_log_clock));
+        let by_a_record = CutRecord { log_clock: Some(frontier), ..cut };
+        let ahead = Durable { cut: Some(by_a_record.clone()), ..ahead };
+        assert_eq!(decide(&ahead, false), Decision::Continue(by_a_record), "the log says so");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! When the frontier of a partition may follow the wall clock: only once the log is empty by proof.
+//! When the frontier of a partition may follow trusted time: only once the log is empty by proof.
 //!
-//! The service notes the wall time w, asks for the end offset H as a reader of uncommitted data and
+//! The service notes trusted time w, asks for the end offset H as a reader of uncommitted data and
 //! tells both. Every record at or past H has a log time of at least w − margin, so once the
 //! partition's position (records handed on for applying, control records passed) has reached H, the
 //! log is complete up to floor(w − margin). While no answer comes or the position is behind, the
@@ -45,6 +45,14 @@ pub enum Hold {
     NoAnswer,
     /// Records up to the end that the broker named are still to come.
     Behind,
+    /// No broker has stamped a record lately, so nobody knows what time it is.
+    NoTrustedTime,
+    /// The clocks of two brokers are further apart than `clock_margin`.
+    BrokersDisagree,
+    /// Our own clock stands in for the brokers', and it has stepped.
+    ClockStepped,
+    /// The next record was stamped by a broker with a time far ahead of the brokers' stamps.
+    LogTimeAhead,
 }
 
 impl Hold {
@@ -59,6 +67,42 @@ impl Hold {
             Self::Paused => "paused",
             Self::NoAnswer => "no_answer",
             Self::Behind => "behind",
+            Self::NoTrustedTime => "no_trusted_time",
+            Self::BrokersDisagree => "brokers_disagree",
+            Self::ClockStepped => "clock_stepped",
+            Self::LogTimeAhead => "log_time_ahead",
+        }
+    }
+
+    /// What it means where it lasts, and what to do.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Restoring => "its state is being rebuilt; it goes on by itself",
+            Self::Backfilling => {
+                "what was open at a first start is being published; it goes on by itself"
+            }
+            Self::Revoking => "the partition is being given back",
+            Self::Halted => "the partition is halted; its message names the answer",
+            Self::MaxPackages => {
+                "there is no room for more packages; raise engine.max_packages or add instances"
+            }
+            Self::Paused => {
+                "the broker or the workers are behind; reading goes on once they are not"
+            }
+            Self::NoAnswer => "the broker does not say where the log ends; look at the broker",
+            Self::Behind => "records up to the end of the log are still to come",
+            Self::NoTrustedTime => {
+                "no broker has stamped a record of the open topic lately, so nobody knows what time it is: look at the brokers, and at whether this instance can write to the open topic"
+            }
+            Self::BrokersDisagree => {
+                "the clocks of two brokers are further apart than input.clock_margin; let NTP set them"
+            }
+            Self::ClockStepped => {
+                "the clock of this machine has stepped, and the open topic is not stamped by its brokers: it goes on a minute after the last step; set message.timestamp.type=LogAppendTime on the open topic"
+            }
+            Self::LogTimeAhead => {
+                "the next record was stamped by its broker far ahead of the other brokers' time: their clocks disagree; let NTP set them, the partition goes on once they agree"
+            }
         }
     }
 }
@@ -88,7 +132,7 @@ impl Evidence {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// Why the frontier cannot follow the wall clock, as far as this evidence goes.
+    /// Why the frontier cannot follow trusted time, as far as this evidence goes.
     pub fn hold(&self) -> Option<Hold> {
         if self.unanswered >= SILENCE {
             return Some(Hold::NoAnswer);
@@ -96,7 +140,12 @@ impl Evidence {
         self.is_behind().then_some(Hold::Behind)
     }
 
-    /// The end offset asked for at a wall time was this. Milliseconds.
+    /// The broker has answered, and nobody knows when it was asked.
+    pub fn answered_at_no_time(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// The end offset asked for at a trusted time was this. Milliseconds.
     pub fn answered(&mut self, asked_at_ms: i64, margin_ms: i64, end: i64) {
         self.unanswered = 0;
         let margin_ms = if self.rules.margin_is_kept { margin_ms } else { 0 };
@@ -144,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_partition_advances_to_the_wall_time_less_the_margin() {
+    fn an_idle_partition_advances_to_trusted_time_less_the_margin() {
         let mut evidence = Evidence::starting_at(5);
         evidence.answered(10_999, 2_000, 5);
         assert_eq!(evidence.take(), Some(Frontier::from_secs(8)));

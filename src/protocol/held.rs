@@ -314,12 +314,6 @@ impl<S: Packages, L> Held<S, L> {
     }
 }
 
-/// Whether a record's timestamp lies so far ahead of the wall clock that the record is refused. All
-/// in milliseconds. The only decision that the wall clock makes; it is kept in the cut.
-pub fn lies_in_the_future(timestamp_ms: Option<i64>, now_ms: i64, max_future_skew_ms: i64) -> bool {
-    timestamp_ms.is_some_and(|time| time > now_ms.saturating_add(max_future_skew_ms))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -62,6 +62,8 @@ pub struct Keeper<L> {
     lanes: BTreeMap<i32, Lane>,
     pending: Option<Pending<L>>,
     paused: bool,
+    /// Why nobody knows what time it is.
+    untimed: Option<Hold>,
 }
 
 impl<L> Keeper<L> {
@@ -74,6 +76,7 @@ impl<L> Keeper<L> {
             lanes: BTreeMap::new(),
             pending: None,
             paused: false,
+            untimed: None,
         }
     }
 
@@ -189,10 +192,22 @@ impl<L> Keeper<L> {
         }
     }
 
-    /// The end of a partition, asked for at a wall time. Milliseconds.
-    pub fn answered(&mut self, partition: i32, asked_at_ms: i64, margin_ms: i64, end: i64) {
-        if let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.is_live()) {
-            lane.evidence.answered(asked_at_ms, margin_ms, end);
+    /// The end of a partition, asked for at a trusted time in milliseconds, or at a time that nobody
+    /// knows: then it proves nothing.
+    pub fn answered(
+        &mut self,
+        partition: i32,
+        asked_at: Result<i64, Hold>,
+        margin_ms: i64,
+        end: i64,
+    ) {
+        self.untimed = asked_at.err();
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.is_live()) else {
+            return;
+        };
+        match asked_at {
+            Ok(asked_at_ms) => lane.evidence.answered(asked_at_ms, margin_ms, end),
+            Err(_) => lane.evidence.answered_at_no_time(),
         }
     }
 
@@ -206,11 +221,12 @@ impl<L> Keeper<L> {
             .collect()
     }
 
-    /// Why the frontier of a partition does not follow the wall clock.
+    /// Why the frontier of a partition does not follow trusted time.
     pub fn hold(&self, partition: i32) -> Option<Hold> {
         let lane = self.lanes.get(&partition)?;
         match lane.hold() {
             None | Some(Hold::Behind) if self.paused => Some(Hold::Paused),
+            None => self.untimed,
             hold => hold,
         }
     }
@@ -484,7 +500,7 @@ mod tests {
     fn a_paused_frontier_stands_still_and_says_so() {
         let (mut keeper, _) = holding();
         keeper.set_paused(true);
-        keeper.answered(0, 10_000, 2_000, 5);
+        keeper.answered(0, Ok(10_000), 2_000, 5);
         assert!(keeper.advances().is_empty());
         assert_eq!(keeper.hold(0), Some(Hold::Paused));
         keeper.set_paused(false);
@@ -493,5 +509,15 @@ mod tests {
         keeper.asked(0);
         keeper.asked(0);
         assert_eq!(keeper.hold(0), Some(Hold::NoAnswer));
+    }
+
+    #[test]
+    fn a_frontier_stands_still_while_nobody_knows_the_time_and_says_so() {
+        let (mut keeper, _) = holding();
+        keeper.answered(0, Err(Hold::NoTrustedTime), 2_000, 5);
+        assert!(keeper.advances().is_empty());
+        assert_eq!(keeper.hold(0), Some(Hold::NoTrustedTime));
+        keeper.answered(0, Ok(10_000), 2_000, 5);
+        assert_eq!((keeper.advances().len(), keeper.hold(0)), (1, None));
     }
 }

@@ -116,7 +116,7 @@ impl Lane {
         self.passed.take()
     }
 
-    /// Why its frontier does not follow the wall clock.
+    /// Why its frontier does not follow trusted time.
     pub fn hold(&self) -> Option<Hold> {
         match (self.state, self.wait) {
             (State::Restoring, _) => Some(Hold::Restoring),

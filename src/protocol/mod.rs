@@ -11,6 +11,7 @@
 //! - [`commit_cycle`]: how one transaction comes to its end, whatever the broker answers.
 //! - [`agree`] and [`restore`]: whether what is durable agrees, and how a partition is rebuilt.
 //! - [`ownership`]: which contents belong to which assignment.
+//! - [`trusted_time`]: what time it is, by the brokers' stamps.
 //! - [`rules`]: the rules of all this by name, so that a simulation can leave one out.
 
 pub mod agree;
@@ -26,3 +27,4 @@ pub mod ownership;
 pub mod plain;
 pub mod restore;
 pub mod rules;
+pub mod trusted_time;

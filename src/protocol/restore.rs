@@ -12,7 +12,7 @@
 
 use super::cut::{Backfill, CutRecord, LastRecord};
 use super::decisions::Decisions;
-use super::held::{Packages, Ready, lies_in_the_future};
+use super::held::{Packages, Ready};
 use super::rules::Rules;
 use crate::detector::exception::{Change, ExceptionEvent};
 use crate::detector::key::PackageKey;
@@ -72,7 +72,7 @@ pub struct Setup {
     pub first_start: FirstStart,
     /// See there.
     pub on_inconsistency: OnInconsistency,
-    /// How far a log time may lie ahead of the wall clock, in milliseconds.
+    /// How far a log time may lie ahead of the brokers' clock, in milliseconds.
     pub max_future_skew_ms: i64,
     /// What holds.
     pub rules: Rules,
@@ -85,8 +85,8 @@ pub enum Ask {
     Durable,
     /// Find the offset of a first start; answer with [`Restore::start`].
     Start,
-    /// Note the wall time, then ask for the end as a reader of uncommitted data; answer with
-    /// [`Restore::end`].
+    /// Note trusted time, ask for the end as a reader of uncommitted data, then have a record
+    /// stamped; answer with [`Restore::end`].
     End,
     /// Read the record at this offset; answer with [`Restore::probed`].
     Probe(i64),
@@ -94,7 +94,7 @@ pub enum Ask {
     Snapshots,
     /// Load this one of them; answer with [`Restore::loaded`].
     Load(usize),
-    /// Hand over the records from `from` up to, not including, `to`, to [`Restore::refuses`] and
+    /// Hand over the records from `from` up to, not including, `to`, to [`Restore::takes`] and
     /// [`Restore::apply`], then say [`Restore::records_end`].
     Records {
         /// The first.
@@ -106,6 +106,17 @@ pub enum Ask {
     Done,
     /// The partition halts.
     Halt(HaltReason),
+}
+
+/// What becomes of a record that a restore reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is applied.
+    Applied,
+    /// It was refused because of its log time, or is now.
+    LeftOut,
+    /// The brokers' clocks disagree about it: the restore begins again later.
+    Waits,
 }
 
 /// A restore that came to no good end.
@@ -138,7 +149,7 @@ enum Phase {
 /// What the records are applied for.
 enum Purpose {
     /// A first start: the wall time at which the end was asked for, in milliseconds.
-    First { asked_at_ms: i64 },
+    First { asked_at_ms: i64, stamp_ms: i64 },
     /// To go on at a cut.
     GoOn(Box<CutRecord>),
 }
@@ -224,10 +235,11 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.go(Phase::Over, Ask::Done)
     }
 
-    /// The end of the log, asked for at this wall time. Milliseconds.
-    pub fn end(&mut self, asked_at_ms: i64, end: i64) -> Ask {
+    /// The end of the log, asked for at this trusted time, and the brokers' clock at some moment since
+    /// the answer. Milliseconds.
+    pub fn end(&mut self, asked_at_ms: i64, end: i64, stamp_ms: i64) -> Ask {
         let Phase::End { start } = self.phase else { return Ask::Done };
-        self.purpose = Some(Purpose::First { asked_at_ms });
+        self.purpose = Some(Purpose::First { asked_at_ms, stamp_ms });
         self.packages = Some((self.make)(false));
         self.to = end.max(start);
         self.go(Phase::Records, Ask::Records { from: start, to: self.to })
@@ -312,15 +324,19 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         &self.set_aside
     }
 
-    /// Whether a record is left out: refused before, or at a first start now.
-    pub fn refuses(&mut self, offset: i64, timestamp_ms: Option<i64>) -> bool {
-        if let Some(Purpose::First { asked_at_ms }) = self.purpose
-            && lies_in_the_future(timestamp_ms, asked_at_ms, self.setup.max_future_skew_ms)
+    /// What becomes of a record: at a first start its log time in effect is judged, in milliseconds;
+    /// later what was decided holds. Told in the order of the log.
+    pub fn takes(&mut self, offset: i64, log_ms: Option<i64>, by_broker: bool) -> Taken {
+        if let Some(Purpose::First { stamp_ms, .. }) = self.purpose
+            && log_ms.is_some_and(|it| it > stamp_ms.saturating_add(self.setup.max_future_skew_ms))
         {
+            if by_broker {
+                return Taken::Waits;
+            }
             self.decisions.refuse(offset);
-            return true;
+            return Taken::LeftOut;
         }
-        self.decisions.is_refused(offset)
+        if self.decisions.is_refused(offset) { Taken::LeftOut } else { Taken::Applied }
     }
 
     /// The next records that are not left out; `offset_of` gives the offset of each by its place,
@@ -380,7 +396,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         let mut packages = self.packages.take().unwrap_or_else(|| (self.make)(true));
         match self.purpose.take() {
             None => Ok(self.ready(packages, Backfill::Publish)),
-            Some(Purpose::First { asked_at_ms }) => {
+            Some(Purpose::First { asked_at_ms, .. }) => {
                 let proven = floor_to_seconds(asked_at_ms - margin_ms);
                 packages.go_live(Some(Frontier::from_secs(proven)));
                 packages.backfill();

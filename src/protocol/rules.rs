@@ -47,9 +47,18 @@ rules! {
     fresh_membership,
     /// Offsets are never sent without a membership: the broker would accept them unfenced.
     members_only,
-    /// The frontier follows the wall clock only once the position has reached the end.
+    /// Time is told by the brokers' stamps, not by our own wall clock.
+    time_by_stamps,
+    /// A refusal goes by the stamp of a record that was handed over after the reading, never by a
+    /// bound that was carried on.
+    refusals_by_stamps,
+    /// Where our own clock stands in, a step of it withdraws evidence and refusals.
+    steps_withdraw,
+    /// A frontier that is restored is not ahead of what time it can be.
+    frontier_not_ahead,
+    /// The frontier follows trusted time only once the position has reached the end.
     position_reaches_end,
-    /// It stays behind the wall clock by the margin.
+    /// It stays behind trusted time by the margin.
     margin_is_kept,
     /// The end is that of a reader of uncommitted data.
     uncommitted_end,

@@ -15,6 +15,7 @@ pub struct Batch {
 struct Entry {
     offset: i64,
     timestamp_ms: Option<i64>,
+    by_broker: bool,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
     headers: Vec<(String, Option<Vec<u8>>)>,
@@ -27,6 +28,8 @@ pub struct Raw<'a> {
     pub offset: i64,
     /// Its timestamp in milliseconds since 1970 UTC.
     pub timestamp_ms: Option<i64>,
+    /// Its broker set the timestamp.
+    pub by_broker: bool,
     /// Its key.
     pub key: Option<&'a [u8]>,
     /// Its value; `None` for a tombstone.
@@ -45,15 +48,22 @@ impl Batch {
             .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
             .collect();
         let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);
-        self.records.push(Entry { offset, timestamp_ms, key, value, headers });
+        let by_broker = record.log_append_time;
+        self.records.push(Entry { offset, timestamp_ms, by_broker, key, value, headers });
     }
 
     /// The records in their order.
     pub fn iter(&self) -> impl Iterator<Item = Raw<'_>> {
+        self.iter_from(0)
+    }
+
+    /// The records in their order, without so many in front.
+    pub fn iter_from(&self, first: usize) -> impl Iterator<Item = Raw<'_>> {
         let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &self.bytes[range]);
-        self.records.iter().map(move |entry| Raw {
+        self.records[first..].iter().map(move |entry| Raw {
             offset: entry.offset,
             timestamp_ms: entry.timestamp_ms,
+            by_broker: entry.by_broker,
             key: bytes(&entry.key),
             value: bytes(&entry.value),
             headers: &entry.headers,

@@ -1,12 +1,20 @@
 //! The only reader of the wall clock.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A wall clock. The service asks the system's; the demo brings one that runs faster.
+/// A wall clock and a monotonic one. The service asks the system's; the demo brings some that run
+/// faster.
 pub trait Clock: Send + Sync {
-    /// Milliseconds since 1970 UTC.
+    /// Wall time, in milliseconds since 1970 UTC.
     fn now_ms(&self) -> i64;
+
+    /// Monotonic time, in milliseconds since some moment of this process.
+    fn monotonic_ms(&self) -> i64;
 }
+
+/// When this process first asked for monotonic time.
+static BEGINNING: OnceLock<Stopwatch> = OnceLock::new();
 
 /// The system's wall clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +27,11 @@ impl Clock for SystemClock {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
         }
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        let since = BEGINNING.get_or_init(Stopwatch::start).elapsed();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 }
 

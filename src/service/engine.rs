@@ -218,7 +218,7 @@ impl<'m> Engine<'m> {
             let hold = keeper.hold(partition);
             shared.status.update(partition, |status| {
                 status.position = position;
-                status.hold = hold;
+                status.hold = status.waits.or(hold);
             });
         }
     }
@@ -243,7 +243,7 @@ impl<'m> Engine<'m> {
             self.shared.status.update(partition, |status| status.end = Some(end));
             let log_append_time = self.keeper.lane(partition).and_then(|lane| lane.log_append_time);
             let margin = self.shared.clock_margin_ms(log_append_time);
-            self.keeper.answered(partition, answer.asked_at_ms, margin, end);
+            self.keeper.answered(partition, answer.asked_at, margin, end);
         }
     }
 

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::clock::Clock;
 use super::kafka::{self, Client};
 use super::status::{PartitionStatus, Stage, Status};
+use super::telemetry::Metrics;
+use super::time::{Time, Watch};
+use crate::protocol::evidence::Hold;
 
-/// The end of every partition that has a position, asked for at one wall time.
+/// The end of every partition that has a position, asked for at one time.
 pub struct Answer {
-    /// Wall time before the question, in milliseconds since 1970 UTC.
-    pub asked_at_ms: i64,
+    /// Trusted time before the question, in milliseconds since 1970 UTC; or why nobody knows it.
+    pub asked_at: Result<i64, Hold>,
     /// End offset by partition.
     pub ends: Vec<(i32, i64)>,
 }
@@ -34,19 +36,22 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Starts asking, once every `interval`.
+    /// Starts asking, once every `interval`. `margin_ms`: by how much brokers' clocks may differ.
     pub fn start(
         client: Client,
         topic: String,
-        clock: Arc<dyn Clock>,
-        status: Arc<Status>,
+        (time, margin_ms): (Arc<Time>, i64),
+        (status, metrics): (Arc<Status>, Arc<Metrics>),
         interval: Duration,
     ) -> std::io::Result<Self> {
         let (word, words) = bounded(32);
         let (stop, stopped) = bounded(0);
         let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn(move || {
+            let mut watch = Watch::new(metrics);
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                ask(&client, &topic, &*clock, &status, &word);
+                let asked_at = time.evidence(margin_ms);
+                watch.look(&time, asked_at);
+                ask(&client, &topic, asked_at, &status, &word);
             }
         })?;
         Ok(Self { words, stop: Some(stop), thread: Some(thread) })
@@ -62,7 +67,13 @@ impl Drop for Asker {
     }
 }
 
-fn ask(client: &Client, topic: &str, clock: &dyn Clock, status: &Status, to: &Sender<Word>) {
+fn ask(
+    client: &Client,
+    topic: &str,
+    asked_at: Result<i64, Hold>,
+    status: &Status,
+    to: &Sender<Word>,
+) {
     let select = |wanted: fn(&PartitionStatus) -> bool| -> Vec<i32> {
         let partitions = status.partitions.iter().filter(|status| wanted(status));
         partitions.map(|status| *status.key()).collect()
@@ -73,9 +84,8 @@ fn ask(client: &Client, topic: &str, clock: &dyn Clock, status: &Status, to: &Se
     }
     // A full queue means that the engine is busy; it will be asked again.
     let _ = to.try_send(Word::Asked(select(|status| status.stage == Stage::Live)));
-    let asked_at_ms = clock.now_ms();
     match kafka::end_offsets(client, topic, &partitions) {
-        Ok(ends) => drop(to.try_send(Word::Answered(Answer { asked_at_ms, ends }))),
+        Ok(ends) => drop(to.try_send(Word::Answered(Answer { asked_at, ends }))),
         Err(error) => tracing::warn!("{}", kafka::explain(&error, "asking for end offsets")),
     }
 }

@@ -44,6 +44,7 @@ pub mod snapshots;
 pub mod spans;
 pub mod status;
 pub mod telemetry;
+mod time;
 pub mod topics;
 pub(crate) mod trace;
 mod worker;
@@ -80,6 +81,7 @@ use sink::Sink;
 use snapshots::{Keeping, Limits, SnapshotStore, SnapshotWriter};
 use status::Status;
 use telemetry::Metrics;
+use time::{Stamper, Time};
 use worker::{Tools, Worker};
 
 /// Pause between attempts to reach the broker at the start.
@@ -195,6 +197,9 @@ struct Shared {
     config: Config,
     policies: Arc<Policies>,
     clock: Arc<dyn Clock>,
+    /// What time it is by the brokers.
+    time: Arc<Time>,
+    stamper: Arc<Stamper>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
     /// What was published lately.
@@ -241,7 +246,13 @@ impl Shared {
         let keeping = keeping(&config, of, &metrics, &clock)?;
         let file = config.policies.file.clone();
         let policies = Policies::new(file, policies, metrics.clone(), clock.clone());
+        let owner = format!("{}/{}", config.kafka.instance_id, clock.now_ms());
+        let time = Time::new(clock.clone(), clock_margin_ms(&config, None));
+        let open = &config.output.open;
+        let stamper = Stamper::start(&config.kafka, open, owner.clone(), time.clone())?;
         Ok(Arc::new(Self {
+            time,
+            stamper: Arc::new(stamper),
             metrics,
             keeping,
             bars: indicatif::MultiProgress::new(),
@@ -258,7 +269,7 @@ impl Shared {
                 dead_letter: config.output.dead_letter.as_str().into(),
             },
             schema,
-            owner: format!("{}/{}", config.kafka.instance_id, clock.now_ms()),
+            owner,
             guards,
             max_bytes,
             input_partitions,
@@ -284,12 +295,20 @@ impl Shared {
 
     /// How long a record may still arrive with an earlier log time, in milliseconds.
     fn clock_margin_ms(&self, log_append_time: Option<bool>) -> i64 {
-        let margin = self.config.input.clock_margin.unwrap_or(match log_append_time {
-            Some(true) => CLOCK_MARGIN_LOG_APPEND_TIME,
-            Some(false) | None => CLOCK_MARGIN_CREATE_TIME,
-        });
-        millis(margin)
+        clock_margin_ms(&self.config, log_append_time)
     }
+
+    fn max_future_skew_ms(&self) -> i64 {
+        millis(self.config.input.max_future_skew)
+    }
+}
+
+/// How long a record may still arrive with an earlier log time, in milliseconds.
+fn clock_margin_ms(config: &Config, log_append_time: Option<bool>) -> i64 {
+    millis(config.input.clock_margin.unwrap_or(match log_append_time {
+        Some(true) => CLOCK_MARGIN_LOG_APPEND_TIME,
+        Some(false) | None => CLOCK_MARGIN_CREATE_TIME,
+    }))
 }
 
 /// Where package state is kept, if it is.
@@ -378,7 +397,9 @@ impl Service {
         }
         let workers = workers(shared, decoders, questions)?;
         ask.open_for_all();
-        let sink = Sink::open(&shared.config.kafka, &shared.input).map_err(|error| {
+        let open = (shared.topics.open.clone(), shared.time.clone());
+        let sink = Sink::open(&shared.config.kafka, &shared.input, open.0, open.1);
+        let sink = sink.map_err(|error| {
             let (of, right) = (&shared.config.kafka, Operation::Write);
             ServiceError::Broker(kafka::explain_as(of, &error, "beginning transactions", right))
         })?;
@@ -386,8 +407,8 @@ impl Service {
         let asker = Asker::start(
             asker,
             shared.input.to_string(),
-            shared.clock.clone(),
-            shared.status.clone(),
+            (shared.time.clone(), shared.clock_margin_ms(Some(true))),
+            (shared.status.clone(), shared.metrics.clone()),
             shared.guards.evidence_interval,
         )?;
         let member = kafka::member(&shared.config)?;
@@ -409,13 +430,14 @@ fn workers(
     questions: Vec<Receiver<Question>>,
 ) -> Result<Vec<Worker>, ServiceError> {
     let tools = Tools {
-        clock: shared.clock.clone(),
+        time: shared.time.clone(),
+        stamper: shared.stamper.clone(),
         metrics: shared.metrics.clone(),
         policies: shared.policies.clone(),
         status: shared.status.clone(),
         misrouted: Arc::new(Misrouted::default()),
         tracking_numbers: shared.config.log.tracking_numbers,
-        max_future_skew_ms: millis(shared.config.input.max_future_skew),
+        max_future_skew_ms: shared.max_future_skew_ms(),
         on_reject: shared.config.input.on_reject,
         keeping: shared.keeping.clone(),
     };

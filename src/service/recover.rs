@@ -1,13 +1,18 @@
 //! An operator's answer to a partition that has halted, written where the partition looks for it.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use super::clock::{Stopwatch, SystemClock};
+use super::clock_margin_ms;
 use super::contents::ExceptionCodec;
 use super::kafka::{self, REQUEST};
 use super::restore::{OpenTopic, durable_of, read_open};
+use super::time::{Stamper, Time};
 use crate::config::Config;
 use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Decision, Durable, decide, of_partition};
 use crate::protocol::rules::Rules;
@@ -44,7 +49,7 @@ pub enum RecoverError {
 /// When the broker does not answer, or the partition does not halt for what is accepted.
 pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recovered, RecoverError> {
     let broker = |doing: &'static str| {
-        move |error: rdkafka::error::KafkaError| RecoverError::Broker(kafka::explain(&error, doing))
+        move |error: KafkaError| RecoverError::Broker(kafka::explain(&error, doing))
     };
     let reader = kafka::reader(&config.kafka).map_err(broker("making a client"))?;
     let asker = kafka::asker(&config.kafka).map_err(broker("making a client"))?;
@@ -54,7 +59,10 @@ pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recove
     let topic = OpenTopic { name: &config.output.open, codec: &codec, partition };
     let stored = read_open(&topic, &reader, &asker, &AtomicBool::new(false))
         .map_err(|failure| RecoverError::Broker(failure.to_string()))?;
-    let (durable, _) = durable_of(input, &reader, partition, stored)
+    let margin_ms = clock_margin_ms(config, None);
+    let now_ms =
+        stamp(config, partition, margin_ms).map_err(broker("writing to the open topic"))?;
+    let (durable, _) = durable_of((input, partition), &reader, stored, (now_ms, margin_ms))
         .map_err(broker("asking for the group's offset"))?;
     if durable.accepts(accept) {
         return Ok(Recovered::AlreadyAnswered);
@@ -66,6 +74,22 @@ pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recove
     })?;
     write(config, partition, &Answer::to(&durable, accept))?;
     Ok(Recovered::Answered(Box::new(durable)))
+}
+
+/// The brokers' clock at some moment from now on, in milliseconds.
+fn stamp(config: &Config, partition: i32, margin_ms: i64) -> Result<i64, KafkaError> {
+    let time = Time::new(Arc::new(SystemClock), margin_ms);
+    let (kafka, open, owner) = (&config.kafka, &config.output.open, "recover".to_owned());
+    let stamper = Stamper::start(kafka, open, owner, time.clone())?;
+    let (patience, since) = (Stopwatch::start(), time.mono());
+    loop {
+        if let Some(now_ms) = time.next_stamp(&stamper, partition, since) {
+            return Ok(now_ms);
+        }
+        if patience.elapsed() > REQUEST {
+            return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+        }
+    }
 }
 
 /// Whether the partition halts, or may halt, for what is accepted.
@@ -82,7 +106,7 @@ fn asked(durable: &Durable, partitions: i32, accept: Accept) -> Result<(), Strin
 }
 
 fn write(config: &Config, partition: i32, answer: &Answer) -> Result<(), RecoverError> {
-    let failed = |error: &rdkafka::error::KafkaError| {
+    let failed = |error: &KafkaError| {
         RecoverError::Broker(kafka::explain(error, "writing to the open topic"))
     };
     let producer: BaseProducer = kafka::common(&config.kafka)

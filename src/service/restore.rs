@@ -9,7 +9,8 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::batch::{Batch, Raw};
+use super::Shared;
+use super::batch::Batch;
 use super::clock::Stopwatch;
 use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
@@ -18,7 +19,6 @@ use super::rights::Operation;
 use super::room::{BoundedShard, NoRoom, NoRoomForAll};
 use super::spans;
 use super::status::Halt;
-use super::{Shared, millis};
 use crate::config::{self, StartFrom};
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::policy::PolicySet;
@@ -27,10 +27,12 @@ use crate::detector::shard::{Inconsistent, Retention, Shard};
 use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason, of_partition};
 use crate::protocol::commit_cycle;
 use crate::protocol::cut::{CUT_KEY, CutError, CutRecord, LastRecord};
+use crate::protocol::evidence::Hold;
 use crate::protocol::held::Ready;
 use crate::protocol::ownership::Epoch;
-use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup};
+use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, Taken};
 use crate::protocol::rules::Rules;
+use crate::protocol::trusted_time::TIME_KEY;
 use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, SchemaError};
 use kept::Kept;
@@ -79,6 +81,9 @@ pub enum Failure {
         /// What the broker says.
         error: KafkaError,
     },
+    /// Nobody knows what time it is; the restore is begun again.
+    #[error("{}", .0.remedy())]
+    Untimed(Hold),
     /// An operator must decide.
     #[error("{0}")]
     Halt(HaltReason),
@@ -103,6 +108,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it may pass by itself: the restore is begun again.
+    const fn passes(&self) -> bool {
+        matches!(self, Self::Kafka(_) | Self::Forbidden { .. } | Self::Untimed(_))
+    }
+
     /// The halt; commands in it name the partition.
     fn halt(&self, partition: i32) -> Halt {
         match self {
@@ -132,7 +142,7 @@ pub fn restore(
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
-            Err(failure @ (Failure::Kafka(_) | Failure::Forbidden { .. })) => {
+            Err(failure) if failure.passes() => {
                 tracing::warn!(partition, "{failure}; trying again");
                 wait(cancelled, PAUSE)?;
                 continue;
@@ -184,11 +194,7 @@ impl Rebuild<'_> {
                     tracing::info!(partition = self.partition, start, "first start");
                     machine.start(start)
                 }
-                Ask::End => {
-                    let asked_at_ms = self.shared.clock.now_ms();
-                    let ends = kafka::end_offsets(&asker, &self.shared.input, &[self.partition])?;
-                    machine.end(asked_at_ms, ends.first().map_or(0, |(_, end)| *end))
-                }
+                Ask::End => self.end(&mut machine, &asker)?,
                 Ask::Probe(offset) => machine.probed(self.probe(&reader, offset)?),
                 Ask::Snapshots => machine.snapshots(self.kept.list()),
                 Ask::Load(index) => {
@@ -227,7 +233,7 @@ impl Rebuild<'_> {
                 true => OnInconsistency::TrustLog,
                 false => OnInconsistency::Halt,
             },
-            max_future_skew_ms: millis(shared.config.input.max_future_skew),
+            max_future_skew_ms: shared.max_future_skew_ms(),
             rules: Rules::ALL,
         })
     }
@@ -253,8 +259,27 @@ impl Rebuild<'_> {
     ) -> Result<Ask, Failure> {
         let topic = OpenTopic::of(self.shared, self.partition);
         let stored = read_open(&topic, reader, asker, self.cancelled)?;
-        let (durable, open) = durable_of(&self.shared.input, reader, self.partition, stored)?;
+        let time = (self.stamp()?, self.shared.clock_margin_ms(None));
+        let of = (&*self.shared.input, self.partition);
+        let (durable, open) = durable_of(of, reader, stored, time)?;
         Ok(machine.durable(durable, open))
+    }
+
+    /// The end of the log, between two looks at the brokers' clock.
+    fn end(&self, machine: &mut Machine, asker: &Client) -> Result<Ask, Failure> {
+        let (shared, partition) = (self.shared, self.partition);
+        let margin_ms = shared.clock_margin_ms(self.log_append_time);
+        let asked_at_ms = shared.time.evidence(margin_ms).map_err(Failure::Untimed)?;
+        let ends = kafka::end_offsets(asker, &shared.input, &[partition])?;
+        let stamp_ms = self.stamp()?;
+        Ok(machine.end(asked_at_ms, ends.first().map_or(0, |(_, end)| *end), stamp_ms))
+    }
+
+    /// The brokers' clock at some moment from now on, in milliseconds.
+    fn stamp(&self) -> Result<i64, Failure> {
+        let Shared { time, stamper, .. } = self.shared;
+        let stamp = time.wait_for_stamp(stamper, self.partition, time.mono(), self.cancelled);
+        stamp.ok_or(Failure::Cancelled)
     }
 
     fn start_offset(&self, reader: &Client) -> Result<i64, Failure> {
@@ -307,17 +332,15 @@ impl Rebuild<'_> {
                 shared.metrics.state_gap(time_ms.div_euclid(1_000) - since.secs());
             }
             log_append_time = Some(record.log_append_time);
-            if !machine.refuses(record.offset, record.timestamp_ms) {
-                batch.push(record);
-            }
+            batch.push(record);
             if batch.len() == AT_ONCE || batch.size() >= BYTES_AT_ONCE {
                 let batch = std::mem::take(&mut batch);
-                apply(machine, &mut decoder, &batch).map_err(|failed| self.failure(failed))?;
+                self.apply(machine, &mut decoder, &batch)?;
             }
             progress.at(record.offset);
             Ok(())
         })?;
-        apply(machine, &mut decoder, &batch).map_err(|failed| self.failure(failed))?;
+        self.apply(machine, &mut decoder, &batch)?;
         let records = progress.end();
         self.span.read(from, to, records);
         shared.metrics.replayed(records);
@@ -325,6 +348,39 @@ impl Rebuild<'_> {
         let packages = machine.known();
         tracing::info!(partition, from, to, records, packages, "package state rebuilt");
         Ok(machine.records_end())
+    }
+
+    /// Applies those of these records that are not left out.
+    fn apply(
+        &self,
+        machine: &mut Machine,
+        decoder: &mut ScanDecoder,
+        batch: &Batch,
+    ) -> Result<(), Failure> {
+        let scans = decoder.batch();
+        let (mut raws, mut records) = (Vec::new(), Vec::with_capacity(batch.len()));
+        for raw in batch.iter() {
+            let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
+            let record = match scans.decode(raw.value.unwrap_or_default(), origin) {
+                Ok(scan) => Record::Scan(scan),
+                Err(rejected) => rejected.record(),
+            };
+            let log_time = record.log_time();
+            let log_ms = log_time.map(|it| raw.timestamp_ms.unwrap_or(it.secs() * 1_000));
+            match machine.takes(raw.offset, log_ms, raw.by_broker) {
+                Taken::LeftOut => {}
+                Taken::Waits => return Err(Failure::Untimed(Hold::LogTimeAhead)),
+                Taken::Applied => {
+                    records.push(record);
+                    raws.push(raw);
+                }
+            }
+        }
+        let Some(last) = raws.last() else { return Ok(()) };
+        let hash = LastRecord::hash(last.key, last.value);
+        let last = LastRecord { offset: last.offset, time_ms: last.timestamp_ms, hash };
+        let applied = machine.apply(&records, |at| raws[at].offset, last);
+        applied.map_err(|failed| self.failure(failed))
     }
 
     fn failure(&self, failed: Failed<NoRoom>) -> Failure {
@@ -344,12 +400,13 @@ impl Rebuild<'_> {
     }
 }
 
-/// What is durable about a partition, given what the `open` topic holds.
+/// What is durable about a partition, given what the `open` topic holds, the brokers' clock since that
+/// was read, and by how much clocks may differ, in milliseconds.
 pub fn durable_of(
-    topic: &str,
+    (topic, partition): (&str, i32),
     reader: &Client,
-    partition: i32,
     stored: Stored,
+    (now_ms, margin_ms): (i64, i64),
 ) -> Result<(Durable, Vec<ExceptionEvent>), KafkaError> {
     let (log_start, log_end) = reader.fetch_watermarks(topic, partition, REQUEST)?;
     let mut list = TopicPartitionList::new();
@@ -360,7 +417,7 @@ pub fn durable_of(
         _ => None,
     });
     let Stored { cut, answer, open } = stored;
-    Ok((Durable { cut, group, log_start, log_end, answer }, open))
+    Ok((Durable { cut, group, log_start, log_end, answer, now_ms, margin_ms }, open))
 }
 
 fn last_of(record: &RecordView<'_>) -> LastRecord {
@@ -369,27 +426,6 @@ fn last_of(record: &RecordView<'_>) -> LastRecord {
         time_ms: record.timestamp_ms,
         hash: LastRecord::hash(record.key, record.value),
     }
-}
-
-fn apply(
-    machine: &mut Machine,
-    decoder: &mut ScanDecoder,
-    batch: &Batch,
-) -> Result<(), Failed<NoRoom>> {
-    let scans = decoder.batch();
-    let raws: Vec<Raw<'_>> = batch.iter().collect();
-    let Some(last) = raws.last() else { return Ok(()) };
-    let mut records = Vec::with_capacity(raws.len());
-    for raw in &raws {
-        let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-        records.push(match scans.decode(raw.value.unwrap_or_default(), origin) {
-            Ok(scan) => Record::Scan(scan),
-            Err(rejected) => rejected.record(),
-        });
-    }
-    let hash = LastRecord::hash(last.key, last.value);
-    let last = LastRecord { offset: last.offset, time_ms: last.timestamp_ms, hash };
-    machine.apply(&records, |at| raws[at].offset, last)
 }
 
 /// What a partition of the `open` topic holds.
@@ -457,6 +493,7 @@ pub fn read_open(
     let cut = latest.remove(CUT_KEY.as_bytes());
     let cut = cut.map(|bytes| CutRecord::from_bytes(&bytes)).transpose()?;
     let answer = latest.remove(ANSWER_KEY.as_bytes());
+    latest.remove(TIME_KEY.as_bytes());
     let answer = answer.and_then(|bytes| Answer::from_bytes(&bytes));
     let open =
         latest.into_values().map(|value| codec.decode(&value)).collect::<Result<_, ReadError>>()?;

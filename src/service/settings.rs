@@ -21,7 +21,12 @@ pub fn check(shared: &Shared) -> Result<(), String> {
         Err(error) => return unknown(&error, "the topics"),
     };
     match settings.of(open) {
-        Ok(found) => compacted(open, value(&found, "cleanup.policy"))?,
+        Ok(found) => {
+            compacted(open, value(&found, "cleanup.policy"))?;
+            if let Some(why) = unstamped(open, value(&found, "message.timestamp.type")) {
+                tracing::warn!("{why}: {}", alter(open, STAMPED));
+            }
+        }
         Err(error) => unknown(&error, open)?,
     }
     let forget_after = shared.policies.get().defaults().forget_after;
@@ -113,6 +118,26 @@ pub fn compacted(topic: &str, policy: Option<&str>) -> Result<(), String> {
     }
 }
 
+/// Who sets a topic's timestamps: its broker.
+pub const LOG_APPEND_TIME: &str = "LogAppendTime";
+/// How that is set.
+pub const STAMPED: &str = "message.timestamp.type=LogAppendTime";
+
+/// What it means that an open topic is not stamped by its brokers, where it is not.
+pub fn unstamped(topic: &str, kind: Option<&str>) -> Option<String> {
+    let other = kind.filter(|kind| *kind != LOG_APPEND_TIME)?;
+    Some(format!(
+        "the open topic {topic} has message.timestamp.type={other}: no broker tells the time by it, and the clock of this machine stands in, whose steps hold all frontiers for a minute"
+    ))
+}
+
+/// The command that changes a setting of a topic.
+pub fn alter(topic: &str, setting: &str) -> String {
+    format!(
+        "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}"
+    )
+}
+
 /// How long a topic of scans should keep records, in seconds: a package may be known for
 /// `forget_after`, and a snapshot may be lost at its end.
 pub fn wanted_retention(forget_after: i64) -> i64 {
@@ -138,6 +163,13 @@ pub fn too_short(topic: &str, retention_ms: Option<&str>, forget_after: i64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_open_topic_that_its_brokers_do_not_stamp_is_told() {
+        assert_eq!(unstamped("open", Some(LOG_APPEND_TIME)), None);
+        assert_eq!(unstamped("open", None), None, "not told");
+        assert!(unstamped("open", Some("CreateTime")).unwrap().contains("CreateTime"));
+    }
 
     #[test]
     fn only_a_topic_that_is_compacted_and_nothing_else_will_do() {

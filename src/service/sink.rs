@@ -2,13 +2,14 @@
 //! offsets.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -16,6 +17,7 @@ use super::clock::Stopwatch;
 use super::kafka::{self, Client, Context, Meaning, REQUEST};
 use super::native::{self, OffsetsRefused, describe};
 use super::rights::Operation;
+use super::time::Time;
 use crate::config::Kafka;
 use crate::protocol::commit_cycle::Sent;
 
@@ -61,6 +63,24 @@ type Failures = Arc<Mutex<VecDeque<(usize, KafkaError)>>>;
 struct Deliveries {
     failures: Failures,
     context: Context,
+    stamps: Stamps,
+}
+
+/// Where the stamps of the `open` topic go.
+#[derive(Clone)]
+struct Stamps {
+    time: Arc<Time>,
+    open: Arc<str>,
+    /// When the transaction was begun, on our monotonic clock.
+    begun: Arc<AtomicI64>,
+}
+
+impl Stamps {
+    fn take(&self, result: &DeliveryResult<'_>) {
+        if result.as_ref().is_ok_and(|message| message.topic() == &*self.open) {
+            self.time.acknowledged(result, self.begun.load(Ordering::Relaxed));
+        }
+    }
 }
 
 impl ClientContext for Deliveries {
@@ -77,6 +97,7 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        self.stamps.take(result);
         if let Err((error, _)) = result {
             let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
             failures.push_back((index, error.clone()));
@@ -90,20 +111,32 @@ pub struct Sink {
     input: String,
     producer: Arc<BaseProducer<Deliveries>>,
     failures: Failures,
+    stamps: Stamps,
 }
 
 impl Sink {
-    /// Makes the producer and settles whatever transaction its predecessor left open.
-    pub fn open(kafka: &Kafka, input: &str) -> Result<Self, KafkaError> {
+    /// Makes the producer and settles whatever transaction its predecessor left open. The stamps of
+    /// the `open` topic tell `time` what time it is.
+    pub fn open(
+        kafka: &Kafka,
+        input: &str,
+        open: Arc<str>,
+        time: Arc<Time>,
+    ) -> Result<Self, KafkaError> {
+        let begun = Arc::new(AtomicI64::new(time.mono()));
+        Self::with(kafka, input, Stamps { time, open, begun })
+    }
+
+    fn with(kafka: &Kafka, input: &str, stamps: Stamps) -> Result<Self, KafkaError> {
         let failures = Failures::default();
-        let producer = Arc::new(new_producer(kafka, failures.clone())?);
+        let producer = Arc::new(new_producer(kafka, failures.clone(), stamps.clone())?);
         producer.init_transactions(kafka.transaction_timeout)?;
-        Ok(Self { kafka: kafka.clone(), input: input.to_owned(), producer, failures })
+        Ok(Self { kafka: kafka.clone(), input: input.to_owned(), producer, failures, stamps })
     }
 
     /// Throws the producer away and makes a new one with the same transactional id.
     pub fn replace(&mut self) -> Result<(), KafkaError> {
-        *self = Self::open(&self.kafka, &self.input)?;
+        *self = Self::with(&self.kafka, &self.input, self.stamps.clone())?;
         Ok(())
     }
 
@@ -118,6 +151,7 @@ impl Sink {
     ) -> Result<Sent, Hopeless> {
         let group = (member, unfenced);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.stamps.begun.store(self.stamps.time.mono(), Ordering::Relaxed);
         let written = self
             .producer
             .begin_transaction()
@@ -296,7 +330,11 @@ impl Sink {
     }
 }
 
-fn new_producer(kafka: &Kafka, failures: Failures) -> Result<BaseProducer<Deliveries>, KafkaError> {
+fn new_producer(
+    kafka: &Kafka,
+    failures: Failures,
+    stamps: Stamps,
+) -> Result<BaseProducer<Deliveries>, KafkaError> {
     kafka::common(kafka)
         .set("transactional.id", kafka::transactional_id(kafka))
         .set("transaction.timeout.ms", kafka.transaction_timeout.as_millis().to_string())
@@ -304,7 +342,7 @@ fn new_producer(kafka: &Kafka, failures: Failures) -> Result<BaseProducer<Delive
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
         .set("compression.type", compression(kafka))
-        .create_with_context(Deliveries { failures, context: Context::default() })
+        .create_with_context(Deliveries { failures, context: Context::default(), stamps })
 }
 
 fn compression(kafka: &Kafka) -> &str {

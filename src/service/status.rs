@@ -44,8 +44,10 @@ pub struct PartitionStatus {
     pub stage: Stage,
     /// Why it halted.
     pub halted: Option<Halt>,
-    /// Why its frontier does not follow the wall clock.
+    /// Why its frontier does not follow trusted time.
     pub hold: Option<Hold>,
+    /// Why its worker applies nothing at present.
+    pub waits: Option<Hold>,
     /// Next offset to read.
     pub position: i64,
     /// End offset, when last asked for.
@@ -74,6 +76,7 @@ impl PartitionStatus {
             stage: Stage::Restoring,
             halted: None,
             hold: Some(Hold::Restoring),
+            waits: None,
             position: 0,
             end: None,
             committed: None,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::kafka::{self, REQUEST};
 use super::native::describe;
 use super::rights::{Operation, quote};
-use super::settings::{Settings, value, wanted_retention};
+use super::settings::{LOG_APPEND_TIME, Settings, value, wanted_retention};
 use crate::config::{Config, Kafka};
 
 const DAY_MS: i64 = 86_400_000;
@@ -49,10 +49,11 @@ pub fn plan(config: &Config, forget_after: i64, sizes: Sizes) -> Vec<Plan> {
         vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", retention_ms.to_string())]
     };
     let mut scans = delete(wanted_retention(forget_after) * 1_000);
-    scans.push(("message.timestamp.type", "LogAppendTime".to_owned()));
+    scans.push(("message.timestamp.type", LOG_APPEND_TIME.to_owned()));
     let open = vec![
         ("cleanup.policy", "compact".to_owned()),
         ("delete.retention.ms", DELETE_RETENTION_MS.to_string()),
+        ("message.timestamp.type", LOG_APPEND_TIME.to_owned()),
     ];
     let output = &config.output;
     let input = config.input.topics.first().map_or("", String::as_str);

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
-use super::batch::{Batch, Raw};
-use super::clock::Clock;
+use super::batch::Batch;
 use super::misrouted::Misrouted;
 use super::policies::Policies;
 use super::questions::{Ear, Question};
@@ -13,22 +12,24 @@ use super::room::BoundedShard;
 use super::snapshots::{Keeping, Timer};
 use super::status::Status;
 use super::telemetry::{Metrics, ScanCounts};
-use super::trace;
+use super::time::{Stamper, Time};
 use crate::config::{OnReject, TrackingNumbers};
-use crate::detector::scan::{Record, Scan};
 use crate::detector::time::Frontier;
-use crate::protocol::cut::LastRecord;
-use crate::protocol::held::{self, Held, lies_in_the_future};
+use crate::protocol::held::{self, Held};
 use crate::protocol::ownership::Epoch;
-use crate::wire::reject::{Reason, Rejected};
-use crate::wire::scan::{Origin, ScanDecoder};
+use crate::wire::reject::Rejected;
+use crate::wire::scan::ScanDecoder;
+use inbox::{Inbox, Work};
+
+mod apply;
+mod inbox;
 
 /// Jobs that may wait for one worker.
 const QUEUE: usize = 1024;
 /// How long an idle worker waits before it shows that it is alive.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
-/// Records that are decoded, then applied together.
-const AT_ONCE: usize = 256;
+/// How long it waits before it looks again whether what waits may go on.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 /// Events of a backfill in one transaction.
 pub const BACKFILL_CHUNK: usize = 10_000;
 
@@ -76,8 +77,10 @@ pub struct DeadLetter {
 /// What every worker needs beside its partitions.
 #[derive(Clone)]
 pub struct Tools {
-    /// Reads the wall clock, for refusals of records from the future.
-    pub clock: Arc<dyn Clock>,
+    /// What time it is by the brokers, for refusals of records from the future.
+    pub time: Arc<Time>,
+    /// Has records stamped where that is not known.
+    pub stamper: Arc<Stamper>,
     /// Shared numbers.
     pub metrics: Arc<Metrics>,
     /// The policies of today.
@@ -88,7 +91,7 @@ pub struct Tools {
     pub misrouted: Arc<Misrouted>,
     /// How tracking numbers are shown in the log.
     pub tracking_numbers: TrackingNumbers,
-    /// How far a log time may lie ahead of the wall clock, in milliseconds.
+    /// How far a log time may lie ahead of the brokers' clock, in milliseconds.
     pub max_future_skew_ms: i64,
     /// What becomes of rejected records.
     pub on_reject: OnReject,
@@ -142,9 +145,10 @@ struct Loop {
     held: Vec<Owned>,
 }
 
-/// A partition, and when its state is to be kept next.
+/// A partition, what is to be done for it, and when its state is to be kept next.
 struct Owned {
     held: Partition,
+    inbox: Inbox,
     timer: Option<Timer>,
 }
 
@@ -152,7 +156,8 @@ impl Loop {
     /// Works until nobody hands over jobs any more. A job goes first; questions are answered between
     /// two jobs.
     fn run(&mut self, pulse: usize, queue: &Receiver<Job>, mut ear: Ear) {
-        while let Some(next) = next(queue, &mut ear) {
+        while let Some(next) = next(queue, &mut ear, if self.waits() { RETRY } else { IDLE }) {
+            self.go_on();
             match next {
                 Next::Job(job) => {
                     self.work(job);
@@ -177,28 +182,23 @@ impl Loop {
             Job::Own(held) => {
                 let keeping = self.tools.keeping.as_ref();
                 let timer = keeping.map(|keeping| keeping.timer(held.partition()));
-                self.held.push(Owned { held: *held, timer });
+                self.held.push(Owned { held: *held, inbox: Inbox::default(), timer });
             }
-            Job::Apply(partition, epoch, batch) => {
-                let Self { decoder, tools, counts, held } = self;
-                if let Some(held) = find(held, partition, epoch) {
-                    apply(held, decoder, tools, &batch, counts);
+            Job::Apply(partition, epoch, batch) => match find(&mut self.held, partition, epoch) {
+                Some(_) => {
+                    self.do_for(partition, epoch, Work::records(batch, self.tools.time.mono()))
                 }
-                tools.status.bytes_applied(batch.size());
-            }
+                None => self.tools.status.bytes_applied(batch.size()),
+            },
             Job::Pass(partition, epoch, offset) => {
-                if let Some(held) = find(&mut self.held, partition, epoch) {
-                    held.pass(offset);
-                }
+                self.do_for(partition, epoch, Work::Pass(offset));
             }
             Job::Advance(partition, epoch, to) => {
-                if let Some(held) = find(&mut self.held, partition, epoch) {
-                    held.advance(to);
-                }
+                self.do_for(partition, epoch, Work::Advance(to));
             }
             Job::Resume(partition, epoch) => {
-                if let Some(held) = find(&mut self.held, partition, epoch) {
-                    held.resume();
+                if let Some(owned) = find(&mut self.held, partition, epoch) {
+                    owned.held.resume();
                 }
             }
             Job::Cut(reply) => {
@@ -218,15 +218,39 @@ impl Loop {
         }
     }
 
+    /// Puts something to be done behind what waits, and does what need not wait.
+    fn do_for(&mut self, partition: i32, epoch: Epoch, work: Work) {
+        let Self { decoder, tools, counts, held } = self;
+        if let Some(owned) = find(held, partition, epoch) {
+            owned.inbox.push(work);
+            owned.work_off(decoder, tools, counts);
+        }
+    }
+
+    /// Looks whether what waits need not wait any more.
+    fn go_on(&mut self) {
+        let Self { decoder, tools, counts, held } = self;
+        for owned in held.iter_mut().filter(|owned| !owned.inbox.is_empty()) {
+            owned.work_off(decoder, tools, counts);
+        }
+    }
+
+    /// Whether something waits.
+    fn waits(&self) -> bool {
+        self.held.iter().any(|owned| !owned.inbox.is_empty())
+    }
+
     fn remove(&mut self, partition: i32, epoch: Epoch) -> Option<Partition> {
         let at = self.held.iter().position(|owned| owned.held.is(partition, epoch))?;
-        Some(self.held.remove(at).held)
+        let Owned { held, inbox, .. } = self.held.remove(at);
+        self.tools.status.bytes_applied(inbox.bytes());
+        Some(held)
     }
 
     /// Takes the images that are due, between two pieces of work.
     fn take_images(&mut self) {
         let Some(keeping) = &self.tools.keeping else { return };
-        for Owned { held, timer } in &mut self.held {
+        for Owned { held, timer, .. } in &mut self.held {
             if let Some(timer) = timer {
                 keeping.look(held, timer);
             }
@@ -242,13 +266,13 @@ enum Next {
 }
 
 /// Waits for work; `None` when there will be none.
-fn next(queue: &Receiver<Job>, ear: &mut Ear) -> Option<Next> {
+fn next(queue: &Receiver<Job>, ear: &mut Ear, at_most: std::time::Duration) -> Option<Next> {
     match queue.try_recv() {
         Ok(job) => return Some(Next::Job(job)),
         Err(TryRecvError::Disconnected) => return None,
         Err(TryRecvError::Empty) => {}
     }
-    let (questions, wait) = ear.questions(IDLE);
+    let (questions, wait) = ear.questions(at_most);
     select! {
         recv(queue) -> job => job.ok().map(Next::Job),
         recv(questions) -> question => match question {
@@ -262,166 +286,6 @@ fn next(queue: &Receiver<Job>, ear: &mut Ear) -> Option<Next> {
     }
 }
 
-fn find(held: &mut [Owned], partition: i32, epoch: Epoch) -> Option<&mut Partition> {
-    held.iter_mut().map(|owned| &mut owned.held).find(|held| held.is(partition, epoch))
-}
-
-fn apply(
-    held: &mut Partition,
-    decoder: &mut ScanDecoder,
-    tools: &Tools,
-    batch: &Batch,
-    counts: &mut ScanCounts,
-) {
-    let now_ms = tools.clock.now_ms();
-    let mut raws = batch.iter().peekable();
-    while !held.is_halted() && raws.peek().is_some() {
-        let scans = decoder.batch();
-        let mut group = Group::default();
-        for raw in raws.by_ref().take(AT_ONCE) {
-            let scan = if lies_in_the_future(raw.timestamp_ms, now_ms, tools.max_future_skew_ms) {
-                Err(refusal(raw.timestamp_ms, now_ms, tools.max_future_skew_ms))
-            } else {
-                let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-                scans.decode(raw.value.unwrap_or_default(), origin)
-            };
-            group.push(raw, scan);
-        }
-        apply_group(held, tools, group, counts);
-    }
-    held.settle();
-    counts.flush(&tools.metrics);
-}
-
-/// Applies records up to the first that stops the partition, and tells of those that are no scans
-/// once everything in front of them is applied.
-fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &mut ScanCounts) {
-    let Group { records, raws, rejected } = group;
-    let mut outcomes = Vec::with_capacity(records.len());
-    let stop = match tools.on_reject {
-        OnReject::Halt => rejected.first().map(|(at, _)| *at),
-        OnReject::Skip | OnReject::DeadLetter => None,
-    };
-    let wanted = &records[..stop.unwrap_or(records.len())];
-    tell_late(held, tools, wanted);
-    let waiting = held.packages().waiting();
-    let (reached, applied) = held.apply(wanted, |at| raws[at].offset, &mut outcomes);
-    keep_traces(held, waiting, &raws);
-    for (record, outcome) in records.iter().zip(&outcomes) {
-        if let (Record::Scan(scan), Some(outcome)) = (record, outcome) {
-            counts.add(&tools.metrics, scan, *outcome);
-            look_for_another_partition(held, tools, scan);
-        }
-    }
-    for (at, why) in rejected {
-        if at < reached && why.reason == Reason::FutureLogTime {
-            held.refused(raws[at].offset);
-        }
-        if at < reached || applied.is_ok() && Some(at) == stop {
-            reject(held, tools, &raws[at], why);
-        }
-    }
-    if let Some(raw) = reached.checked_sub(1).map(|last| &raws[last]) {
-        let hash = LastRecord::hash(raw.key, raw.value);
-        held.applied_last(LastRecord { offset: raw.offset, time_ms: raw.timestamp_ms, hash });
-    }
-    if let Err(no_room) = applied {
-        held.stop(no_room.before(raws[reached].offset));
-    }
-}
-
-/// Keeps the trace contexts of scans that closed an exception: they are handed on with its event.
-fn keep_traces(held: &mut Partition, waiting: usize, raws: &[Raw<'_>]) {
-    let closed_by: Vec<i64> = held.packages().closed_since(waiting).collect();
-    for offset in closed_by {
-        let raw = raws.binary_search_by_key(&offset, |raw| raw.offset).ok().map(|at| &raws[at]);
-        if let Some(context) = raw.and_then(|raw| trace::context(raw.headers)) {
-            held.traced(offset, context);
-        }
-    }
-}
-
-/// Counts records with a log time that evidence had said could not come any more: the margin is
-/// too small. Where the frontier is the log clock, they are only out of order.
-fn tell_late(held: &Partition, tools: &Tools, records: &[Record<'_>]) {
-    let shard = held.packages();
-    let log_clock = shard.log_clock().map(Frontier::at);
-    let Some(proven) = shard.frontier().filter(|frontier| Some(*frontier) > log_clock) else {
-        return;
-    };
-    for record in records {
-        let log_time = match record {
-            Record::Scan(scan) => Some(scan.log_time),
-            Record::Rejected { log_time } => *log_time,
-        };
-        if let Some(late) = log_time.map(Frontier::at).filter(|log_time| *log_time < proven) {
-            tools.metrics.late(proven.secs() - late.secs());
-        }
-    }
-}
-
-fn look_for_another_partition(held: &Partition, tools: &Tools, scan: &Scan<'_>) {
-    let here = held.partition();
-    if let Some(before) = tools.misrouted.look(&scan.key, here) {
-        let package = tools.tracking_numbers.show(&scan.key);
-        if tools.metrics.misrouted() {
-            tracing::warn!(
-                package,
-                "scans of a package come in partitions {before} and {here}: key the input topic by carrier and tracking number, for each partition sees only a part of its journey; more like it are only counted (misrouted_packages_total)"
-            );
-        }
-    }
-}
-
-fn reject(held: &mut Partition, tools: &Tools, raw: &Raw<'_>, rejected: Rejected) {
-    tools.metrics.rejected(rejected.reason);
-    match tools.on_reject {
-        OnReject::Skip => {}
-        OnReject::Halt => {
-            let offset = raw.offset;
-            let message =
-                format!("record at offset {offset}: {rejected} (input.on_reject = \"halt\")");
-            held.stop(message.into());
-        }
-        OnReject::DeadLetter => held.dead_letter(DeadLetter {
-            offset: raw.offset,
-            key: raw.key.map(<[u8]>::to_vec),
-            value: raw.value.map(<[u8]>::to_vec),
-            headers: raw.headers.to_vec(),
-            rejected,
-        }),
-    }
-}
-
-/// Records that are decoded and not applied yet.
-#[derive(Default)]
-struct Group<'a> {
-    records: Vec<Record<'a>>,
-    raws: Vec<Raw<'a>>,
-    /// Those that are no scans, by their place in the group, and why.
-    rejected: Vec<(usize, Rejected)>,
-}
-
-impl<'a> Group<'a> {
-    fn push(&mut self, raw: Raw<'a>, scan: Result<Scan<'a>, Rejected>) {
-        self.records.push(match scan {
-            Ok(scan) => Record::Scan(scan),
-            Err(why) => {
-                let record = why.record();
-                self.rejected.push((self.raws.len(), why));
-                record
-            }
-        });
-        self.raws.push(raw);
-    }
-}
-
-fn refusal(timestamp_ms: Option<i64>, now_ms: i64, max_future_skew_ms: i64) -> Rejected {
-    let ahead = (timestamp_ms.unwrap_or(now_ms) - now_ms - max_future_skew_ms) / 1000;
-    Rejected::new(
-        Reason::FutureLogTime,
-        format!(
-            "the record's timestamp lies {ahead} s further ahead of the wall clock than input.max_future_skew allows; check the producer's clock"
-        ),
-    )
+fn find(held: &mut [Owned], partition: i32, epoch: Epoch) -> Option<&mut Owned> {
+    held.iter_mut().find(|owned| owned.held.is(partition, epoch))
 }

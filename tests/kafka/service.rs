@@ -52,6 +52,10 @@ pub struct Said {
 pub const SCANS_SETTINGS: &[(&str, &str)] =
     &[("retention.ms", "-1"), ("max.message.bytes", crate::client::LARGEST_RECORD)];
 
+/// How the open topic is to be set up.
+pub const OPEN_SETTINGS: &[(&str, &str)] =
+    &[("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime")];
+
 impl Setup {
     /// A service with topics of unique names on this broker, all created.
     pub fn new(broker: &Broker, name: &str, partitions: i32, format: &'static str) -> Self {
@@ -70,7 +74,7 @@ impl Setup {
         let bootstrap = &setup.bootstrap;
         let settings = [SCANS_SETTINGS, settings].concat();
         create_topic(bootstrap, &setup.scans(), partitions, &settings);
-        create_topic(bootstrap, &setup.open(), partitions, &[("cleanup.policy", "compact")]);
+        create_topic(bootstrap, &setup.open(), partitions, OPEN_SETTINGS);
         create_topic(bootstrap, &setup.exceptions(), 3, &[]);
         create_topic(bootstrap, &setup.dead_letters(), 1, &[]);
         setup

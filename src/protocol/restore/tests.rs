@@ -54,7 +54,9 @@ fn asking(log_start: i64) -> Restore<Plain, fn(bool) -> Plain> {
     };
     let cut = example(CUT, 1);
     let group = Some((CUT, cut.metadata()));
-    let durable = Durable { cut: Some(cut), group, log_start, log_end: 200, answer: None };
+    let now_ms = cut.frontier.unwrap() * 1_000;
+    let (cut, log_end, answer) = (Some(cut), 200, None);
+    let durable = Durable { cut, group, log_start, log_end, answer, now_ms, margin_ms: 0 };
     let (mut restore, _) = Restore::begin(setup, made as fn(bool) -> Plain);
     assert_eq!(restore.durable(durable, Vec::new()), Ask::Snapshots);
     restore

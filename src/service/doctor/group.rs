@@ -10,6 +10,8 @@ use super::Report;
 use crate::config::Config;
 use crate::protocol::agree::{Decision, HaltReason, decide, of_partition};
 use crate::protocol::rules::Rules;
+use crate::service::clock::{Clock, SystemClock};
+use crate::service::clock_margin_ms;
 use crate::service::contents::ExceptionCodec;
 use crate::service::kafka::{self, Client};
 use crate::service::native::describe::Group;
@@ -136,7 +138,9 @@ fn decision(
         let stored = read_open(&open, reader, asker, cancelled).map_err(|failure| {
             format!("reading {}, partition {partition}: {failure}", open.name)
         })?;
-        let (durable, _) = durable_of(input, reader, partition, stored)
+        // It writes nothing, so no broker stamps anything for it.
+        let time = (SystemClock.now_ms(), clock_margin_ms(config, None));
+        let (durable, _) = durable_of((input, partition), reader, stored, time)
             .map_err(|error| kafka::explain(&error, "asking for the group's offset"))?;
         last = decide(&durable, count, again, Rules::ALL);
         if last != Decision::ReadAgain {

@@ -10,7 +10,9 @@ use crate::detector::policy::PolicySet;
 use crate::service::kafka::{self, Meaning};
 use crate::service::native::describe::Topic;
 use crate::service::rights::Operation;
-use crate::service::settings::{Settings, compacted, retention, too_short, value};
+use crate::service::settings::{
+    STAMPED, Settings, alter, compacted, retention, too_short, unstamped, value,
+};
 use crate::service::topics::DELETE_RETENTION_MS;
 
 const CHECK: &str = "topics";
@@ -145,10 +147,7 @@ fn of_settings(mut look: Look<'_>, settings: &Settings) {
 
 impl Look<'_> {
     fn set(&self, setting: &str) -> String {
-        let name = &self.topic.name;
-        format!(
-            "set it: kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {setting}"
-        )
+        format!("set it: {}", alter(&self.topic.name, setting))
     }
 
     fn in_sync(&mut self, found: &ConfigResource) {
@@ -244,6 +243,10 @@ impl Look<'_> {
         match compacted(name, value(found, "cleanup.policy")) {
             Ok(()) => self.report.ok(CHECK, format!("{name} is compacted")),
             Err(why) => self.report.fail(CHECK, why, self.set("cleanup.policy=compact")),
+        }
+        match unstamped(name, value(found, "message.timestamp.type")) {
+            None => self.report.ok(CHECK, format!("{name} is stamped by its brokers")),
+            Some(why) => self.report.warn(CHECK, why, self.set(STAMPED)),
         }
         let kept = value(found, "delete.retention.ms").and_then(|text| text.parse::<i64>().ok());
         if let Some(kept) = kept.filter(|kept| *kept < DELETE_RETENTION_MS) {

@@ -1,7 +1,7 @@
 //! The producer against a broker that misbehaves on command.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use rdkafka::producer::{BaseProducer, Producer};
 use super::{CommittedOffset, Outgoing, Sink};
 use crate::config::{Kafka, Protocol, Security};
 use crate::protocol::commit_cycle::Sent;
+use crate::service::clock::SystemClock;
 use crate::service::kafka::{self, Client, REQUEST};
 use crate::service::native;
+use crate::service::time::Time;
 
 /// Longer than it takes to give a commit up and to make another producer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,7 +80,8 @@ fn a_commit_that_the_client_does_not_end_is_given_up_and_another_producer_commit
     };
     cluster.coordinator(transaction, 1).expect("a coordinator");
     coordinated_by(2);
-    let mut sink = Sink::open(&kafka, SCANS).expect("a producer");
+    let time = Time::new(Arc::new(SystemClock), 2_000);
+    let mut sink = Sink::open(&kafka, SCANS, "open".into(), time).expect("a producer");
     let member = kafka::reader(&kafka).expect("a consumer");
     assert_eq!(commit(&sink, &member), Sent::Committed, "all connections are there");
 

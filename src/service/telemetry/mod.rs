@@ -58,6 +58,7 @@ pub struct Metrics {
     lag_seconds: GaugeVec,
     frontier: IntGaugeVec,
     held: IntGaugeVec,
+    clock_offset: Gauge,
     last_scan: IntGaugeVec,
     feed_quiet: IntGaugeVec,
     last_tick: Gauge,
@@ -102,6 +103,7 @@ impl Metrics {
             lag_seconds: new.float_gauges(Metric::LagSeconds)?,
             frontier: new.gauges(Metric::Frontier)?,
             held: new.gauges(Metric::FrontierHeld)?,
+            clock_offset: new.float_gauge(Metric::ClockOffset)?,
             last_scan: new.gauges(Metric::CarrierLastScan)?,
             feed_quiet: new.gauges(Metric::CarrierFeedQuiet)?,
             last_tick: new.float_gauge(Metric::LastTick)?,
@@ -120,6 +122,7 @@ impl Metrics {
         };
         new.gauges(Metric::BuildInfo)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.policies_in_force(policies);
+        metrics.clock_offset(None);
         metrics.policies_read(true);
         // What has not happened yet is told as 0, so that its first time is seen as a change.
         for outcome in TRANSACTION_OUTCOMES {
@@ -222,6 +225,11 @@ impl Metrics {
     /// An assignment or a revocation.
     pub fn rebalanced(&self) {
         self.rebalances.inc();
+    }
+
+    /// Our clock is so many milliseconds ahead of the brokers'; `None`: nobody knows.
+    pub fn clock_offset(&self, offset_ms: Option<i64>) {
+        self.clock_offset.set(offset_ms.map_or(f64::NAN, |offset_ms| offset_ms as f64 / 1_000.0));
     }
 
     /// A partition was restored in this many seconds.

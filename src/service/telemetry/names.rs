@@ -114,6 +114,8 @@ metrics! {
         "The log is complete and applied up to here.";
     FrontierHeld = "frontier_held" ["reason"] Gauge,
         "Partitions whose frontier stands still, by reason.";
+    ClockOffset = "clock_offset_seconds" [] Gauge,
+        "How far this machine's clock is ahead of the brokers'; negative: behind; NaN: not known, for no broker has stamped a record of the open topic lately.";
     CarrierLastScan = "carrier_last_scan_timestamp_seconds" ["carrier"] Gauge,
         "Log time of the last scan of a carrier that this instance saw; only while one of its partitions is live and goes on.";
     CarrierFeedQuiet = "carrier_feed_quiet" ["carrier"] Gauge,

@@ -20,6 +20,10 @@ pub struct Input {
     pub record: Record<'static>,
     /// Its timestamp, in milliseconds.
     pub time_ms: i64,
+    /// When the broker got it, in milliseconds.
+    pub appended_ms: i64,
+    /// The broker set the timestamp.
+    pub by_broker: bool,
     /// Stands for its bytes.
     pub hash: u64,
 }
@@ -49,14 +53,19 @@ pub enum Open {
     },
     Cut(Arc<CutRecord>),
     Answer(Answer),
+    /// The same cut with a frontier ahead of time.
+    LedAstray(Arc<CutRecord>),
+    /// Written for the stamp that its acknowledgement bears.
+    Time,
 }
 
 impl Open {
     fn key(&self) -> String {
         match self {
             Self::Entry { key, .. } => key.clone(),
-            Self::Cut(_) => stallwatch::protocol::cut::CUT_KEY.to_owned(),
+            Self::Cut(_) | Self::LedAstray(_) => stallwatch::protocol::cut::CUT_KEY.to_owned(),
             Self::Answer(_) => stallwatch::protocol::agree::ANSWER_KEY.to_owned(),
+            Self::Time => stallwatch::protocol::trusted_time::TIME_KEY.to_owned(),
         }
     }
 }
@@ -322,8 +331,9 @@ impl Broker {
         let mut read = OpenRead::default();
         for (_, record) in self.of(partition).open.committed(0) {
             match record {
-                Open::Cut(cut) => read.cut = Some(cut.clone()),
+                Open::Cut(cut) | Open::LedAstray(cut) => read.cut = Some(cut.clone()),
                 Open::Answer(answer) => read.answer = Some(answer.clone()),
+                Open::Time => {}
                 Open::Entry { key, event: Some(event) } => {
                     read.open.insert(key.clone(), event.clone());
                 }

@@ -86,7 +86,11 @@ impl Feed {
             tell.fault(Fault::SameSecond);
             count = random.between(2, 4);
         }
-        let edge = random.chance(35).then(|| self.edge(options, now_ms, random)).flatten();
+        let is_behind = options.behind_ms > 0;
+        let edge = random
+            .chance(if is_behind { 60 } else { 35 })
+            .then(|| self.edge(options, now_ms, random))
+            .flatten();
         let package = edge.map_or_else(|| random.below(self.keys.len()), |(package, _)| package);
         let transaction = options.strikes(Fault::InputTransaction, 60, random).then(|| {
             tell.fault(Fault::InputTransaction);
@@ -137,8 +141,9 @@ impl Feed {
         (0..4).find_map(|_| {
             let package = random.below(self.keys.len());
             let at = (self.anchors[package].last()? + random.pick(&options.marks)) * 1_000;
-            let (least, most) = (now_ms - options.lateness_ms, now_ms + options.ahead_ms);
-            let time_ms = (at - random.between(1, 1_000)).clamp(least, now_ms);
+            let its_clock = now_ms - options.behind_ms;
+            let (least, most) = (its_clock - options.lateness_ms, now_ms + options.ahead_ms);
+            let time_ms = (at - random.between(1, 1_000)).clamp(least, its_clock);
             (least..=most).contains(&at).then_some((package, time_ms))
         })
     }
@@ -155,20 +160,23 @@ impl Feed {
     ) -> (i32, Input) {
         let (key, mut partition) = self.keys[package].clone();
         let on_the_edge = time_ms.is_some();
-        let mut time_ms = time_ms.unwrap_or(now_ms);
+        let mut time_ms = time_ms.unwrap_or(now_ms - options.behind_ms);
         if !on_the_edge && options.lateness_ms > 0 && random.chance(40) {
             tell.fault(Fault::Late);
             time_ms -= random.between(0, options.lateness_ms);
         }
-        if options.strikes(Fault::FutureRecord, 40, random) {
-            tell.fault(Fault::FutureRecord);
+        let by_broker = options.by_broker;
+        let ahead = if by_broker { Fault::BrokerAhead } else { Fault::FutureRecord };
+        if options.strikes(ahead, 40, random) {
+            tell.fault(ahead);
             time_ms += options.max_future_skew_ms + random.between(-2_000, 15_000);
         }
         let hash = random.next();
         if options.strikes(Fault::Poison, 60, random) {
             tell.fault(Fault::Poison);
             let log_time = random.chance(60).then(|| LogTime::from_millis(time_ms));
-            return (partition, Input { record: Record::Rejected { log_time }, time_ms, hash });
+            let record = Record::Rejected { log_time };
+            return (partition, Input { record, time_ms, appended_ms: now_ms, by_broker, hash });
         }
         let log_time = LogTime::from_millis(time_ms);
         let scan = match self.sent.len() {
@@ -198,7 +206,8 @@ impl Feed {
             self.anchors[package].push(scan.effective_time().secs());
         }
         self.sent.push((partition, scan.clone()));
-        (partition, Input { record: Record::Scan(scan), time_ms, hash })
+        let record = Record::Scan(scan);
+        (partition, Input { record, time_ms, appended_ms: now_ms, by_broker, hash })
     }
 
     fn event_time(&self, package: usize, log: i64, random: &mut Random) -> Option<EventTime> {

@@ -11,14 +11,16 @@ mod store;
 mod tell;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use stallwatch::protocol::agree::{Accept, Answer, Durable};
+use stallwatch::protocol::cut::CutRecord;
 use stallwatch::protocol::rules::Rules;
 
 use crate::generate::Random;
 use broker::{Broker, Open};
 use feed::Feed;
-use options::{Fault, Options};
+use options::{BEHIND_MS, Fault, Options};
 use oracle::Oracle;
 use process::{Around, Process, Task};
 use tell::Tell;
@@ -109,7 +111,7 @@ impl<'o> World<'o> {
     }
 
     fn look(&mut self) -> Result<(), String> {
-        let (commits, events) = self.around.oracle.look(&self.around.broker)?;
+        let (commits, events) = self.around.oracle.look(&self.around.broker, self.around.now_ms)?;
         self.around.tell.commits += commits;
         self.around.tell.events += events;
         Ok(())
@@ -219,7 +221,7 @@ impl<'o> World<'o> {
 
     fn skew(&mut self) -> i64 {
         let ahead_ms = self.around.options.ahead_ms;
-        let least = if self.around.random.chance(30) { -4_000 } else { 0 };
+        let least = if self.around.random.chance(30) { -BEHIND_MS } else { 0 };
         self.around.random.between(least, ahead_ms)
     }
 
@@ -258,7 +260,16 @@ impl<'o> World<'o> {
             self.scale();
         }
         if self.around.strikes(Fault::ClockJump, 120) {
-            self.processes[at].skew_ms = self.skew();
+            self.processes[at].time.step(&mut self.around);
+        }
+        if self.around.strikes(Fault::MachinePause, 80) {
+            let ms = self.around.random.between(1_000, 30_000);
+            self.processes[at].time.pause(ms, &self.around);
+            self.processes[at].still_until_ms = now_ms + ms;
+            let owner = self.processes[at].owner();
+            self.around
+                .tell
+                .say(now_ms, || format!("the machine of {owner} stands still for {ms}"));
         }
         if self.around.options.sets.len() > 1 && self.around.strikes(Fault::Reload, 250) {
             self.set = self.around.random.below(self.around.options.sets.len());
@@ -310,9 +321,34 @@ impl<'o> World<'o> {
         if pruned < self.around.store.len() && self.around.strikes(Fault::MissingSnapshot, 100) {
             self.around.store[pruned].gone = true;
         }
+        if self.around.strikes(Fault::FrontierAhead, 6) {
+            self.store_a_frontier_ahead(partition);
+        }
         if self.around.strikes(Fault::Truncation, 60) {
             self.truncate(partition);
         }
+    }
+
+    /// As a process left it that went by a clock that ran ahead. Its owner is no more.
+    fn store_a_frontier_ahead(&mut self, partition: i32) {
+        let broker = &mut self.around.broker;
+        let open = &broker.of(partition).open;
+        let pending = open.last_stable_offset() < open.high_watermark()
+            || broker.group.stable_offset(partition).is_none();
+        let Some(cut) = broker.read_open(partition).cut.filter(|_| !pending) else { return };
+        let ahead_s = self.around.random.pick(&[60, 3_600, 1_000_000_000]);
+        let frontier = Some(self.around.now_ms / 1_000 + ahead_s);
+        let cut = CutRecord { frontier, ..(*cut).clone() };
+        let offset = (cut.offset, cut.metadata());
+        broker.of_mut(partition).open.append(None, Open::LedAstray(Arc::new(cut)));
+        broker.group.offsets.insert(partition, offset);
+        self.processes.iter_mut().for_each(|process| process.alive = false);
+        self.around.oracle.loose = true;
+        self.acceptable.insert(Accept::Frontier.as_str());
+        let now_ms = self.around.now_ms;
+        self.around
+            .tell
+            .say(now_ms, || format!("the frontier of {partition} is {ahead_s} s ahead"));
     }
 
     fn truncate(&mut self, partition: i32) {
@@ -354,6 +390,8 @@ impl<'o> World<'o> {
                 };
                 let read = self.around.broker.read_open(partition);
                 let durable = Durable {
+                    now_ms: self.around.now_ms,
+                    margin_ms: self.around.options.margin_ms,
                     cut: read.cut.as_deref().cloned(),
                     group,
                     log_start: topics.input.start(),
@@ -384,6 +422,7 @@ impl<'o> World<'o> {
         }
         for process in &mut self.processes {
             process.still_until_ms = mended_ms;
+            process.time.wake(mended_ms);
         }
         let target = (mended_ms + self.around.random.between(3_000, 25_000)) / 1_000;
         while self.around.now_ms < mended_ms + PATIENCE_MS {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use stallwatch::detector::policy::PolicySet;
 
+use super::broker::Input;
 use crate::generate::{Random, Rules, marks, rules};
+
+/// How far a clock that a process goes by may be behind the broker's.
+pub const BEHIND_MS: i64 = 4_000;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -70,6 +74,12 @@ faults! {
     NoAnswer,
     /// The clock of a process jumps.
     ClockJump,
+    /// The machine of a process stands still, and its monotonic clock with it.
+    MachinePause,
+    /// A cut is stored whose frontier is ahead of time.
+    FrontierAhead,
+    /// Clocks of the brokers disagree about a record that one of them stamped.
+    BrokerAhead,
     /// The open topic is compacted.
     Compaction,
     /// The group's offsets expire.
@@ -83,6 +93,15 @@ faults! {
     /// Other policies or settings are put in force while a process runs.
     Reload,
 }
+
+/// Every fourth seed brings one of these about, and nothing else: what only shows where several
+/// faults meet would be rare among all the others.
+const FOCI: &[&[Fault]] = &[
+    &[Fault::Late, Fault::SameSecond],
+    &[Fault::TookLater, Fault::Zombie, Fault::Replaced, Fault::CrashInCommit],
+    &[Fault::Snapshot, Fault::ForeignSnapshot, Fault::Crash],
+    &[Fault::Zombie, Fault::LostUnheard, Fault::Scale],
+];
 
 /// What a seed decides beforehand.
 pub struct Options {
@@ -103,8 +122,14 @@ pub struct Options {
     pub chunk: usize,
     pub margin_ms: i64,
     pub max_future_skew_ms: i64,
-    /// How far a clock may be ahead of the broker's.
+    /// Brokers stamp the records of the `open` topic; else each process goes by its own clock.
+    pub stamped: bool,
+    /// The broker sets the timestamps of scans.
+    pub by_broker: bool,
+    /// How far a clock that a process goes by may be ahead of the broker's.
     pub ahead_ms: i64,
+    /// How far the clock of the feed is behind the broker's.
+    pub behind_ms: i64,
     /// How much earlier than it is logged a record's log time may be.
     pub lateness_ms: i64,
     /// Every record at or past an end offset asked for at wall time w has log time ≥ w − margin.
@@ -142,14 +167,19 @@ impl Options {
             (false, _) => (random.between(0, 3 * margin_ms), random.between(0, 3 * margin_ms)),
         };
         let calm = random.chance(15);
+        let (stamped, by_broker) = (random.chance(75), random.chance(40));
+        // Where brokers tell the time none is ahead of them, but whoever writes may be behind.
+        let (ahead_ms, behind_ms) = if stamped { (0, ahead_ms) } else { (ahead_ms, 0) };
+        let focus = (seed % 4 == 3).then(|| FOCI[(seed / 4) as usize % FOCI.len()]);
         let chances = Fault::ALL
             .iter()
-            .map(|_| match random.below(5) {
-                _ if calm => 0,
-                0 | 1 => 0,
-                2 => 300,
-                3 => 1_000,
-                _ => 2_500,
+            .map(|fault| match (focus, random.below(5)) {
+                (Some(focus), _) => 2_500 * u64::from(focus.contains(fault)),
+                (None, _) if calm => 0,
+                (None, 0 | 1) => 0,
+                (None, 2) => 300,
+                (None, 3) => 1_000,
+                (None, _) => 2_500,
             })
             .collect();
         Self {
@@ -165,7 +195,10 @@ impl Options {
             chunk: random.pick(&[1, 1, 2, 10_000]),
             margin_ms,
             max_future_skew_ms: random.pick(&[3_000, 8_000]),
+            stamped,
+            by_broker,
             ahead_ms,
+            behind_ms,
             lateness_ms,
             margin_holds,
             session_timeout_ms: 12_000,
@@ -181,6 +214,17 @@ impl Options {
         chance > 0 && random.next() % 1_000_000 < chance
     }
 
+    /// Only a record is refused whose log time lay too far in the future when the broker got it, and
+    /// none that the broker stamped. Where a process goes by its own clock, that may be behind.
+    pub fn may_refuse(&self, input: &Input) -> Result<(), String> {
+        let behind_ms = if self.stamped { 0 } else { BEHIND_MS };
+        let least = input.appended_ms - behind_ms + self.max_future_skew_ms;
+        if !input.by_broker && input.time_ms > least {
+            return Ok(());
+        }
+        Err(format!("a record of {} is refused that came at {}", input.time_ms, input.appended_ms))
+    }
+
     /// One line, for a report.
     pub fn line(&self) -> String {
         let faults: Vec<String> = Fault::NAMES
@@ -190,7 +234,7 @@ impl Options {
             .map(|(name, chance)| format!("{name}×{}", *chance as f64 / 1_000.0))
             .collect();
         format!(
-            "seed {}: {} partitions, {} instances, {} steps, {} packages, history {}, {} start, {} policy sets, ahead {} ms, late {} ms (margin {} ms {}), faults: {}",
+            "seed {}: {} partitions, {} instances, {} steps, {} packages, history {}, {} start, {} policy sets, {}, ahead {} ms, behind {} ms, late {} ms (margin {} ms {}), faults: {}",
             self.seed,
             self.partitions,
             self.instances,
@@ -199,7 +243,9 @@ impl Options {
             self.history,
             if self.silent_start { "silent" } else { "publishing" },
             self.sets.len(),
+            if self.stamped { "stamped" } else { "not stamped" },
             self.ahead_ms,
+            self.behind_ms,
             self.lateness_ms,
             self.margin_ms,
             if self.margin_holds { "holds" } else { "is broken" },

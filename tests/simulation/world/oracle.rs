@@ -115,6 +115,7 @@ struct Part<'o> {
 pub struct Oracle<'o> {
     options: &'o Options,
     parts: Vec<Part<'o>>,
+    now_ms: i64,
     /// History was lost to a truncation: states need not be equal any more.
     pub loose: bool,
 }
@@ -125,7 +126,7 @@ pub type Verdict = Result<(), String>;
 impl<'o> Oracle<'o> {
     pub fn new(options: &'o Options) -> Self {
         let parts = (0..options.partitions).map(|_| Part::default()).collect();
-        Self { options, parts, loose: false }
+        Self { options, parts, now_ms: 0, loose: false }
     }
 
     /// An owner sends this cut.
@@ -156,8 +157,9 @@ impl<'o> Oracle<'o> {
     }
 
     /// Looks at whatever has been committed since the last time. Returns how many commits and events.
-    pub fn look(&mut self, broker: &Broker) -> Result<(u64, u64), String> {
+    pub fn look(&mut self, broker: &Broker, now_ms: i64) -> Result<(u64, u64), String> {
         let mut seen = (0, 0);
+        self.now_ms = now_ms;
         for partition in 0..self.parts.len() {
             let (commits, events) = self.look_at(partition, broker)?;
             seen = (seen.0 + commits, seen.1 + events);
@@ -210,7 +212,7 @@ impl<'o> Oracle<'o> {
         let from = std::mem::replace(&mut self.parts[index].open_at, stable);
         for (entry, record) in topics.open.committed(from) {
             match record {
-                Open::Answer(_) => {}
+                Open::Answer(_) | Open::Time | Open::LedAstray(_) => {}
                 Open::Entry { key, event: Some(event) } => {
                     self.parts[index].table.insert(key.clone(), event.clone());
                 }
@@ -255,6 +257,10 @@ impl<'o> Oracle<'o> {
         {
             return Err(format!("it goes back from {} {:?}", before.offset, before.frontier));
         }
+        if let Some(ahead) = self.ahead_of_time(cut) {
+            return Err(format!("its frontier is {ahead} ms ahead of time"));
+        }
+        let part = &mut self.parts[index];
         for event in &events {
             let id = event.exception_id;
             match event.change.closes() {
@@ -267,10 +273,20 @@ impl<'o> Oracle<'o> {
             return Ok(());
         }
         let from = before.as_ref().map_or(cut.decisions.start, |before| before.offset);
-        part.letters_of(from, cut.offset, &letters, broker, index)?;
+        part.letters_of(options, (from, cut.offset), &letters, broker, index)?;
         let set = options.sets.iter().position(|(_, set)| **set.hash() == *cut.policies);
         let set = set.ok_or("its policies are unknown")?;
         part.follow(options, before.as_deref(), cut, set, &events, broker, index)
+    }
+
+    /// By how much evidence, and not a record, has moved a frontier ahead of time.
+    fn ahead_of_time(&self, cut: &CutRecord) -> Option<i64> {
+        let frontier = cut.frontier.filter(|it| Some(*it) > cut.log_clock)?;
+        // One that was led astray counts once time has come within the margin.
+        let astray = if self.loose { self.options.margin_ms } else { 0 };
+        let own_clock = if self.options.stamped { 0 } else { self.options.ahead_ms };
+        let most = self.now_ms + own_clock.max(astray);
+        Some(frontier * 1_000 - most).filter(|ahead| *ahead > 0)
     }
 
     /// At the end: every record has been applied, and what is published is what a replay of the log
@@ -358,8 +374,8 @@ impl<'o> Part<'o> {
     /// Each rejected or refused record has one dead letter, in the commit that passes it.
     fn letters_of(
         &mut self,
-        from: i64,
-        to: i64,
+        options: &Options,
+        (from, to): (i64, i64),
         letters: &[Letter],
         broker: &Broker,
         index: usize,
@@ -371,6 +387,7 @@ impl<'o> Part<'o> {
                 .iter()
                 .any(|letter| letter.offset == entry.offset && letter.from_the_future);
             if future {
+                options.may_refuse(input)?;
                 self.refused.insert(entry.offset);
             }
             if poison || future {
@@ -404,6 +421,10 @@ impl<'o> Part<'o> {
             Some(model) => model,
             None if silent => {
                 self.mixed = true;
+                for &offset in &cut.decisions.refused {
+                    let at = broker.topics[index].input.history(offset, offset + 1).next();
+                    at.map_or(Ok(()), |(_, input)| options.may_refuse(input))?;
+                }
                 self.refused.extend(cut.decisions.refused.iter().copied());
                 Model::asleep(rules, policies.hash().clone())
             }

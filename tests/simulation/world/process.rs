@@ -3,12 +3,15 @@
 
 mod commit;
 mod engine;
+mod inbox;
 mod rebuild;
+mod time;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use stallwatch::detector::policy::PolicySet;
+use stallwatch::protocol::evidence::Hold;
 use stallwatch::protocol::held::Held;
 use stallwatch::protocol::keeper::Keeper;
 use stallwatch::protocol::plain::Plain;
@@ -23,7 +26,9 @@ use super::tell::Tell;
 use crate::generate::Random;
 use commit::Cycle;
 pub use commit::GIVEN_UP;
+use inbox::Inbox;
 use rebuild::{Completed, Rebuild};
+use time::Time;
 
 /// Everything outside a process.
 pub struct Around<'o> {
@@ -83,7 +88,7 @@ impl Client {
 
 /// A question for end offsets.
 struct Question {
-    asked_at_ms: i64,
+    asked_at: Result<i64, Hold>,
     partitions: Vec<i32>,
     ends: Option<Vec<(i32, i64)>>,
 }
@@ -95,7 +100,7 @@ pub struct Process {
     pub alive: bool,
     /// It stands still up to this time.
     pub still_until_ms: i64,
-    pub skew_ms: i64,
+    pub time: Time,
     name: String,
     owner: String,
     policies: Arc<PolicySet>,
@@ -103,6 +108,7 @@ pub struct Process {
     producer: u32,
     keeper: Keeper<Letter>,
     held: BTreeMap<i32, Held<Plain, Letter>>,
+    inboxes: BTreeMap<i32, Inbox>,
     schedules: BTreeMap<i32, Schedule>,
     at_cuts: BTreeMap<i32, AtCut>,
     stalled: BTreeMap<i32, i64>,
@@ -125,6 +131,7 @@ pub enum Task {
     Engine,
     Client,
     Asker,
+    Time,
     Restore(usize),
 }
 
@@ -144,7 +151,7 @@ impl Process {
             instance,
             alive: true,
             still_until_ms: 0,
-            skew_ms,
+            time: Time::new(skew_ms, around),
             client: Client {
                 id: None,
                 generation: -1,
@@ -159,6 +166,7 @@ impl Process {
             owner,
             policies,
             held: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
             schedules: BTreeMap::new(),
             at_cuts: BTreeMap::new(),
             stalled: BTreeMap::new(),
@@ -199,7 +207,9 @@ impl Process {
 
     /// What it can do, some of it more than once: a choice among these is a fair one.
     pub fn tasks(&self) -> Vec<Task> {
-        let mut tasks = vec![Task::Engine, Task::Engine, Task::Engine, Task::Client, Task::Asker];
+        let mut tasks = vec![Task::Engine; 3];
+        tasks.extend([Task::Client, Task::Asker]);
+        tasks.extend(self.time.has_something_to_do().then_some(Task::Time));
         for at in 0..self.restores.len() {
             tasks.extend([Task::Restore(at); 4]);
         }
@@ -210,14 +220,11 @@ impl Process {
         match task {
             Task::Client => self.client_step(around),
             Task::Asker => self.asker_step(around),
+            Task::Time => self.time.happen(around),
             Task::Restore(at) => self.restore_step(at, around),
             Task::Engine => return self.engine_step(around),
         }
         Ok(())
-    }
-
-    fn wall_ms(&self, around: &Around<'_>) -> i64 {
-        around.now_ms + self.skew_ms
     }
 
     // ---- the member's own thread
@@ -306,8 +313,9 @@ impl Process {
                 for &partition in &partitions {
                     self.keeper.asked(partition);
                 }
-                let asked_at_ms = now_ms + self.skew_ms;
-                self.question = Some(Question { asked_at_ms, partitions, ends: None });
+                let mono = self.time.mono(around);
+                let asked_at = self.time.now(around).evidence(mono, around.options.margin_ms);
+                self.question = Some(Question { asked_at, partitions, ends: None });
             }
             None => {}
         }

@@ -22,6 +22,8 @@ pub struct Cycle {
 }
 
 struct Sending {
+    /// When the first record was handed over, on the monotonic clock.
+    begun: i64,
     records: std::vec::IntoIter<(i32, Out)>,
     offsets: Option<Offsets>,
 }
@@ -114,9 +116,13 @@ impl Process {
             let most = around.random.between(1, 4) as usize + sending.records.len() / 8;
             let mut refused = None;
             for (partition, out) in sending.records.by_ref().take(most) {
+                let is_stamped = matches!(out, Out::Open(_));
                 refused = around.broker.write(producer, partition, out, around.now_ms).err();
                 if refused.is_some() {
                     break;
+                }
+                if is_stamped {
+                    self.time.written(partition, sending.begun, around);
                 }
             }
             refused.map(judge)
@@ -177,7 +183,8 @@ impl Process {
             offsets.push((partition, record.offset, record.metadata()));
             records.push((partition, Out::Open(Open::Cut(Arc::new(record)))));
         }
-        Sending { records: records.into_iter(), offsets: Some(offsets) }
+        let begun = self.time.mono(around);
+        Sending { begun, records: records.into_iter(), offsets: Some(offsets) }
     }
 
     fn finish(&mut self, around: &mut Around<'_>) {

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use stallwatch::protocol::held::{Held, lies_in_the_future};
+use stallwatch::protocol::held::Held;
 use stallwatch::protocol::keeper::{HEARTBEAT_MS, TakenOver};
 
+use super::inbox::{Work, work_off};
 use super::rebuild::{Completed, Rebuild};
 use super::{Around, Fault, News, Process};
-use crate::world::broker::{Input, Letter};
 use crate::world::oracle::Restored;
 use crate::world::store::Snapshot;
-use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::Shard;
 
 /// After this a partition that halted looks whether an operator has answered.
@@ -37,6 +36,7 @@ impl Process {
             3 => return self.take_completed(around),
             4 => self.commit_if_due(around),
             _ => {
+                self.go_on_with_what_waited(around);
                 self.snapshot(around);
                 self.look_again(around);
             }
@@ -73,6 +73,7 @@ impl Process {
         for &partition in partitions {
             self.keeper.lost(partition);
             self.held.remove(&partition);
+            self.inboxes.remove(&partition);
             self.halted.remove(&partition);
             self.restores.retain(|restore| restore.partition != partition);
             self.client.owned.remove(&partition);
@@ -117,6 +118,7 @@ impl Process {
         })?;
         self.halted.remove(&partition);
         self.schedules.insert(partition, Vec::new());
+        self.inboxes.remove(&partition);
         self.held.insert(partition, Held::new(partition, epoch, ready, around.options.chunk));
         Ok(())
     }
@@ -157,16 +159,15 @@ impl Process {
             return;
         }
         let most = around.random.between(1, 6) as usize;
-        let (Some(lane), Some(held)) =
-            (self.keeper.lane_mut(partition), self.held.get_mut(&partition))
-        else {
-            return;
-        };
+        let Some(lane) = self.keeper.lane_mut(partition) else { return };
+        let inbox = self.inboxes.entry(partition).or_default();
         let log = &around.broker.of(partition).input;
-        let mut fetched: Vec<(i64, Input)> = Vec::new();
+        let read = self.time.mono(around);
+        let mut fetched = 0;
         for (entry, input) in log.committed(lane.evidence.position()).take(most) {
-            if lane.takes(entry.offset, true) {
-                fetched.push((entry.offset, input.clone()));
+            if lane.takes(entry.offset, input.by_broker) {
+                inbox.push_back(Work::Record(entry.offset, input.clone(), read));
+                fetched += 1;
             }
         }
         let at_the_end = log.committed(lane.evidence.position()).next().is_none();
@@ -174,15 +175,23 @@ impl Process {
             lane.passed(log.last_stable_offset());
         }
         let passed = lane.take_passed();
-        apply(held, &fetched, around.now_ms + self.skew_ms, around);
-        if let Some(offset) = passed {
-            held.pass(offset);
-        }
-        if !fetched.is_empty() || passed.is_some() {
-            let offset = held.offset();
+        inbox.extend(passed.map(Work::Pass));
+        self.work(partition, around);
+        if fetched > 0 || passed.is_some() {
+            let offset = self.held.get(&partition).map(Held::offset);
             around.say(|| {
-                format!("{}: {partition} applied {} records to {offset}", self.owner, fetched.len())
+                format!("{}: {partition} read {fetched} records, is at {offset:?}", self.owner)
             });
+        }
+    }
+
+    /// Does what does not have to wait for a partition.
+    fn work(&mut self, partition: i32, around: &Around<'_>) {
+        if let (Some(inbox), Some(held)) =
+            (self.inboxes.get_mut(&partition), self.held.get_mut(&partition))
+        {
+            let schedule = self.schedules.entry(partition).or_default();
+            work_off(inbox, held, schedule, &mut self.time, around);
         }
     }
 
@@ -194,21 +203,26 @@ impl Process {
         {
             for (partition, end) in question.ends.into_iter().flatten() {
                 let margin_ms = around.options.margin_ms;
-                self.keeper.answered(partition, question.asked_at_ms, margin_ms, end);
+                self.keeper.answered(partition, question.asked_at, margin_ms, end);
             }
         }
         self.keeper.set_paused(self.keeper.is_committing());
         for (partition, epoch, frontier) in self.keeper.advances() {
-            let Some(held) = self.held.get_mut(&partition).filter(|held| held.is(partition, epoch))
-            else {
+            if !self.held.get(&partition).is_some_and(|held| held.is(partition, epoch)) {
                 continue;
-            };
-            held.advance(frontier);
-            let applied = held.offset();
-            self.schedules.entry(partition).or_default().push((applied, frontier.secs()));
+            }
+            self.inboxes.entry(partition).or_default().push_back(Work::Advance(frontier));
+            self.work(partition, around);
+            let at = self.held.get(&partition).map(Held::offset);
             around.say(|| {
-                format!("{}: {partition} advances to {} at {applied}", self.owner, frontier.secs())
+                format!("{}: {partition} may go to {} at {at:?}", self.owner, frontier.secs())
             });
+        }
+    }
+
+    fn go_on_with_what_waited(&mut self, around: &Around<'_>) {
+        for partition in self.held.keys().copied().collect::<Vec<_>>() {
+            self.work(partition, around);
         }
     }
 
@@ -281,39 +295,4 @@ impl Process {
         }
         *snapshot = Snapshot::of(snapshot.meta.clone(), &shard, snapshot.visible_at_ms);
     }
-}
-
-/// Applies records as a worker does: refused ones are noted, rejected ones go to the dead letters.
-fn apply(
-    held: &mut Held<super::Plain, Letter>,
-    fetched: &[(i64, Input)],
-    wall_ms: i64,
-    around: &Around<'_>,
-) {
-    if fetched.is_empty() || held.is_halted() {
-        return;
-    }
-    let skew = around.options.max_future_skew_ms;
-    let future = |input: &Input| lies_in_the_future(Some(input.time_ms), wall_ms, skew);
-    let records: Vec<Record<'_>> = fetched
-        .iter()
-        .map(|(offset, input)| match future(input) {
-            true => Record::Rejected { log_time: None },
-            false => input.at(*offset),
-        })
-        .collect();
-    held.apply(&records, |at| fetched[at].0, &mut Vec::new()).1.expect("there is room");
-    for ((offset, input), record) in fetched.iter().zip(&records) {
-        let from_the_future = future(input);
-        if from_the_future {
-            held.refused(*offset);
-        }
-        if matches!(record, Record::Rejected { .. }) {
-            held.dead_letter(Letter { offset: *offset, from_the_future });
-        }
-    }
-    if let Some((offset, input)) = fetched.last() {
-        held.applied_last(input.last(*offset));
-    }
-    held.settle();
 }

@@ -10,9 +10,10 @@ use stallwatch::protocol::held::Ready;
 use stallwatch::protocol::ownership::Epoch;
 use stallwatch::protocol::plain::Plain;
 use stallwatch::protocol::restore::{
-    Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, SnapshotMeta,
+    Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, SnapshotMeta, Taken,
 };
 
+use super::time::Time;
 use super::{Around, Fault, Process};
 use crate::world::broker::OpenRead;
 use crate::world::store::Snapshot;
@@ -25,10 +26,11 @@ pub struct Rebuild {
     epoch: Epoch,
     machine: Option<Machine>,
     ask: Ask,
-    /// The end of the `open` partition that is read up to, then what was read.
+    /// The end of the `open` partition that is read up to, then what was read, and when.
     open_end: Option<i64>,
-    open: Option<OpenRead>,
-    asked_at_ms: Option<i64>,
+    open: Option<(OpenRead, i64)>,
+    /// The end of the log: trusted time when it was asked for, and when it was known.
+    end: Option<(i64, i64, i64)>,
     /// Where the next record is read.
     at: Option<i64>,
     listed: Vec<usize>,
@@ -77,7 +79,7 @@ impl Rebuild {
             ask,
             open_end: None,
             open: None,
-            asked_at_ms: None,
+            end: None,
             at: None,
             listed: Vec::new(),
             lossy: false,
@@ -88,7 +90,7 @@ impl Rebuild {
     /// One read. The result, once there is one.
     fn step(
         &mut self,
-        wall_ms: i64,
+        time: &mut Time,
         around: &mut Around<'_>,
     ) -> Option<Result<Ready<Plain>, String>> {
         let machine = self.machine.as_mut()?;
@@ -102,9 +104,10 @@ impl Rebuild {
                     });
                     return None;
                 };
-                let Some(open) = &self.open else {
+                let Some((open, read)) = &self.open else {
                     if topics.open.last_stable_offset() >= end {
-                        self.open = Some(around.broker.read_open(self.partition));
+                        let read = around.broker.read_open(self.partition);
+                        self.open = Some((read, time.mono(around)));
                     }
                     return None;
                 };
@@ -113,7 +116,14 @@ impl Rebuild {
                     None if around.rules.pending_waited_for => return None,
                     None => around.broker.group.offsets.get(&self.partition).cloned(),
                 };
+                let mono = time.mono(around);
+                let Some(now_ms) = time.now(around).known_since(*read, mono) else {
+                    time.want_stamp(self.partition);
+                    return None;
+                };
                 let durable = Durable {
+                    now_ms,
+                    margin_ms: around.options.margin_ms,
                     cut: open.cut.as_deref().cloned(),
                     group,
                     log_start: topics.input.start(),
@@ -134,11 +144,20 @@ impl Rebuild {
             }
             Ask::Start => machine.start(topics.input.start()),
             Ask::End => {
-                let Some(asked_at_ms) = self.asked_at_ms else {
-                    self.asked_at_ms = Some(wall_ms);
+                let mono = time.mono(around);
+                let Some((asked_at_ms, end, known)) = self.end else {
+                    let asked_at = time.now(around).evidence(mono, around.options.margin_ms);
+                    match asked_at {
+                        Err(_) => time.want_stamp(self.partition),
+                        Ok(it) => self.end = Some((it, topics.input.high_watermark(), mono)),
+                    }
                     return None;
                 };
-                machine.end(asked_at_ms, topics.input.high_watermark())
+                let Some(stamp_ms) = time.now(around).known_since(known, mono) else {
+                    time.want_stamp(self.partition);
+                    return None;
+                };
+                machine.end(asked_at_ms, end, stamp_ms)
             }
             Ask::Probe(offset) => {
                 let found = topics.input.committed(offset).next();
@@ -229,11 +248,15 @@ impl Rebuild {
             }
             count += 1;
             reached = entry.offset + 1;
-            if !machine.refuses(entry.offset, Some(record.time_ms)) {
-                let decoded: Record<'_> = record.at(entry.offset);
-                records.push(decoded);
-                offsets.push(entry.offset);
-                last = Some(record.last(entry.offset));
+            match machine.takes(entry.offset, Some(record.time_ms), record.by_broker) {
+                Taken::LeftOut => {}
+                Taken::Waits => return Some(Err(AGAIN.to_owned())),
+                Taken::Applied => {
+                    let decoded: Record<'_> = record.at(entry.offset);
+                    records.push(decoded);
+                    offsets.push(entry.offset);
+                    last = Some(record.last(entry.offset));
+                }
             }
         }
         if let Some(last) = last {
@@ -255,14 +278,13 @@ const AGAIN: &str = "again";
 
 impl Process {
     pub(super) fn restore_step(&mut self, at: usize, around: &mut Around<'_>) {
-        let wall_ms = self.wall_ms(around);
         if around.strikes(Fault::CrashInRestore, 4) {
             self.alive = false;
             around.say(|| format!("{} crashes in a restore", self.owner));
             return;
         }
         let Some(restore) = self.restores.get_mut(at) else { return };
-        let Some(result) = restore.step(wall_ms, around) else { return };
+        let Some(result) = restore.step(&mut self.time, around) else { return };
         let (partition, epoch) = (restore.partition, restore.epoch);
         let (lossy, disagrees) = (restore.lossy, restore.disagrees);
         self.restores.remove(at);

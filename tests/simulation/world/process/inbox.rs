@@ -1,0 +1,80 @@
+//! What has been read of a partition and not been applied: records, and how far the log is complete.
+
+use std::collections::VecDeque;
+
+use stallwatch::detector::scan::Record;
+use stallwatch::detector::time::Frontier;
+use stallwatch::protocol::held::Held;
+use stallwatch::protocol::plain::Plain;
+use stallwatch::protocol::trusted_time::{Guard, LogTimeRead};
+
+use super::time::Time;
+use super::{Around, Letter};
+use crate::world::broker::Input;
+use crate::world::oracle::Schedule;
+
+/// A piece of work for a partition.
+pub enum Work {
+    /// A record at this offset, read at this time of the monotonic clock.
+    Record(i64, Input, i64),
+    /// Control records up to here are passed.
+    Pass(i64),
+    /// The log is complete up to here.
+    Advance(Frontier),
+}
+
+/// In the order in which it came.
+pub type Inbox = VecDeque<Work>;
+
+/// Does what does not have to wait.
+pub fn work_off(
+    inbox: &mut Inbox,
+    held: &mut Held<Plain, Letter>,
+    schedule: &mut Schedule,
+    time: &mut Time,
+    around: &Around<'_>,
+) {
+    while let Some(work) = inbox.front() {
+        match work {
+            Work::Record(offset, input, read) => {
+                let mono = time.mono(around);
+                let (time_ms, by_broker) = (input.time_ms, input.by_broker);
+                let log = LogTimeRead { time_ms, by_broker, read: *read };
+                let skew_ms = around.options.max_future_skew_ms;
+                let refused = match time.now(around).guard(log, mono, skew_ms) {
+                    Guard::Wait(_) => return time.want_stamp(held.partition()),
+                    guard => guard != Guard::Pass,
+                };
+                apply(held, *offset, input, refused);
+            }
+            Work::Pass(offset) => held.pass(*offset),
+            Work::Advance(frontier) => {
+                held.advance(*frontier);
+                schedule.push((held.offset(), frontier.secs()));
+            }
+        }
+        inbox.pop_front();
+    }
+}
+
+/// Applies a record as a worker does: a refused one is noted, a rejected one goes to the dead letters.
+fn apply(held: &mut Held<Plain, Letter>, offset: i64, input: &Input, refused: bool) {
+    if held.is_halted() {
+        return;
+    }
+    let record = match refused {
+        true => Record::Rejected { log_time: None },
+        false => input.at(offset),
+    };
+    held.apply(std::slice::from_ref(&record), |_| offset, &mut Vec::new())
+        .1
+        .expect("there is room");
+    if refused {
+        held.refused(offset);
+    }
+    if matches!(record, Record::Rejected { .. }) {
+        held.dead_letter(Letter { offset, from_the_future: refused });
+    }
+    held.applied_last(input.last(offset));
+    held.settle();
+}

@@ -288,14 +288,52 @@ fn a_record_without_any_time_is_rejected() {
 }
 
 #[test]
-fn the_event_time_stands_for_a_missing_log_time_also_of_a_rejected_record() {
+fn a_rejected_record_without_a_log_time_has_none_whatever_event_time_it_names() {
     let nowhere = Origin { log_time: None, offset: OFFSET };
-    let payload = with("carrier", json!("?")).to_string();
-    let rejected = JsonScans::new().decode(payload.as_bytes(), nowhere).unwrap_err();
-    assert_eq!(rejected.log_time, Some(LogTime::from_millis(MORNING)));
-    let payload = with("event_time", json!(5)).to_string();
-    let rejected = JsonScans::new().decode(payload.as_bytes(), nowhere).unwrap_err();
-    assert_eq!(rejected.log_time, None);
+    let far = json!("2099-12-31T23:59:59Z");
+    for event_time in [json!(MORNING), json!(MORNING + 7_200_000), far, json!(5), json!("soon")] {
+        let mut scan = with("carrier", json!("?"));
+        scan["event_time"] = event_time.clone();
+        let payload = scan.to_string();
+        let rejected = JsonScans::new().decode(payload.as_bytes(), nowhere).unwrap_err();
+        assert_eq!(rejected.log_time, None, "{rejected}");
+        if let Some(millis) = event_time.as_i64() {
+            scan["event_time"] = json!(millis);
+            scan["evidence"] = json!("physical");
+            let payload = confluent(1, &scan);
+            let rejected = framed(Some(1)).decode(&payload, nowhere).unwrap_err();
+            assert_eq!(rejected.log_time, None, "{rejected}");
+            scan["log_time"] = json!(null);
+            for file in [ndjson(&[scan.clone()]).into_bytes(), one_block(&scan)] {
+                let mut file = ScanFile::open(in_pieces(file, 100)).unwrap();
+                let rejected = file.next().unwrap().unwrap().scan.unwrap_err();
+                assert_eq!(rejected.log_time, None, "{rejected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_event_time_that_stands_for_a_missing_log_time_is_judged_as_one() {
+    let nowhere = Origin { log_time: None, offset: OFFSET };
+    for (time, good) in [(MORNING, true), (4_102_444_799_999, true), (4_102_444_800_000, false)] {
+        let payload = with("event_time", json!(time)).to_string();
+        let mut scans = JsonScans::new();
+        let json = scans.decode(payload.as_bytes(), nowhere);
+        let mut scan = with("event_time", json!(time));
+        scan["evidence"] = json!("physical");
+        let payload = confluent(1, &scan);
+        let mut avro = framed(Some(1));
+        for scan in [json, avro.decode(&payload, nowhere)] {
+            match scan {
+                Ok(scan) => assert!(good && scan.log_time == LogTime::from_millis(time)),
+                Err(rejected) => {
+                    assert!(!good && rejected.reason == Reason::TimeOutOfRange, "{rejected}");
+                    assert_eq!(rejected.log_time, None);
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -411,6 +449,10 @@ fn log() -> Vec<Json> {
                 "evidence": "physical", "event_time": MORNING + n * 1000, "log_time": MORNING + n * 1000})
         })
         .collect()
+}
+
+fn one_block(scan: &Json) -> Vec<u8> {
+    container(&schema(SCAN_LOG), Codec::Null, &[scan.clone()], 1)
 }
 
 fn ndjson(scans: &[Json]) -> String {

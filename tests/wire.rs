@@ -142,6 +142,32 @@ proptest! {
     }
 
     #[test]
+    fn a_scan_has_the_log_time_in_effect_and_a_rejected_record_only_its_own(
+        scan in any_scan(),
+        log_time in option::of(946_684_000_000_i64..4_102_445_000_000),
+    ) {
+        let decodes = |payload: &[u8], scans: &mut ScanDecoder| {
+            let origin = Origin { log_time, offset: 3 };
+            let scan = scans.decode(payload, origin);
+            scan.map(|scan| scan.log_time.secs()).map_err(|no| no.log_time.map(|time| time.secs()))
+        };
+        let own = log_time.map(|millis| millis.div_euclid(1000));
+        let in_range = own.filter(|secs| (946_684_800..4_102_444_800).contains(secs));
+        let event = scan["event_time"].as_i64().map(|millis| millis.div_euclid(1000));
+        let mut json = ScanDecoder::Json(JsonScans::new());
+        let mut avro = ScanDecoder::Avro(AvroScans::new(FOREIGN, Framing::Bare).unwrap());
+        for decoded in [
+            decodes(&bytes_of(&scan), &mut json),
+            decodes(&datum(&schema(FOREIGN), &foreign(&scan)), &mut avro),
+        ] {
+            match decoded {
+                Ok(in_effect) => prop_assert_eq!(Some(in_effect), own.or(event)),
+                Err(kept) => prop_assert_eq!(kept, in_range),
+            }
+        }
+    }
+
+    #[test]
     fn a_time_is_the_same_as_a_text_and_as_a_number(
         millis in 946_684_800_000_i64..4_102_444_800_000,
         minutes in -1439_i32..1440,

@@ -182,7 +182,8 @@ pub struct Scan<'a> {
     pub evidence: Evidence,
     /// When the carrier says it happened; within the years 2000 to 2099.
     pub event_time: Option<EventTime>,
-    /// When the feed received it; within the years 2000 to 2099.
+    /// When the feed received it; within the years 2000 to 2099. The event time where the record's
+    /// envelope does not say.
     pub log_time: LogTime,
     /// The record's offset in its partition; in a replay without offsets the record's number.
     pub offset: i64,
@@ -207,9 +208,9 @@ impl Scan<'_> {
 pub enum Record<'a> {
     /// A scan to apply.
     Scan(Scan<'a>),
-    /// A rejected record. Its log time, where it could be read, moves the clocks like any other.
+    /// A rejected record. Its log time, where it has one, moves the clocks like any other.
     Rejected {
-        /// The record's log time, if readable and in range.
+        /// The record's own log time, if readable and in range.
         log_time: Option<LogTime>,
     },
 }

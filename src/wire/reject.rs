@@ -57,8 +57,8 @@ pub struct Rejected {
     pub reason: Reason,
     /// What is wrong, in which field, and what to do. Never holds a tracking number.
     pub message: String,
-    /// The record's log time, where it could be read and lies in range: it moves the clocks like
-    /// that of any other record.
+    /// The record's own log time, where it has one that could be read and lies in range: it moves
+    /// the clocks like that of any other record. No event time stands for it.
     pub log_time: Option<LogTime>,
 }
 

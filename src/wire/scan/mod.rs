@@ -27,7 +27,8 @@ pub const MAX_TEXT: usize = 256;
 /// What a record's envelope says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The record's timestamp in milliseconds since 1970 UTC. `None`: the event time stands for it.
+    /// The record's timestamp in milliseconds since 1970 UTC. `None`: a scan's event time stands
+    /// for it and is judged as a log time; a record that is no scan has none then.
     pub log_time: Option<i64>,
     /// The record's offset in its partition; in a file without offsets the record's number.
     pub offset: i64,

@@ -251,20 +251,22 @@ impl<'a> RawScan<'a> {
         let log_time = log_stamp.map(|stamp| stamp.seconds("log_time")).transpose();
         let event_time = self.event_time.map(|stamp| stamp.seconds("event_time")).transpose();
         let stands_in = matches!(log_time, Ok(None)) && !self.envelope_broken;
-        let known = match (&log_time, &event_time) {
-            _ if self.envelope_broken => None,
-            (Ok(None), Ok(event)) => *event,
-            (Ok(log), _) => *log,
-            (Err(_), _) => None,
-        }
-        .map(LogTime::from_secs);
+        // What stands in for a missing log time is that of a scan alone: a record that is none has
+        // an event time that nobody vouches for.
+        let own = match &log_time {
+            Ok(own) if !self.envelope_broken => own.map(LogTime::from_secs),
+            _ => None,
+        };
         let partition = self.partition;
         let problem = self.problem.take();
         let scan = match (log_time, problem, event_time) {
             (Err(rejected), ..) | (_, Some(rejected), _) | (_, _, Err(rejected)) => Err(rejected),
-            (Ok(_), None, Ok(event)) => self.scan(event.map(EventTime::from_secs), known, origin),
+            (Ok(_), None, Ok(event)) => {
+                let in_effect = own.or(event.map(LogTime::from_secs));
+                self.scan(event.map(EventTime::from_secs), in_effect, origin)
+            }
         };
-        let scan = scan.map_err(|rejected| rejected.with_log_time(known));
+        let scan = scan.map_err(|rejected| rejected.with_log_time(own));
         Checked { partition, stands_in, scan }
     }
 

@@ -3,6 +3,8 @@
 #[path = "wire/batches.rs"]
 mod batches;
 mod encoding;
+#[path = "wire/lenient.rs"]
+mod lenient;
 #[path = "wire/resolution.rs"]
 mod resolution;
 #[path = "wire/writers.rs"]

@@ -1,33 +1,56 @@
 //! CRC-64-AVRO fingerprints of schemas, as single-object encoding has them in front of a datum.
 //!
-//! The fingerprint is that of the schema's Parsing Canonical Form. Implementations differ where a
-//! primitive has a logical type: Java and fastavro write `"long"`, as the specification's rule
-//! PRIMITIVE wants; the Rust and Python libraries of the Avro project keep `{"type":"long"}`. We
-//! write the former and know both. (The Rust library's own canonical form is not called: it panics
-//! on custom attributes that have the names of a schema's own.)
+//! The fingerprint is that of the schema's Parsing Canonical Form, and libraries differ in what
+//! they take for it. We write the specification's, and know a schema by any of those that
+//! [`Library`] lists. (Rust's own canonical form is not called: it panics on custom attributes that
+//! have the names of a schema's own.)
 
-use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
-use apache_avro::schema::{
-    DecimalSchema, InnerDecimalSchema, Name, NamespaceRef, RecordSchema, UuidSchema,
-};
 use sha2::{Digest, Sha256};
+
+use super::schema::{Attributes, Field, Primitive, Record, Type};
 
 /// Eight bytes, little-endian as they stand behind the marker `C3 01`.
 pub(crate) type Fingerprint = [u8; 8];
 
+/// Whose canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Library {
+    /// As the specification wants it: Java, fastavro, Ruby, stallwatch.
+    Specification,
+    /// apache-avro of Rust, up to 0.22: `{"type":"long"}` where there is a logical type that it
+    /// knows, with the precision and scale of decimals; fields keep their order.
+    Rust,
+    /// avro of Python, up to 1.12, and goavro of Go, up to 2.15: `{"type":"long"}` where anything
+    /// stands beside the type.
+    Python,
+    /// hamba/avro of Go, up to 2.31: `{"type":"long","logicalType":"timestamp-millis"}` where it
+    /// knows the logical type; records that are called errors stay that.
+    Hamba,
+}
+
+const LIBRARIES: [Library; 4] =
+    [Library::Specification, Library::Rust, Library::Python, Library::Hamba];
+
 /// The fingerprint by the specification.
-pub(crate) fn fingerprint(schema: &Schema) -> Fingerprint {
+pub(crate) fn fingerprint(schema: &Type) -> Fingerprint {
     Rabin::digest(canonical_form(schema)).into()
 }
 
-/// The fingerprint that the Rust and Python libraries give.
-pub(crate) fn library_fingerprint(schema: &Schema) -> Fingerprint {
-    Rabin::digest(form(schema, Primitives::Wrapped)).into()
+/// Every fingerprint that a library gives the schema, the specification's first.
+pub(crate) fn fingerprints(schema: &Type) -> Vec<Fingerprint> {
+    let mut all = Vec::new();
+    for library in LIBRARIES {
+        let fingerprint = Rabin::digest(form(schema, library)).into();
+        if !all.contains(&fingerprint) {
+            all.push(fingerprint);
+        }
+    }
+    all
 }
 
 /// The sync marker of containers that must come out the same every time: of the schema's SHA-256.
-pub(crate) fn sync_marker(schema: &Schema) -> [u8; 16] {
+pub(crate) fn sync_marker(schema: &Type) -> [u8; 16] {
     let hash = Sha256::digest(canonical_form(schema));
     *hash.first_chunk().expect("a SHA-256 has 32 bytes")
 }
@@ -38,95 +61,107 @@ pub(crate) fn show(fingerprint: Fingerprint) -> String {
 }
 
 /// The Parsing Canonical Form: what of a schema matters for reading data.
-pub(crate) fn canonical_form(schema: &Schema) -> String {
-    form(schema, Primitives::Bare)
+pub(crate) fn canonical_form(schema: &Type) -> String {
+    form(schema, Library::Specification)
 }
 
-/// How a primitive with a logical type is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Primitives {
-    /// `"long"`
-    Bare,
-    /// `{"type":"long"}`
-    Wrapped,
-}
-
-fn form(schema: &Schema, primitives: Primitives) -> String {
-    let mut form = Form { text: String::new(), primitives };
-    form.write(schema, None);
+fn form(schema: &Type, library: Library) -> String {
+    let mut form = Form { text: String::new(), library };
+    form.write(schema);
     form.text
 }
 
 struct Form {
     text: String,
-    primitives: Primitives,
+    library: Library,
 }
 
 impl Form {
-    fn write(&mut self, schema: &Schema, namespace: NamespaceRef<'_>) {
+    fn write(&mut self, schema: &Type) {
         match schema {
-            Schema::Array(array) => {
+            Type::Primitive(primitive, attributes) => self.primitive(*primitive, attributes),
+            Type::Array(items) => {
                 self.text.push_str(r#"{"type":"array","items":"#);
-                self.write(&array.items, namespace);
+                self.write(items);
                 self.text.push('}');
             }
-            Schema::Map(map) => {
+            Type::Map(values) => {
                 self.text.push_str(r#"{"type":"map","values":"#);
-                self.write(&map.types, namespace);
+                self.write(values);
                 self.text.push('}');
             }
-            Schema::Union(union) => {
-                self.list(union.variants(), |form, variant| form.write(variant, namespace));
-            }
-            Schema::Record(record) => self.record(record, namespace),
-            Schema::Enum(symbols) => {
-                self.named(&symbols.name, "enum", namespace);
+            Type::Union(branches) => self.list(branches, Self::write),
+            Type::Record(record) => self.record(record),
+            Type::Enum(name, symbols) => {
+                self.named(name, "enum");
                 self.text.push_str(r#","symbols":"#);
-                self.list(&symbols.symbols, |form, symbol| form.quoted(symbol));
+                self.list(symbols, |form, symbol| form.quoted(symbol));
                 self.text.push('}');
             }
-            Schema::Fixed(fixed)
-            | Schema::Duration(fixed)
-            | Schema::Uuid(UuidSchema::Fixed(fixed))
-            | Schema::Decimal(DecimalSchema { inner: InnerDecimalSchema::Fixed(fixed), .. }) => {
-                self.named(&fixed.name, "fixed", namespace);
-                self.text.push_str(&format!(r#","size":{}}}"#, fixed.size));
+            Type::Fixed(name, size, attributes) => {
+                self.named(name, "fixed");
+                let more = self.of_fixed(*size, attributes).unwrap_or_default();
+                self.text.push_str(&format!(r#","size":{size}{more}}}"#));
             }
-            Schema::Ref { name } => self.quoted(&name.fullname(namespace)),
-            primitive => self.primitive(primitive),
+            Type::Named(name) => self.quoted(name),
         }
     }
 
-    fn record(&mut self, record: &RecordSchema, namespace: NamespaceRef<'_>) {
-        self.named(&record.name, "record", namespace);
-        let namespace = record.name.namespace().or(namespace);
+    fn record(&mut self, record: &Record) {
+        let as_error = record.is_error && self.library == Library::Hamba;
+        self.named(&record.name, if as_error { "error" } else { "record" });
         self.text.push_str(r#","fields":"#);
-        self.list(&record.fields, |form, field| {
-            form.text.push_str(r#"{"name":"#);
-            form.quoted(&field.name);
-            form.text.push_str(r#","type":"#);
-            form.write(&field.schema, namespace);
-            form.text.push('}');
-        });
+        self.list(&record.fields, Self::field);
         self.text.push('}');
     }
 
-    fn named(&mut self, name: &Name, of_type: &str, namespace: NamespaceRef<'_>) {
+    fn field(&mut self, field: &Field) {
         self.text.push_str(r#"{"name":"#);
-        self.quoted(&name.fullname(namespace));
+        self.quoted(&field.name);
         self.text.push_str(r#","type":"#);
-        self.quoted(of_type);
+        self.write(&field.of);
+        if let (Library::Rust, Some(order)) = (self.library, &field.order) {
+            self.text.push_str(r#","order":"#);
+            self.quoted(order);
+        }
+        self.text.push('}');
     }
 
-    fn primitive(&mut self, schema: &Schema) {
-        let (name, is_logical) = primitive_name(schema);
-        if is_logical && self.primitives == Primitives::Wrapped {
-            self.text.push_str(r#"{"type":"#);
-            self.quoted(name);
-            self.text.push('}');
-        } else {
-            self.quoted(name);
+    fn primitive(&mut self, primitive: Primitive, attributes: &Attributes) {
+        let more = match self.library {
+            Library::Specification => None,
+            Library::Python => attributes.any.then(String::new),
+            Library::Rust => of_rust(primitive, attributes),
+            Library::Hamba => of_hamba(primitive, attributes),
+        };
+        match more {
+            None => self.quoted(primitive.as_str()),
+            Some(more) => {
+                self.text.push_str(r#"{"type":"#);
+                self.quoted(primitive.as_str());
+                self.text.push_str(&more);
+                self.text.push('}');
+            }
         }
+    }
+
+    /// What a library adds to a fixed that has a logical type.
+    fn of_fixed(&self, size: usize, attributes: &Attributes) -> Option<String> {
+        match (self.library, attributes.logical.as_deref()?) {
+            (Library::Rust, "decimal") => of_rust(Primitive::Bytes, attributes),
+            (Library::Hamba, "decimal") => of_hamba(Primitive::Bytes, attributes),
+            (Library::Hamba, "duration") if size == 12 => {
+                Some(r#","logicalType":"duration""#.to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn named(&mut self, name: &str, of_type: &str) {
+        self.text.push_str(r#"{"name":"#);
+        self.quoted(name);
+        self.text.push_str(r#","type":"#);
+        self.quoted(of_type);
     }
 
     fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
@@ -147,30 +182,65 @@ impl Form {
     }
 }
 
-/// The primitive that a schema is written as, and whether it has a logical type.
-fn primitive_name(schema: &Schema) -> (&'static str, bool) {
-    match schema {
-        Schema::Null => ("null", false),
-        Schema::Boolean => ("boolean", false),
-        Schema::Int => ("int", false),
-        Schema::Long => ("long", false),
-        Schema::Float => ("float", false),
-        Schema::Double => ("double", false),
-        Schema::String => ("string", false),
-        Schema::Bytes => ("bytes", false),
-        Schema::Date | Schema::TimeMillis => ("int", true),
-        Schema::Uuid(UuidSchema::String) => ("string", true),
-        Schema::BigDecimal | Schema::Uuid(_) | Schema::Decimal(_) => ("bytes", true),
-        _ => ("long", true),
+/// What stands behind the type of a primitive where Rust's library knows its logical type.
+fn of_rust(primitive: Primitive, attributes: &Attributes) -> Option<String> {
+    match (primitive, attributes.logical.as_deref()?) {
+        (Primitive::Bytes, "decimal") => {
+            let (precision, scale) = decimal(attributes)?;
+            Some(format!(r#","precision":{precision},"scale":{scale}"#))
+        }
+        (Primitive::Bytes, "big-decimal" | "uuid")
+        | (Primitive::String, "uuid")
+        | (Primitive::Int, "date" | "time-millis")
+        | (
+            Primitive::Long,
+            "time-micros"
+            | "timestamp-millis"
+            | "timestamp-micros"
+            | "timestamp-nanos"
+            | "local-timestamp-millis"
+            | "local-timestamp-micros"
+            | "local-timestamp-nanos",
+        ) => Some(String::new()),
+        _ => None,
     }
+}
+
+/// The same of hamba/avro.
+fn of_hamba(primitive: Primitive, attributes: &Attributes) -> Option<String> {
+    let logical = attributes.logical.as_deref()?;
+    let more = match (primitive, logical) {
+        (Primitive::Bytes, "decimal") => match decimal(attributes)? {
+            (precision, 0) => format!(r#","precision":{precision}"#),
+            (precision, scale) => format!(r#","precision":{precision},"scale":{scale}"#),
+        },
+        (Primitive::String, "uuid")
+        | (Primitive::Int, "date" | "time-millis")
+        | (
+            Primitive::Long,
+            "time-micros"
+            | "timestamp-millis"
+            | "timestamp-micros"
+            | "local-timestamp-millis"
+            | "local-timestamp-micros",
+        ) => String::new(),
+        _ => return None,
+    };
+    Some(format!(r#","logicalType":"{logical}"{more}"#))
+}
+
+/// Precision and scale of a decimal that is one.
+fn decimal(attributes: &Attributes) -> Option<(u64, u64)> {
+    let scale = attributes.scale.unwrap_or(0);
+    attributes.precision.filter(|p| *p > 0 && scale <= *p).map(|precision| (precision, scale))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Schema {
-        Schema::parse_str(text).unwrap()
+    fn parse(text: &str) -> Type {
+        Type::parse(text).unwrap()
     }
 
     #[test]
@@ -209,11 +279,57 @@ mod tests {
         );
     }
 
+    /// What libraries differ in.
+    const RICH: &str = r#"{"type":"record","name":"R","namespace":"a.b","doc":"d","fields":[
+        {"name":"t","type":{"type":"long","logicalType":"timestamp-millis"}},
+        {"name":"n","type":{"type":"long","logicalType":"timestamp-nanos"}},
+        {"name":"d","type":["null",{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}],"default":null},
+        {"name":"d0","type":{"type":"bytes","logicalType":"decimal","precision":4}},
+        {"name":"s","type":{"type":"string","avro.java.string":"String"}},
+        {"name":"u","type":{"type":"string","logicalType":"uuid"}},
+        {"name":"f","type":{"type":"fixed","name":"F","size":12,"logicalType":"duration"}},
+        {"name":"g","type":{"type":"fixed","name":"G","namespace":"c","size":8,"logicalType":"decimal","precision":9,"scale":1}},
+        {"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"],"default":"A"}},
+        {"name":"m","type":{"type":"map","values":{"type":"array","items":"E"}}}]}"#;
+    const SCAN: &str = include_str!("../../../schemas/scan.v1.avsc");
+
+    /// As the bytes stand in a record.
+    fn known(schema: &str) -> Vec<String> {
+        let bytes = |fingerprint: &Fingerprint| fingerprint.map(|b| format!("{b:02x}")).concat();
+        fingerprints(&parse(schema)).iter().map(bytes).collect()
+    }
+
     #[test]
-    fn fingerprints_equal_those_of_fastavro() {
-        let scan = parse(include_str!("../../../schemas/scan.v1.avsc"));
-        assert_eq!(show(fingerprint(&scan)), "b704c9873a3864e8");
-        assert_ne!(fingerprint(&scan), library_fingerprint(&scan));
+    fn a_schema_is_known_by_the_fingerprint_of_each_library() {
+        assert_eq!(known(SCAN)[0], "e864383a87c904b7", "fastavro 1.13.1");
+        for (schema, library, expected) in [
+            (SCAN, "avro 1.12.2 of Python, goavro 2.15.0", "ed350dab1500f62c"),
+            (SCAN, "hamba/avro 2.31.0", "a7ecec0b63053885"),
+            (RICH, "avro 1.12.2 of Python", "8c85f54cd94f2408"),
+            (RICH, "hamba/avro 2.31.0", "d2538513299c7f10"),
+        ] {
+            assert!(known(schema).contains(&expected.to_owned()), "{library}");
+        }
+        assert_eq!(show(fingerprint(&parse(SCAN))), "b704c9873a3864e8");
+    }
+
+    #[test]
+    fn a_schema_is_known_by_the_fingerprint_of_the_rust_library_whatever_its_orders() {
+        let ordered =
+            SCAN.replace(r#""name": "facility","#, r#""name": "facility", "order": "ignore","#);
+        let exceptions = include_str!("../../../schemas/tracking-exception.v1.avsc");
+        for schema in [SCAN, RICH, &ordered, exceptions] {
+            let library = apache_avro::Schema::parse_str(schema).unwrap();
+            let expected: Fingerprint =
+                library.fingerprint::<Rabin>().bytes.try_into().expect("eight bytes");
+            assert!(
+                fingerprints(&parse(schema)).contains(&expected),
+                "{}",
+                library.canonical_form()
+            );
+        }
+        assert_eq!(fingerprint(&parse(&ordered)), fingerprint(&parse(SCAN)));
+        assert_eq!(known(&ordered).len(), 4, "the order makes one of its own");
     }
 
     #[test]
@@ -223,19 +339,6 @@ mod tests {
         );
         let expected = r#"{"name":"R","type":"record","fields":[{"name":"a","type":"int"}]}"#;
         assert_eq!(canonical_form(&schema), expected);
-        assert_eq!(library_fingerprint(&schema), fingerprint(&schema));
-    }
-
-    #[test]
-    fn the_other_fingerprint_is_that_of_the_rust_library() {
-        for schema in [
-            include_str!("../../../schemas/scan.v1.avsc"),
-            include_str!("../../../schemas/tracking-exception.v1.avsc"),
-            r#"{"type":"array","items":{"type":"int","logicalType":"date"}}"#,
-        ] {
-            let schema = parse(schema);
-            let expected = schema.fingerprint::<Rabin>().bytes;
-            assert_eq!(library_fingerprint(&schema)[..], expected);
-        }
+        assert_eq!(fingerprints(&schema), [fingerprint(&schema)]);
     }
 }

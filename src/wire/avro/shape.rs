@@ -1,11 +1,10 @@
 //! The shape of a datum, compiled from its schema once, and the walk over a datum's bytes.
 
-use apache_avro::Schema;
-use apache_avro::schema::{
-    Aliases, DecimalSchema, InnerDecimalSchema, Name, NamespaceRef, RecordSchema, UuidSchema,
-};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::cursor::{Broken, Cursor};
+use super::schema::{Attributes, Primitive, Record, Type};
 
 /// How deep values may be nested: only schemas that refer to themselves get there.
 const MAX_DEPTH: usize = 64;
@@ -25,11 +24,12 @@ pub(crate) enum Shape {
     Fixed(usize),
     Bytes,
     Text,
-    Enum(Vec<Box<str>>),
+    Enum(Arc<[Box<str>]>),
     Array(Box<Shape>),
     Map(Box<Shape>),
     Union(Vec<Shape>),
-    Record(Vec<Shape>),
+    /// Its fields, but for those that take no bytes.
+    Record(Arc<[Shape]>),
     /// A type defined elsewhere in the schema, by its number in [`Shapes::named`].
     Named(usize),
 }
@@ -65,111 +65,90 @@ pub(crate) enum Found<'a> {
     Other(&'static str),
 }
 
-/// A schema's shape and the types that it defines by name.
+/// The types that a schema defines by name.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
-    /// Every name and alias, and the number of its type.
-    names: Vec<(Name, usize)>,
+    /// The number of each.
+    names: HashMap<String, usize>,
     named: Vec<Option<Shape>>,
 }
 
+/// What a primitive's values look like. A logical type that does not fit its primitive is none.
+fn of_primitive(primitive: Primitive, attributes: &Attributes) -> Shape {
+    match primitive {
+        Primitive::Null => Shape::Null,
+        Primitive::Boolean => Shape::Boolean,
+        Primitive::Int => Shape::Int,
+        Primitive::Long => Shape::Long(match attributes.logical.as_deref() {
+            Some("timestamp-millis") => Unit::Millis,
+            Some("timestamp-micros") => Unit::Micros,
+            Some("timestamp-nanos") => Unit::Nanos,
+            Some("local-timestamp-millis" | "local-timestamp-micros" | "local-timestamp-nanos") => {
+                Unit::Local
+            }
+            _ => Unit::None,
+        }),
+        Primitive::Float => Shape::Fraction(4),
+        Primitive::Double => Shape::Fraction(8),
+        Primitive::Bytes => Shape::Bytes,
+        Primitive::String => Shape::Text,
+    }
+}
+
 impl Shapes {
-    /// The shape of a schema. `None` if it refers to a type that it does not define.
-    pub(crate) fn compile(
-        &mut self,
-        schema: &Schema,
-        namespace: NamespaceRef<'_>,
-    ) -> Option<Shape> {
-        Some(match schema {
-            Schema::Null => Shape::Null,
-            Schema::Boolean => Shape::Boolean,
-            Schema::Int | Schema::Date | Schema::TimeMillis => Shape::Int,
-            Schema::Long | Schema::TimeMicros => Shape::Long(Unit::None),
-            Schema::TimestampMillis => Shape::Long(Unit::Millis),
-            Schema::TimestampMicros => Shape::Long(Unit::Micros),
-            Schema::TimestampNanos => Shape::Long(Unit::Nanos),
-            Schema::LocalTimestampMillis
-            | Schema::LocalTimestampMicros
-            | Schema::LocalTimestampNanos => Shape::Long(Unit::Local),
-            Schema::Float => Shape::Fraction(4),
-            Schema::Double => Shape::Fraction(8),
-            Schema::Bytes
-            | Schema::BigDecimal
-            | Schema::Uuid(UuidSchema::Bytes)
-            | Schema::Decimal(DecimalSchema { inner: InnerDecimalSchema::Bytes, .. }) => {
-                Shape::Bytes
+    /// The shape of a type, which may refer to those that were compiled before.
+    pub(crate) fn compile(&mut self, of: &Type) -> Shape {
+        match of {
+            Type::Primitive(primitive, attributes) => of_primitive(*primitive, attributes),
+            Type::Array(items) => Shape::Array(Box::new(self.compile(items))),
+            Type::Map(values) => Shape::Map(Box::new(self.compile(values))),
+            Type::Union(branches) => {
+                Shape::Union(branches.iter().map(|branch| self.compile(branch)).collect())
             }
-            Schema::String | Schema::Uuid(UuidSchema::String) => Shape::Text,
-            Schema::Array(array) => Shape::Array(Box::new(self.compile(&array.items, namespace)?)),
-            Schema::Map(map) => Shape::Map(Box::new(self.compile(&map.types, namespace)?)),
-            Schema::Union(union) => Shape::Union(
-                union
-                    .variants()
-                    .iter()
-                    .map(|variant| self.compile(variant, namespace))
-                    .collect::<Option<_>>()?,
-            ),
-            Schema::Enum(symbols) => {
+            Type::Enum(name, symbols) => {
                 let shape =
-                    Shape::Enum(symbols.symbols.iter().map(|s| s.as_str().into()).collect());
-                self.define(&symbols.name, &symbols.aliases, namespace, shape)
+                    Shape::Enum(symbols.iter().map(|symbol| symbol.as_str().into()).collect());
+                self.define(name, shape)
             }
-            Schema::Fixed(fixed)
-            | Schema::Duration(fixed)
-            | Schema::Uuid(UuidSchema::Fixed(fixed))
-            | Schema::Decimal(DecimalSchema { inner: InnerDecimalSchema::Fixed(fixed), .. }) => {
-                self.define(&fixed.name, &fixed.aliases, namespace, Shape::Fixed(fixed.size))
-            }
-            Schema::Record(record) => self.compile_record(record, namespace)?,
-            Schema::Ref { name } => {
-                let name = name.fully_qualified_name(namespace);
-                let (_, number) = self.names.iter().find(|(known, _)| *known == *name)?;
-                Shape::Named(*number)
-            }
-        })
+            Type::Fixed(name, size, _) => self.define(name, Shape::Fixed(*size)),
+            Type::Record(record) => self.record(record),
+            Type::Named(name) => Shape::Named(self.names[name]),
+        }
     }
 
-    fn compile_record(
-        &mut self,
-        record: &RecordSchema,
-        namespace: NamespaceRef<'_>,
-    ) -> Option<Shape> {
-        let number = self.reserve(&record.name, &record.aliases, namespace);
-        let inner = record.name.namespace().or(namespace);
-        let fields = record.fields.iter().map(|field| self.compile(&field.schema, inner));
-        let shape = Shape::Record(fields.collect::<Option<_>>()?);
+    fn record(&mut self, record: &Record) -> Shape {
+        // Known before its type is: records may refer to themselves.
+        let number = self.reserve(&record.name);
+        let fields: Vec<Shape> =
+            record.fields.iter().map(|field| self.compile(&field.of)).collect();
+        let fields = fields.into_iter().filter(|field| !self.is_empty(field));
+        let shape = Shape::Record(fields.collect());
         self.named[number] = Some(shape.clone());
-        Some(shape)
+        shape
     }
 
-    /// Makes a name and its aliases known before their type is: records may refer to themselves.
-    pub(crate) fn reserve(
-        &mut self,
-        name: &Name,
-        aliases: &Aliases,
-        namespace: NamespaceRef<'_>,
-    ) -> usize {
+    /// A number for a name; what refers to it from here on means this one.
+    fn reserve(&mut self, name: &str) -> usize {
         let number = self.named.len();
-        let name = name.fully_qualified_name(namespace).into_owned();
-        let aliases = aliases.iter().flatten();
-        let aliases =
-            aliases.map(|alias| alias.fully_qualified_name(name.namespace()).into_owned());
-        self.names.extend(aliases.map(|alias| (alias, number)));
-        self.names.push((name, number));
+        self.names.insert(name.to_owned(), number);
         self.named.push(None);
         number
     }
 
-    fn define(
-        &mut self,
-        name: &Name,
-        aliases: &Aliases,
-        namespace: NamespaceRef<'_>,
-        shape: Shape,
-    ) -> Shape {
-        let number = self.reserve(name, aliases, namespace);
+    fn define(&mut self, name: &str, shape: Shape) -> Shape {
+        let number = self.reserve(name);
         self.named[number] = Some(shape.clone());
         shape
+    }
+
+    /// Whether a value never has any bytes. So whatever is read has some, and reading takes no more
+    /// steps than the bytes allow for.
+    pub(crate) fn is_empty(&self, shape: &Shape) -> bool {
+        match self.resolve(shape) {
+            Some(Shape::Null | Shape::Fixed(0)) => true,
+            Some(Shape::Record(fields)) => fields.is_empty(),
+            _ => false,
+        }
     }
 
     /// The shape itself, where it only refers to one. A type that is still being defined has none.
@@ -253,7 +232,7 @@ impl Shapes {
                 Found::Other("a list")
             }
             Shape::Record(fields) => {
-                for field in fields {
+                for field in fields.iter() {
                     self.read_at(field, cursor, depth + 1)?;
                 }
                 Found::Other("a record")
@@ -292,9 +271,8 @@ mod tests {
     use super::*;
 
     fn read_whole(schema: &str, bytes: &[u8]) -> Result<usize, Broken> {
-        let schema = Schema::parse_str(schema).unwrap();
         let mut shapes = Shapes::default();
-        let shape = shapes.compile(&schema, None).unwrap();
+        let shape = shapes.compile(&Type::parse(schema).unwrap());
         let mut cursor = Cursor::new(bytes);
         shapes.read(&shape, &mut cursor)?;
         Ok(cursor.rest().len())
@@ -306,6 +284,42 @@ mod tests {
         super::super::write::long(&mut bytes, i64::MAX);
         bytes.push(0);
         assert_eq!(read_whole(r#"{"type":"array","items":"null"}"#, &bytes), Ok(0));
+    }
+
+    /// Records of twice the record before, twenty of them; the first is of twice the type `L`.
+    fn doubled(fields_of_l: &str) -> String {
+        let field = |name: &str, of: &str| format!(r#"{{"name":"{name}","type":{of}}}"#);
+        let record = |name: &str, fields: &str| {
+            format!(r#"{{"type":"record","name":"{name}","fields":[{fields}]}}"#)
+        };
+        let (mut fields, mut before) = (field("l", &record("L", fields_of_l)), "L".to_owned());
+        for n in 0..20 {
+            let of = format!(r#""{before}""#);
+            let twice = [field("a", &of), field("b", &of)].join(",");
+            before = format!("R{n}");
+            fields += &format!(",{}", field(&before, &record(&before, &twice)));
+        }
+        record("All", &fields)
+    }
+
+    #[test]
+    fn records_without_bytes_are_not_walked_however_many_they_stand_for() {
+        let shape_of = |schema: &str| {
+            let mut shapes = Shapes::default();
+            let shape = shapes.compile(&Type::parse(schema).unwrap());
+            (shapes.is_empty(&shape), shape)
+        };
+        assert!(shape_of(&doubled(r#"{"name":"n","type":"null"}"#)).0);
+        assert!(shape_of(&doubled("")).0);
+        assert!(!shape_of(&doubled(r#"{"name":"n","type":"boolean"}"#)).0);
+        let (empty, of_one) = shape_of(
+            r#"{"type":"record","name":"R","fields":[{"name":"a","type":"null"},
+                {"name":"b","type":{"type":"fixed","name":"F","size":0}},{"name":"c","type":"F"},
+                {"name":"d","type":"int"}]}"#,
+        );
+        assert!(!empty && matches!(of_one, Shape::Record(fields) if fields.len() == 1));
+        let itself = r#"{"type":"record","name":"E","fields":[{"name":"me","type":"E"}]}"#;
+        assert!(!shape_of(itself).0, "it has no value at all");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::detector::exception::ExceptionEvent;
 use crate::wire::avro::container::MAGIC;
 use crate::wire::avro::cursor::Cursor;
 use crate::wire::avro::fingerprint::{Fingerprint, fingerprint, show, sync_marker};
+use crate::wire::avro::schema::Type;
 use crate::wire::avro::shape::{Shape, Shapes};
 use crate::wire::avro::write;
 
@@ -30,11 +31,11 @@ pub struct AvroExceptions {
 impl AvroExceptions {
     /// With the schema that is part of the program.
     pub fn new() -> Self {
-        let schema = parse_schema();
+        let schema = Schema::parse_str(EXCEPTION_SCHEMA)
+            .expect("the schema is part of the program and tested");
         let mut shapes = Shapes::default();
-        let shape = shapes.compile(&schema, None).expect("the schema defines its types");
-        let fingerprint = fingerprint(&schema);
-        Self { schema, shapes, shape, fingerprint }
+        let shape = shapes.compile(&parse_schema());
+        Self { schema, shapes, shape, fingerprint: fingerprint(&parse_schema()) }
     }
 
     /// `C3 01`, the schema's fingerprint, the datum.
@@ -85,8 +86,8 @@ impl Default for AvroExceptions {
     }
 }
 
-fn parse_schema() -> Schema {
-    Schema::parse_str(EXCEPTION_SCHEMA).expect("the schema is part of the program and tested")
+fn parse_schema() -> Type {
+    Type::parse(EXCEPTION_SCHEMA).expect("the schema is part of the program and tested")
 }
 
 /// Writes the datum of one event.

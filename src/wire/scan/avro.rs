@@ -2,16 +2,14 @@
 
 use std::fmt;
 
-use apache_avro::Schema;
-use apache_avro::schema::{RecordSchema, SchemaKind};
-
 pub use super::plan::Fields;
 use super::plan::{Plan, Planned};
 use super::raw::{Checked, Field, RawScan, Wanted};
 use super::{MAX_RECORD, Origin, too_large};
 use crate::detector::scan::Scan;
 use crate::wire::avro::cursor::{Broken, Cursor};
-use crate::wire::avro::fingerprint::{Fingerprint, fingerprint, library_fingerprint, show};
+use crate::wire::avro::fingerprint::{Fingerprint, fingerprints, show};
+use crate::wire::avro::schema::{self, Primitive, Record, Type};
 use crate::wire::avro::shape::{Shape, Shapes, Unit};
 use crate::wire::reject::{Reason, Rejected};
 
@@ -63,12 +61,23 @@ impl fmt::Display for SchemaError {
 /// `schemas/scan.v1.avsc`; only `tracking_number` and `carrier` have to be there.
 #[derive(Debug)]
 pub struct AvroScans {
-    /// The record's fields in the writer's order; those that are not looked at have no name.
-    fields: Vec<(Option<Field>, Shape)>,
+    /// The record's fields in the writer's order, but for those that take no bytes.
+    fields: Vec<Written>,
     shapes: Shapes,
     plan: Plan,
     framing: Framing,
-    fingerprints: [Fingerprint; 2],
+    /// By the specification, then as libraries have them.
+    fingerprints: Vec<Fingerprint>,
+}
+
+/// A field of the writer's record.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Which of ours it is, if it is looked at.
+    pub(super) field: Option<Field>,
+    pub(super) shape: Shape,
+    /// Its place in the writer's record, from 1.
+    number: usize,
 }
 
 impl AvroScans {
@@ -83,35 +92,20 @@ impl AvroScans {
     }
 
     fn compile(writer_schema: &str, framing: Framing, envelope: bool) -> Result<Self, SchemaError> {
-        let schema = Schema::parse_str(writer_schema)
+        let schema = Type::parse(writer_schema)
             .map_err(|error| SchemaError::one(format!("it is no Avro schema: {error}")))?;
-        let Schema::Record(record) = &schema else {
+        let Type::Record(record) = &schema else {
             return Err(SchemaError::one("it is not a record".to_owned()));
         };
         let mut shapes = Shapes::default();
-        let Some(Shape::Record(fields)) = shapes.compile(&schema, None) else {
-            return Err(SchemaError::one("it refers to a type that it does not define".to_owned()));
-        };
-        let fields: Vec<(Option<Field>, Shape)> = record
-            .fields
-            .iter()
-            .zip(fields)
-            .map(|(written, shape)| {
-                let field = Field::parse(&written.name).filter(|f| envelope || !f.of_envelope());
-                match field.map(Field::wanted) {
-                    Some(Wanted::Text | Wanted::AnyText) => {
-                        (field, as_text(&written.schema, shape))
-                    }
-                    _ => (field, shape),
-                }
-            })
-            .collect();
+        let mut fields = written(record, envelope, &mut shapes);
         let problems = problems(record, &fields, &shapes);
         if !problems.is_empty() {
             return Err(SchemaError { problems });
         }
-        let fingerprints = [fingerprint(&schema), library_fingerprint(&schema)];
+        fields.retain(|written| !shapes.is_empty(&written.shape));
         let plan = Plan::compile(&fields, &shapes);
+        let fingerprints = fingerprints(&schema);
         Ok(Self { fields, shapes, plan, framing, fingerprints })
     }
 
@@ -203,14 +197,11 @@ impl AvroScans {
 
     fn read<'a>(&'a self, cursor: &mut Cursor<'a>) -> Result<RawScan<'a>, BrokenField<'a>> {
         let mut raw = RawScan::default();
-        for (index, (field, shape)) in self.fields.iter().enumerate() {
-            let found = self.shapes.read(shape, cursor).map_err(|broken| BrokenField {
-                scans: self,
-                index,
-                broken,
-            })?;
-            if let Some(field) = field {
-                raw.take(*field, found);
+        for written in &self.fields {
+            let found = self.shapes.read(&written.shape, cursor);
+            let found = found.map_err(|broken| BrokenField { written, broken })?;
+            if let Some(field) = written.field {
+                raw.take(field, found);
             }
         }
         Ok(raw)
@@ -270,60 +261,92 @@ fn no_marker(payload: &[u8]) -> String {
 
 /// Where a datum breaks.
 pub(crate) struct BrokenField<'a> {
-    scans: &'a AvroScans,
-    index: usize,
+    written: &'a Written,
     broken: Broken,
 }
 
 impl BrokenField<'_> {
     #[cold]
     pub(crate) fn rejected(&self) -> Rejected {
-        let place = match self.scans.fields[self.index].0 {
+        let place = match self.written.field {
             Some(field) => field.as_str().to_owned(),
-            None => format!("field {} of the schema", self.index + 1),
+            None => format!("field {} of the schema", self.written.number),
         };
         let message = format!("{place}: {}; not a datum of the writer schema", self.broken);
         Rejected::new(Reason::NotAvro, message)
     }
 }
 
+/// The fields of a writer's record. Those of the envelope count only where there is none.
+fn written(record: &Record, envelope: bool, shapes: &mut Shapes) -> Vec<Written> {
+    let mut fields = Vec::new();
+    for (place, written) in record.fields.iter().enumerate() {
+        let field = Field::parse(&written.name).filter(|f| envelope || !f.of_envelope());
+        let shape = match field.map(Field::wanted) {
+            Some(Wanted::Text | Wanted::AnyText) => as_text(&written.of, shapes),
+            _ => shapes.compile(&written.of),
+        };
+        fields.push(Written { field, shape, number: place + 1 });
+    }
+    fields
+}
+
 /// Everything that keeps scans from being read with a writer schema.
-fn problems(
-    record: &RecordSchema,
-    fields: &[(Option<Field>, Shape)],
-    shapes: &Shapes,
-) -> Vec<String> {
-    let missing = Field::ALL
-        .iter()
-        .filter(|field| field.is_needed() && !fields.iter().any(|(f, _)| f == &Some(**field)))
-        .map(|needed| format!("the field {} is missing", needed.as_str()));
-    let unusable = fields.iter().zip(&record.fields).filter_map(|((field, shape), written)| {
-        let field = (*field)?;
-        let wanted = field.wanted();
-        if usable(wanted, shape, shapes) {
-            return None;
-        }
-        let local = matches!(shape, Shape::Long(Unit::Local));
-        let note = if local { " (local times are no instants)" } else { "" };
+fn problems(record: &Record, fields: &[Written], shapes: &Shapes) -> Vec<String> {
+    let mut problems = Vec::new();
+    for field in Field::ALL {
         let name = field.as_str();
-        Some(format!(
-            "the field {name} is {}{note}, but wanted is {}",
-            kind(&written.schema),
-            in_avro(wanted)
-        ))
-    });
-    missing.chain(unusable).collect()
+        let mut written = fields.iter().filter(|written| written.field == Some(*field));
+        match (written.next(), written.next()) {
+            (None, _) if field.is_needed() => {
+                problems.push(format!("the field {name} is missing"));
+            }
+            (Some(_), Some(_)) => problems.push(format!("the field {name} stands there twice")),
+            (Some(written), None) => {
+                problems.extend(problem(
+                    *field,
+                    written,
+                    &record.fields[written.number - 1],
+                    shapes,
+                ));
+            }
+            (None, _) => {}
+        }
+    }
+    problems
+}
+
+/// What is wrong with a field.
+fn problem(field: Field, written: &Written, of: &schema::Field, shapes: &Shapes) -> Option<String> {
+    let wanted = field.wanted();
+    let never = !field.is_needed() && is_absent(&written.shape);
+    if never || usable(wanted, &written.shape, shapes) {
+        return None;
+    }
+    let local = matches!(written.shape, Shape::Long(Unit::Local));
+    let note = if local { " (local times are no instants)" } else { "" };
+    let (name, is) = (field.as_str(), kind(&of.of));
+    Some(format!("the field {name} is {is}{note}, but wanted is {}", in_avro(wanted)))
 }
 
 /// The shape where texts are wanted: Avro lets readers take `bytes` for a string, which is written
 /// the same way.
-fn as_text(schema: &Schema, shape: Shape) -> Shape {
-    match (schema, shape) {
-        (Schema::Bytes, _) => Shape::Text,
-        (Schema::Union(union), Shape::Union(branches)) => Shape::Union(
-            union.variants().iter().zip(branches).map(|(v, branch)| as_text(v, branch)).collect(),
-        ),
-        (_, shape) => shape,
+fn as_text(of: &Type, shapes: &mut Shapes) -> Shape {
+    match of {
+        Type::Primitive(Primitive::Bytes, attributes) if !attributes.is_of_bytes() => Shape::Text,
+        Type::Union(branches) => {
+            Shape::Union(branches.iter().map(|branch| as_text(branch, shapes)).collect())
+        }
+        of => shapes.compile(of),
+    }
+}
+
+/// Whether there is never anything but null.
+fn is_absent(shape: &Shape) -> bool {
+    match shape {
+        Shape::Null => true,
+        Shape::Union(branches) => branches.iter().all(is_absent),
+        _ => false,
     }
 }
 
@@ -353,26 +376,20 @@ fn in_avro(wanted: Wanted) -> &'static str {
     }
 }
 
-fn kind(schema: &Schema) -> String {
-    match schema {
-        Schema::Union(union) => {
-            let kinds: Vec<String> = union.variants().iter().map(kind).collect();
+fn kind(of: &Type) -> String {
+    match of {
+        Type::Union(branches) => {
+            let kinds: Vec<String> = branches.iter().map(kind).collect();
             format!("a union of {}", kinds.join(", "))
         }
-        Schema::Map(map) => format!("a map of {}", kind(&map.types)),
-        Schema::Ref { name } => name.fullname(None),
-        schema => hyphenated(&format!("{:?}", SchemaKind::from(schema))),
-    }
-}
-
-/// `timestamp-millis` of `TimestampMillis`.
-fn hyphenated(name: &str) -> String {
-    let mut text = String::new();
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !text.is_empty() {
-            text.push('-');
+        Type::Map(values) => format!("a map of {}", kind(values)),
+        Type::Named(name) => name.clone(),
+        Type::Primitive(primitive, attributes) => {
+            attributes.logical.clone().unwrap_or_else(|| primitive.as_str().to_owned())
         }
-        text.push(letter.to_ascii_lowercase());
+        Type::Array(_) => "array".to_owned(),
+        Type::Record(_) => "record".to_owned(),
+        Type::Enum(..) => "enum".to_owned(),
+        Type::Fixed(..) => "fixed".to_owned(),
     }
-    text
 }

@@ -7,6 +7,7 @@
 
 mod run;
 
+use super::avro::Written;
 use super::raw::Field;
 use crate::detector::scan::{Evidence, Milestone};
 use crate::wire::avro::shape::{Shape, Shapes, Unit};
@@ -88,10 +89,10 @@ const RUN: usize = 12;
 
 impl Plan {
     /// The plan for a record with these fields in this order.
-    pub(super) fn compile(fields: &[(Option<Field>, Shape)], shapes: &Shapes) -> Self {
+    pub(super) fn compile(fields: &[Written], shapes: &Shapes) -> Self {
         let mut plan = Self { steps: Vec::new() };
-        for (field, shape) in fields {
-            plan.field(*field, shape, shapes, 0);
+        for written in fields {
+            plan.field(written.field, &written.shape, shapes, 0);
         }
         plan
     }
@@ -102,7 +103,7 @@ impl Plan {
             // A record that is only referred to stays one step: else the plan could grow without
             // bound.
             Shape::Record(fields) if field.is_none() && depth < FLAT => {
-                for shape in fields {
+                for shape in fields.iter() {
                     self.field(None, shape, shapes, depth + 1);
                 }
             }

@@ -127,7 +127,15 @@ fn load(file: &std::path::Path) -> Result<Config, Failure> {
 /// Runs the verb that the arguments name.
 pub fn main() -> ExitCode {
     let verb = CommandLine::parse().verb;
-    let result = match verb {
+    #[cfg(feature = "kafka")]
+    if let Verb::Run(arguments) = &verb {
+        run::end(told(run::run(arguments)));
+    }
+    ExitCode::from(told(work(verb)))
+}
+
+fn work(verb: Verb) -> Result<(), Failure> {
+    match verb {
         #[cfg(feature = "kafka")]
         Verb::Demo(arguments) => demo::run(&arguments),
         #[cfg(feature = "kafka")]
@@ -151,21 +159,25 @@ pub fn main() -> ExitCode {
         Verb::Tap(arguments) => tap::run(&arguments),
         Verb::Healthcheck(arguments) => healthcheck::run(&arguments),
         Verb::Unbuilt(verb) => unbuilt::run(&verb),
-    };
-    match result {
-        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
-        Err(Failure::Failed(message)) => failed(1, [message]),
-        Err(Failure::Usage(message)) => failed(2, [message]),
-        #[cfg(feature = "kafka")]
-        Err(Failure::Problems) => ExitCode::from(3),
-        Err(Failure::Configuration(problems)) => failed(78, problems),
-        Err(Failure::Reported) => ExitCode::from(78),
     }
 }
 
-fn failed<M: std::fmt::Display>(code: u8, messages: impl IntoIterator<Item = M>) -> ExitCode {
+/// Says what went wrong; the exit code.
+fn told(result: Result<(), Failure>) -> u8 {
+    match result {
+        Ok(()) | Err(Failure::ClosedPipe) => 0,
+        Err(Failure::Failed(message)) => failed(1, [message]),
+        Err(Failure::Usage(message)) => failed(2, [message]),
+        #[cfg(feature = "kafka")]
+        Err(Failure::Problems) => 3,
+        Err(Failure::Configuration(problems)) => failed(78, problems),
+        Err(Failure::Reported) => 78,
+    }
+}
+
+fn failed<M: std::fmt::Display>(code: u8, messages: impl IntoIterator<Item = M>) -> u8 {
     for message in messages {
         print::complain("error", message);
     }
-    ExitCode::from(code)
+    code
 }

@@ -50,6 +50,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 
+/// Ends the process at once: threads of the client may have been left behind, and what is done at an
+/// orderly exit would take from under them what they work with.
+pub fn end(code: u8) -> ! {
+    // SAFETY: nothing of this process runs on, and nothing has to be written out.
+    unsafe { libc::_exit(code.into()) }
+}
+
 /// Log lines in the configured form and level, which can be changed, and traces.
 fn start_logging(config: &Config) -> (LogLevel, Traces) {
     let Config { log, kafka, .. } = config;

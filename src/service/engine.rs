@@ -1,7 +1,7 @@
 //! The loop that carries: records to the workers, evidence to the frontiers, cuts to the broker.
 //!
-//! It owns the member of the group and the producer, so that a revocation can be answered by a
-//! commit before the partition is given back.
+//! It has the member of the group and the producer at hand, so that a revocation can be answered by a
+//! commit before the partition is given back. It lives as long as the member does.
 
 mod commit;
 mod rebalance;
@@ -41,13 +41,33 @@ const BURST: usize = 10_000;
 /// Bytes under way to workers at which consumption pauses, and at half of which it goes on.
 const BYTES_IN_FLIGHT: usize = 64 << 20;
 
-/// The engine of one instance.
+/// How the work of an engine ended.
+pub enum Ended {
+    /// It was told to stop, and everything is committed.
+    Stopped,
+    /// The membership is over: nothing is held any more.
+    Lost(Lost),
+}
+
+/// Why a membership is over.
+pub struct Lost {
+    /// What the client says.
+    pub why: String,
+    /// Another member has taken its place in the group.
+    pub fenced: bool,
+    /// How long it lasted; zero where the group has assigned nothing.
+    pub lasted: Duration,
+    /// Whether the broker was out of reach meanwhile.
+    pub outage: bool,
+}
+
+/// The engine of one member of the group.
 pub struct Engine<'m> {
     shared: Arc<Shared>,
     member: &'m Client,
-    sink: Sink,
-    workers: Vec<Worker>,
-    asker: Asker,
+    sink: &'m mut Sink,
+    workers: &'m [Worker],
+    asker: &'m Asker,
     keeper: Keeper<DeadLetter>,
     carried: BTreeMap<i32, Carried>,
     restored: (Sender<Restored>, Receiver<Restored>),
@@ -61,6 +81,12 @@ pub struct Engine<'m> {
     last_answer: Stopwatch,
     paused: bool,
     failure: Option<ServiceError>,
+    /// Since the group has assigned something, be it nothing.
+    joined: Option<Stopwatch>,
+    /// The broker has been out of reach.
+    outage: bool,
+    /// The client is of no more use, and says why.
+    lost: Option<String>,
 }
 
 /// A rebalance that the event loop has seen and not answered yet.
@@ -74,9 +100,9 @@ impl<'m> Engine<'m> {
     pub fn new(
         shared: Arc<Shared>,
         member: &'m Client,
-        sink: Sink,
-        workers: Vec<Worker>,
-        asker: Asker,
+        sink: &'m mut Sink,
+        workers: &'m [Worker],
+        asker: &'m Asker,
     ) -> Self {
         Self {
             keeper: Keeper::new(shared.owner.clone(), Rules::ALL),
@@ -96,11 +122,14 @@ impl<'m> Engine<'m> {
             last_answer: Stopwatch::start(),
             paused: false,
             failure: None,
+            joined: None,
+            outage: false,
+            lost: None,
         }
     }
 
-    /// Works until told to stop, then commits what has been done.
-    pub fn run(&mut self, shutdown: &Shutdown) -> Result<(), ServiceError> {
+    /// Works until told to stop, then commits what has been done; or until the membership is over.
+    pub fn run(&mut self, shutdown: &Shutdown) -> Result<Ended, ServiceError> {
         let queue = EventQueue::of(self.member);
         while !shutdown.requested() {
             self.shared.status.pulse(0);
@@ -118,8 +147,11 @@ impl<'m> Engine<'m> {
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
             }
+            if let Some(why) = self.lost.take() {
+                return Ok(Ended::Lost(self.let_go(why)));
+            }
         }
-        self.drain()
+        self.drain().map(|()| Ended::Stopped)
     }
 
     fn take_events(&mut self, queue: &EventQueue<'_>) {
@@ -177,9 +209,12 @@ impl<'m> Engine<'m> {
         let of = &self.shared.config.kafka;
         let message = format!("{}: {text}", kafka::explain_as(of, &error, &doing, Operation::Read));
         match (kafka::meaning(code), partition) {
-            _ if fatal => self.failure = Some(ServiceError::Broker(message)),
+            _ if fatal => self.lost = Some(message),
             (Meaning::Forbidden, _) => self.failure = Some(ServiceError::Broker(message)),
-            (Meaning::Unreachable | Meaning::NotTrusted, _) => tracing::warn!("{message}"),
+            (Meaning::Unreachable | Meaning::NotTrusted, _) => {
+                self.outage = true;
+                tracing::warn!("{message}");
+            }
             (_, Some(partition))
                 if code == rdkafka::error::RDKafkaErrorCode::AutoOffsetReset
                     || code == rdkafka::error::RDKafkaErrorCode::OffsetOutOfRange =>
@@ -230,6 +265,7 @@ impl<'m> Engine<'m> {
                     partitions.into_iter().for_each(|partition| self.keeper.asked(partition));
                 }
                 Word::Answered(answer) => self.answered(answer),
+                Word::OutOfReach => self.outage = true,
             }
         }
         for (partition, epoch, frontier) in self.keeper.advances() {

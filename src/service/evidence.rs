@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::clock::Stopwatch;
 use super::kafka::{self, Client};
 use super::status::{PartitionStatus, Stage, Status};
 use super::telemetry::Metrics;
@@ -25,7 +26,12 @@ pub enum Word {
     Asked(Vec<i32>),
     /// The broker has answered.
     Answered(Answer),
+    /// The broker has not answered, or took its time.
+    OutOfReach,
 }
+
+/// An answer comes sooner from a broker that is there.
+const PROMPT: Duration = Duration::from_secs(2);
 
 /// The thread that asks. It ends when this is dropped.
 pub struct Asker {
@@ -84,9 +90,13 @@ fn ask(
     }
     // A full queue means that the engine is busy; it will be asked again.
     let _ = to.try_send(Word::Asked(select(|status| status.stage == Stage::Live)));
+    let watch = Stopwatch::start();
     match kafka::end_offsets(client, topic, &partitions) {
         Ok(ends) => drop(to.try_send(Word::Answered(Answer { asked_at, ends }))),
         Err(error) => tracing::warn!("{}", kafka::explain(&error, "asking for end offsets")),
+    }
+    if watch.elapsed() > PROMPT {
+        let _ = to.try_send(Word::OutOfReach);
     }
 }
 

@@ -9,7 +9,8 @@
 //!                                                                           └ offsets
 //! ```
 //!
-//! [`Service`] is the way in. `engine` is the loop; `worker` the threads that own shards; `restore`
+//! [`Service`] is the way in. `supervise` sees to its end; `running` is what it holds, and its lives as
+//! a `member` of the group; `engine` is the loop of one life; `worker` the threads that own shards; `restore`
 //! rebuilds a partition beside the running ones; [`snapshots`] keep package state; `room` counts the
 //! packages that all may know; `sink` is the transactional producer; `misrouted` notices packages in
 //! two partitions, `settings` topics that are not set as they should be; `native` holds the calls
@@ -27,22 +28,26 @@ mod evidence;
 mod kafka;
 mod listener;
 pub mod log_level;
+mod member;
 mod misrouted;
 mod native;
 mod peer_name;
 pub mod policies;
 mod probes;
 mod questions;
+mod reach;
 mod recent;
 pub mod recover;
 mod restore;
 pub mod rights;
 mod room;
+mod running;
 mod settings;
 mod sink;
 pub mod snapshots;
 pub mod spans;
 pub mod status;
+mod supervise;
 pub mod telemetry;
 mod time;
 pub mod topics;
@@ -54,38 +59,25 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 
-use crate::config::{
-    CLOCK_MARGIN_CREATE_TIME, CLOCK_MARGIN_LOG_APPEND_TIME, Config, Format, OnReject,
-};
+use crate::config::{CLOCK_MARGIN_CREATE_TIME, CLOCK_MARGIN_LOG_APPEND_TIME, Config, Format};
 use crate::detector::memory::SystemBlocks;
 use crate::detector::policy::PolicySet;
 use crate::prefault::ReadyBlocks;
 use crate::wire::scan::{AvroScans, Framing, JsonScans, SCAN_SCHEMA, ScanDecoder, SchemaError};
-use clock::{Clock, Stopwatch};
+use clock::Clock;
 use contents::ExceptionCodec;
-use engine::Engine;
-use evidence::Asker;
-use kafka::{Client, Meaning};
 use log_level::LogLevel;
-use misrouted::Misrouted;
 use policies::Policies;
-use questions::{Question, Questions};
 use recent::Recent;
-use rights::Operation;
 use room::Room;
-use sink::Sink;
+use running::Running;
 use snapshots::{Keeping, Limits, SnapshotStore, SnapshotWriter};
 use status::Status;
 use telemetry::Metrics;
 use time::{Stamper, Time};
-use worker::{Tools, Worker};
 
-/// Pause between attempts to reach the broker at the start.
-const RETRY: Duration = Duration::from_secs(1);
 /// Default of the client's `message.max.bytes`.
 const MAX_BYTES: usize = 1_000_000;
 
@@ -289,6 +281,11 @@ impl Shared {
         })
     }
 
+    /// Shows that the engine and every worker live, before there are any.
+    fn pulse_all(&self) {
+        (0..=self.config.engine.workers).for_each(|pulse| self.status.pulse(pulse));
+    }
+
     fn input_partitions(&self) -> i32 {
         self.input_partitions.load(Ordering::Relaxed)
     }
@@ -374,153 +371,19 @@ impl Service {
         self.0.metrics.clone()
     }
 
-    /// Consumes scans and publishes exceptions until it is told to stop. Blocks.
+    /// Consumes scans and publishes exceptions until it is told to stop. Blocks, and ends within five
+    /// seconds more than `shutdown.deadline` whatever the client does: threads may be left behind.
     ///
     /// # Errors
-    /// When the broker stays out of reach for `kafka.patience`, a topic or a right is missing, or
-    /// the work could not be committed before `shutdown.deadline`.
+    /// When the broker stays out of reach at the start for `kafka.patience`, a topic or a right is
+    /// missing, another process has the same `kafka.instance_id`, or the work could not be committed
+    /// before `shutdown.deadline`.
     pub fn run(&self, shutdown: &Shutdown) -> Result<(), ServiceError> {
-        let shared = &self.0;
-        for pulse in 0..=shared.config.engine.workers {
-            shared.status.pulse(pulse);
-        }
-        let decoders: Vec<ScanDecoder> = (0..shared.config.engine.workers)
-            .map(|_| shared.decoder())
-            .collect::<Result<_, _>>()?;
-        let (ask, questions) = Questions::new(decoders.len());
-        let _probes = probes::start(shared.clone())?;
-        let _admin = admin::start(shared.clone(), ask.clone())?;
-        let _watch = shared.config.policies.watch.then(|| shared.policies.watch()).transpose()?;
-        let asker = kafka::asker(&shared.config.kafka)?;
-        if !reach(shared, &asker, shutdown)? {
-            return Ok(());
-        }
-        let workers = workers(shared, decoders, questions)?;
-        ask.open_for_all();
-        let open = (shared.topics.open.clone(), shared.time.clone());
-        let sink = Sink::open(&shared.config.kafka, &shared.input, open.0, open.1);
-        let sink = sink.map_err(|error| {
-            let (of, right) = (&shared.config.kafka, Operation::Write);
-            ServiceError::Broker(kafka::explain_as(of, &error, "beginning transactions", right))
-        })?;
-        shared.status.set_producer_ready(true);
-        let asker = Asker::start(
-            asker,
-            shared.input.to_string(),
-            (shared.time.clone(), shared.clock_margin_ms(Some(true))),
-            (shared.status.clone(), shared.metrics.clone()),
-            shared.guards.evidence_interval,
-        )?;
-        let member = kafka::member(&shared.config)?;
-        member.subscribe(&[&shared.input])?;
-        let ended = Engine::new(shared.clone(), &member, sink, workers, asker).run(shutdown);
-        if ended.is_err()
-            && let Some(keeping) = &shared.keeping
-        {
-            keeping.finish(Duration::ZERO);
-        }
-        tracing::info!("stopped");
-        ended
-    }
-}
-
-fn workers(
-    shared: &Arc<Shared>,
-    decoders: Vec<ScanDecoder>,
-    questions: Vec<Receiver<Question>>,
-) -> Result<Vec<Worker>, ServiceError> {
-    let tools = Tools {
-        time: shared.time.clone(),
-        stamper: shared.stamper.clone(),
-        metrics: shared.metrics.clone(),
-        policies: shared.policies.clone(),
-        status: shared.status.clone(),
-        misrouted: Arc::new(Misrouted::default()),
-        tracking_numbers: shared.config.log.tracking_numbers,
-        max_future_skew_ms: shared.max_future_skew_ms(),
-        on_reject: shared.config.input.on_reject,
-        keeping: shared.keeping.clone(),
-    };
-    let start =
-        |(index, (decoder, questions))| Worker::start(index, decoder, questions, tools.clone());
-    Ok(decoders.into_iter().zip(questions).enumerate().map(start).collect::<Result<_, _>>()?)
-}
-
-/// Waits until the broker answers and every topic is there; false when told to stop meanwhile.
-fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bool, ServiceError> {
-    let patience = shared.config.kafka.patience;
-    let watch = Stopwatch::start();
-    let mut told = None;
-    while !shutdown.requested() {
-        shared.status.pulse(0);
-        for worker in 1..=shared.config.engine.workers {
-            shared.status.pulse(worker);
-        }
-        let (why, hopeless) = match check_topics(shared, client) {
-            Ok(()) if shared.guards.embedded => return Ok(true),
-            Ok(()) => match allowed::check(shared).and_then(|()| settings::check(shared)) {
-                Ok(()) => return Ok(true),
-                Err(why) => (why, true),
-            },
-            Err(why) => why,
-        };
-        told = kafka::listen(client).or(told);
-        let why = match &told {
-            Some(told) if !hopeless => format!("{why}: {told}"),
-            _ => why,
-        };
-        let waited = watch.elapsed();
-        if hopeless {
-            return Err(ServiceError::Broker(why));
-        }
-        if waited >= patience {
-            return Err(ServiceError::Broker(format!(
-                "{why}; given up after kafka.patience ({patience:?})"
-            )));
-        }
-        tracing::warn!("{why}; trying again for {:?}", patience.saturating_sub(waited));
-        std::thread::park_timeout(RETRY.min(patience.saturating_sub(waited)));
-    }
-    Ok(false)
-}
-
-/// What is wrong with the topics, and whether waiting cannot help.
-fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> {
-    let servers = &shared.config.kafka.bootstrap_servers;
-    let count = |topic: &str, what: &str| {
-        kafka::partition_count(client, topic).map_err(|error| {
-            let doing = format!("{what} topic {topic} at {servers}");
-            let meaning = kafka::code(&error).map(kafka::meaning);
-            let why = match meaning {
-                Some(Meaning::NoSuchTopic) => format!("{doing} does not exist; create it"),
-                Some(Meaning::Unreachable) => {
-                    format!("{doing}: the broker cannot be reached ({error})")
-                }
-                Some(Meaning::Forbidden) => {
-                    let rights = rights::to_see(&shared.config, topic);
-                    format!("{doing}: the user lacks the right {rights} on the topic ({error})")
-                }
-                _ => kafka::explain(&error, &doing),
-            };
-            (why, meaning == Some(Meaning::Forbidden))
+        let shared = self.0.clone();
+        let (deadline, stop) = (shared.config.shutdown.deadline, shutdown.clone());
+        supervise::supervised(deadline, shutdown, move |tell| {
+            let mut running = Running::new(shared);
+            tell(running.run(&stop));
         })
-    };
-    let input = count(&shared.input, "the input")?;
-    let partitions = i32::try_from(input).unwrap_or(i32::MAX);
-    shared.input_partitions.store(partitions, Ordering::Relaxed);
-    let open = count(&shared.topics.open, "the open")?;
-    count(&shared.topics.exceptions, "the exceptions")?;
-    if shared.config.input.on_reject == OnReject::DeadLetter {
-        count(&shared.topics.dead_letter, "the dead letter")?;
     }
-    if input != open {
-        return Err((
-            format!(
-                "the open topic {} has {open} partitions, the input topic {} has {input}; they must be equal: recreate the open topic",
-                shared.topics.open, shared.input
-            ),
-            true,
-        ));
-    }
-    Ok(())
 }

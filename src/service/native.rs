@@ -3,6 +3,7 @@
 //! - Events of a consumer with everything they say. The bindings' `poll` drops the offset of an
 //!   end-of-partition event, and that offset is the proof that control records have been passed. It
 //!   also hides rebalances in a callback, where a commit would have to happen behind a lock.
+//! - A member that ends without closing, which would wait for answers to rebalances.
 //! - Offsets sent with a membership that has been looked at, in a time that has an end: the bindings
 //!   hide what they send, and librdkafka may wait for ever.
 //! - [`describe`]: topics and groups with the rights of the user who asks.
@@ -202,7 +203,7 @@ impl Owned {
                 partition: place.map(|(partition, _)| partition),
                 code: err.into(),
                 text,
-                fatal,
+                fatal: fatal || err == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL,
             }),
         }
     }
@@ -272,6 +273,20 @@ unsafe fn text(native: *const std::ffi::c_char) -> String {
 /// Whether the consumer is a member of its group at this moment.
 pub fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
     Membership::of(consumer).is_some_and(|membership| membership.is_valid())
+}
+
+/// Ends a consumer without closing it. Closing tells the group nothing of a static member that is not
+/// told without it, and it has rebalances answered: the bindings do so by calls that have no end where
+/// the client ends first (rust-rdkafka 0.39, librdkafka 2.12: their destructor asks for the rebalance
+/// protocol once more after the answer to another event has ended the client's part in the group).
+/// What the bindings hold beside the client is little, and stays.
+pub fn end_without_closing<C: ConsumerContext>(consumer: BaseConsumer<C>) {
+    let client = consumer.client().native_ptr();
+    std::mem::forget(consumer);
+    let flags = rdsys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as i32;
+    // SAFETY: the bindings would destroy the client when the consumer is dropped, which it is not any
+    // more; so it is destroyed once, and what it calls back into is never freed.
+    unsafe { rdsys::rd_kafka_destroy_flags(client, flags) }
 }
 
 /// Group metadata as offsets are sent with it.

@@ -115,9 +115,9 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Makes the producer and settles whatever transaction its predecessor left open. The stamps of
-    /// the `open` topic tell `time` what time it is.
-    pub fn open(
+    /// Makes the producer. It is of use once [`Self::begin`] has succeeded. The stamps of the `open`
+    /// topic tell `time` what time it is.
+    pub fn new(
         kafka: &Kafka,
         input: &str,
         open: Arc<str>,
@@ -130,13 +130,19 @@ impl Sink {
     fn with(kafka: &Kafka, input: &str, stamps: Stamps) -> Result<Self, KafkaError> {
         let failures = Failures::default();
         let producer = Arc::new(new_producer(kafka, failures.clone(), stamps.clone())?);
-        producer.init_transactions(kafka.transaction_timeout)?;
         Ok(Self { kafka: kafka.clone(), input: input.to_owned(), producer, failures, stamps })
+    }
+
+    /// Settles whatever transaction its predecessor left open.
+    pub fn begin(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.producer.init_transactions(timeout)
     }
 
     /// Throws the producer away and makes a new one with the same transactional id.
     pub fn replace(&mut self) -> Result<(), KafkaError> {
-        *self = Self::with(&self.kafka, &self.input, self.stamps.clone())?;
+        let new = Self::with(&self.kafka, &self.input, self.stamps.clone())?;
+        new.begin(self.kafka.transaction_timeout)?;
+        *self = new;
         Ok(())
     }
 

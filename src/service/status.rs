@@ -99,6 +99,7 @@ impl PartitionStatus {
 pub struct Status {
     /// By partition.
     pub partitions: DashMap<i32, PartitionStatus>,
+    ever_joined: AtomicBool,
     joined: AtomicBool,
     producer_ready: AtomicBool,
     bytes_in_flight: AtomicUsize,
@@ -127,6 +128,7 @@ impl Status {
             .collect();
         Arc::new(Self {
             partitions: DashMap::new(),
+            ever_joined: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             producer_ready: AtomicBool::new(false),
             bytes_in_flight: AtomicUsize::new(0),
@@ -137,7 +139,14 @@ impl Status {
 
     /// The group has answered with an assignment, be it empty.
     pub fn set_joined(&self) {
+        self.ever_joined.store(true, Ordering::Relaxed);
         self.joined.store(true, Ordering::Relaxed);
+    }
+
+    /// The membership is over, and with it everything that was held.
+    pub fn set_left(&self) {
+        self.joined.store(false, Ordering::Relaxed);
+        self.partitions.clear();
     }
 
     /// The producer can or cannot commit.
@@ -192,7 +201,7 @@ impl Status {
 
     /// What is missing before the start is over; `None` ever after.
     pub fn not_started(&self) -> Option<&'static str> {
-        let joined = self.joined.load(Ordering::Relaxed);
+        let joined = self.ever_joined.load(Ordering::Relaxed);
         (!joined).then_some("the consumer group has not assigned partitions yet")
     }
 
@@ -200,6 +209,9 @@ impl Status {
     pub fn not_ready(&self) -> Option<String> {
         if let Some(why) = self.not_started() {
             return Some(why.to_owned());
+        }
+        if !self.joined.load(Ordering::Relaxed) {
+            return Some("the consumer group is being joined again".to_owned());
         }
         if !self.producer_ready.load(Ordering::Relaxed) {
             return Some("the producer cannot commit".to_owned());

@@ -7,6 +7,14 @@ use crate::service::{Service, Setup};
 /// How long a partition's frontier may take to follow after the last fault.
 pub const SETTLE: Duration = Duration::from_secs(120);
 
+/// What became of an instance without a fault that would explain it.
+pub enum Happened {
+    /// It ended though nobody told it to.
+    EndedByItself(String),
+    /// It was told to end and could not commit all it had done.
+    DidNotEndWell(String),
+}
+
 /// All instances of one group.
 pub struct Fleet<'s> {
     setup: &'s Setup,
@@ -38,8 +46,8 @@ impl<'s> Fleet<'s> {
         Self { setup, members: (0..count).map(member).collect() }
     }
 
-    /// Does what is due: wakes, starts, notices who ended by itself. What happened.
-    pub fn tend(&mut self) -> Vec<String> {
+    /// Does what is due: wakes, starts, notices who ended. What happened.
+    pub fn tend(&mut self) -> Vec<Happened> {
         let mut happened = Vec::new();
         for (index, member) in self.members.iter_mut().enumerate() {
             let now = Instant::now();
@@ -47,7 +55,8 @@ impl<'s> Fleet<'s> {
                 State::Running(mut service) => match service.ended() {
                     None => State::Running(service),
                     Some(status) => {
-                        happened.push(format!("instance {index} ended by itself: {status}"));
+                        let text = format!("instance {index} ended by itself: {status}");
+                        happened.push(Happened::EndedByItself(text));
                         State::Down(now + Duration::from_secs(1))
                     }
                 },
@@ -55,7 +64,8 @@ impl<'s> Fleet<'s> {
                     None => State::Ending(service, away),
                     Some(status) => {
                         if !status.success() {
-                            happened.push(format!("instance {index} did not end well: {status}"));
+                            let text = format!("instance {index} did not end well: {status}");
+                            happened.push(Happened::DidNotEndWell(text));
                         }
                         State::Down(now + away)
                     }
@@ -118,7 +128,6 @@ impl<'s> Fleet<'s> {
                 State::Frozen(_, until) | State::Down(until) => *until = now,
             }
         }
-        let _ = self.tend();
     }
 
     /// The least frontier of all partitions, as far as instances tell.

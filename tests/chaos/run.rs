@@ -13,7 +13,7 @@ use crate::Options;
 use crate::broker::Broker;
 use crate::faults::{Ledger, SESSION_S, Storm};
 use crate::feed::{self, CYCLE_S, FORGET_S, Flow, Input, QUIET_S, Tap};
-use crate::fleet::{Fleet, SETTLE};
+use crate::fleet::{Fleet, Happened, SETTLE};
 use crate::service::Setup;
 use crate::verdict;
 use crate::wait::now_secs;
@@ -152,7 +152,6 @@ impl<'r> Run<'r> {
             "outage_s": self.options.outage.map(|length| length.as_secs()),
             "faults": self.ledger.counts,
             "kills": self.ledger.count("kill"),
-            "ended_by_themselves": self.ledger.lines.iter().filter(|l| l.contains("by itself")).count(),
             "scans": self.tap.records.load(Ordering::Relaxed),
             "late_beyond_margin": self.tap.late.load(Ordering::Relaxed),
             "lateness_counted": lateness,
@@ -234,7 +233,10 @@ impl<'r> Run<'r> {
     /// Tends the instances and listens to the subscribers; then pauses.
     fn look(&mut self) -> Result<(), String> {
         for happened in self.fleet.tend() {
-            self.ledger.note(&happened);
+            match happened {
+                Happened::DidNotEndWell(text) => self.ledger.note(&text),
+                Happened::EndedByItself(text) => return Err(text),
+            }
         }
         match self.watches.iter_mut().find_map(Watch::contradiction) {
             Some(contradiction) => Err(contradiction),

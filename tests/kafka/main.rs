@@ -29,6 +29,7 @@ mod policies;
 mod prometheus;
 mod recover;
 mod refused;
+mod rejoin;
 mod restart;
 mod security;
 mod snapshots;

@@ -72,7 +72,7 @@ impl Engine<'_> {
     /// A cut of every partition, from every worker.
     pub(super) fn cuts(&self) -> Vec<Cut> {
         let (reply, replies) = bounded(self.workers.len());
-        for worker in &self.workers {
+        for worker in self.workers {
             worker.tell(Job::Cut(reply.clone()));
         }
         drop(reply);

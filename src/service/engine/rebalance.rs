@@ -8,11 +8,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batching::Carried;
-use super::{Engine, start_restore, worker_of};
+use super::{Engine, Lost, start_restore, worker_of};
 use crate::protocol::evidence::Hold;
 use crate::protocol::keeper::TakenOver;
 use crate::protocol::ownership::Epoch;
-use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::restore::Restored;
@@ -31,11 +30,12 @@ impl Engine<'_> {
             self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
         }
         self.shared.status.set_joined();
+        self.joined.get_or_insert_with(Stopwatch::start);
         let list = self.committed(partitions);
         if let Err(error) =
             self.member.incremental_assign(&list).and_then(|()| self.member.pause(&list))
         {
-            self.failure = Some(ServiceError::Broker(kafka::explain(&error, "taking partitions")));
+            self.lost = Some(kafka::explain(&error, "taking partitions"));
             return;
         }
         for &partition in partitions {
@@ -98,6 +98,24 @@ impl Engine<'_> {
             let job = Job::HandOver(partition, lane.epoch, committed);
             worker_of(&self.workers, partition).tell(job);
         }
+    }
+
+    /// The membership is over, for a reason that the client gives: everything that was held is
+    /// dropped, and rebuilt by whoever holds it next from what is durable.
+    pub(super) fn let_go(&mut self, why: String) -> Lost {
+        self.take_evidence();
+        let held: Vec<i32> = self.keeper.lanes().map(|(partition, _)| partition).collect();
+        let span = spans::revoked(&held, true);
+        for &partition in &held {
+            self.drop_partition(partition);
+        }
+        spans::given_back(&span, false);
+        self.shared.metrics.rebalanced();
+        self.shared.status.set_left();
+        let fatal = self.member.client().fatal_error().map(|(code, _)| code);
+        let fenced = fatal == Some(RDKafkaErrorCode::FencedInstanceId);
+        let lasted = self.joined.map_or(Duration::ZERO, |joined| joined.elapsed());
+        Lost { why, fenced, lasted, outage: self.outage }
     }
 
     /// Contents and state of the partition are dropped for good.

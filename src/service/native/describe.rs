@@ -46,8 +46,10 @@ pub struct Group {
 /// A member of a consumer group.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Its `client.id`.
+    /// Its `client.id`; of a static member that has come back, the one of its first life.
     pub client: String,
+    /// Where it is, as the broker sees it; of a static member that has come back, where it was first.
+    pub host: String,
     /// Its `group.instance.id`, if it is a static one.
     pub instance: Option<String>,
 }
@@ -178,6 +180,7 @@ unsafe fn member(native: *const rdsys::rd_kafka_MemberDescription_t) -> Member {
         let instance = text(rdsys::rd_kafka_MemberDescription_group_instance_id(native));
         Member {
             client: text(rdsys::rd_kafka_MemberDescription_client_id(native)),
+            host: text(rdsys::rd_kafka_MemberDescription_host(native)),
             instance: (!instance.is_empty()).then_some(instance),
         }
     }

@@ -81,7 +81,8 @@ fn a_commit_that_the_client_does_not_end_is_given_up_and_another_producer_commit
     cluster.coordinator(transaction, 1).expect("a coordinator");
     coordinated_by(2);
     let time = Time::new(Arc::new(SystemClock), 2_000);
-    let mut sink = Sink::open(&kafka, SCANS, "open".into(), time).expect("a producer");
+    let mut sink = Sink::new(&kafka, SCANS, "open".into(), time).expect("a producer");
+    sink.begin(kafka.transaction_timeout).expect("transactions");
     let member = kafka::reader(&kafka).expect("a consumer");
     assert_eq!(commit(&sink, &member), Sent::Committed, "all connections are there");
 

@@ -1,0 +1,107 @@
+//! Errors that the client calls fatal are not the end of an instance: it joins again.
+
+use crate::broker::{Broker, shared};
+use crate::client::produce;
+use crate::equality::assert_equals_replay;
+use crate::evidence::{SHORT_POLICIES, STEP_S};
+use crate::scans::Scan;
+use crate::service::{PATIENCE, Service, Setup};
+use crate::wait::{now_ms, now_secs, until, until_second};
+
+/// Longer than the session of a member, each time by more.
+const AWAY_S: [i64; 3] = [7, 11, 16];
+
+fn setup(broker: &Broker, name: &str) -> Setup {
+    let settings = [("message.timestamp.type", "LogAppendTime")];
+    Setup::with_scans(broker, name, 4, "json", &settings)
+        .policies(SHORT_POLICIES)
+        .with("kafka", "session_timeout = \"6s\"")
+        .with("kafka", "transaction_timeout = \"4s\"")
+}
+
+/// Two instances and a broker that is not there for a while, again and again; scans before, between
+/// and after.
+fn survives(name: &str, mut without_broker: impl FnMut(&mut Broker, i64)) {
+    let mut broker = Broker::start();
+    let setup = setup(&broker, name);
+    let mut services = [setup.spawn_as("one"), setup.spawn_as("two")];
+    services.iter_mut().for_each(Service::wait_ready);
+    let scan = |round: usize, at| Scan::new(&format!("R{round}P{at}"), "arrived", now_ms()).json();
+    let log_scans = |round| {
+        produce(&setup.bootstrap, &setup.scans(), (0..12).map(|at| scan(round, at)));
+        now_secs() + STEP_S + 2
+    };
+    for (round, away) in AWAY_S.into_iter().enumerate() {
+        log_scans(round);
+        without_broker(&mut broker, away);
+        let quiet = log_scans(round + AWAY_S.len());
+        wait_frontiers(&mut services, quiet);
+    }
+    services.into_iter().for_each(Service::stop);
+    let replayed = assert_equals_replay(&setup);
+    assert_eq!(replayed.len(), 12 * 2 * AWAY_S.len(), "every package fell silent");
+}
+
+/// Waits until every partition has reached a second with whoever holds it.
+fn wait_frontiers(services: &mut [Service; 2], second: i64) {
+    let [one, two] = services;
+    one.wait("the frontier of every partition", |one| {
+        assert!(two.ended().is_none(), "the other has ended\n{}", two.log());
+        let metrics = [one.metrics()?, two.metrics()?];
+        let reached = |partition: i32| {
+            let label = [("partition", partition.to_string())];
+            let name = "stallwatch_frontier_timestamp_seconds";
+            metrics.iter().filter_map(|it| it.value(name, &label)).any(|it| it >= second as f64)
+        };
+        (0..4).all(reached).then_some(())
+    });
+}
+
+#[test]
+fn a_broker_that_is_gone_for_longer_than_the_session_ends_no_instance_and_changes_nothing() {
+    survives("gone", |broker, away| {
+        broker.stop();
+        until_second(now_secs() + away);
+        broker.run();
+    });
+}
+
+#[test]
+fn a_broker_that_stands_still_for_longer_than_the_session_ends_no_instance_and_changes_nothing() {
+    survives("still", |broker, away| {
+        broker.pause();
+        until_second(now_secs() + away);
+        broker.resume();
+    });
+}
+
+#[test]
+fn of_two_processes_with_one_instance_id_one_ends_and_names_the_other_and_the_other_works() {
+    let setup = setup(shared(), "twins");
+    let mut first = setup.spawn_as("twin");
+    first.wait_ready();
+    let mut twins = [first, setup.spawn_as("twin")];
+    let log = setup.file("twin.log");
+    let (ended, status) = until(
+        "one of the twins ends",
+        PATIENCE,
+        || {
+            let ended = |at: usize| Some((at, twins[at].ended()?));
+            (0..2).find_map(ended)
+        },
+        || std::fs::read_to_string(&log).unwrap_or_default(),
+    );
+    let log = twins[0].log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let said = log.lines().find(|line| line.starts_with("error: ")).expect("the last words");
+    for part in ["kafka.instance_id = \"twin\"", "client stallwatch-twin at /127.0.0.1"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    let [one, two] = twins;
+    let mut other = if ended == 0 { two } else { one };
+    let begun = now_secs();
+    produce(&setup.bootstrap, &setup.scans(), [Scan::new("T1", "arrived", now_ms()).json()]);
+    other.wait_frontier(4, begun + STEP_S + 2);
+    other.stop();
+    assert_eq!(assert_equals_replay(&setup).len(), 1);
+}

@@ -113,9 +113,10 @@ fn a_datum_cut_off_anywhere_is_rejected() {
     // The library takes a text or a union that is cut off for null.
     let texts = r#"{"type":"record","name":"T","fields":[
         {"name":"carrier","type":"string"},{"name":"tracking_number","type":"string"},
-        {"name":"service","type":["null","string"]}]}"#;
-    let cut =
-        &datum(&schema(texts), &json!({"carrier":"ups","tracking_number":"1","service":"x"}))[..6];
+        {"name":"milestone","type":"string"},{"name":"service","type":["null","string"]}]}"#;
+    let scan = json!({"carrier":"ups","tracking_number":"1","milestone":"lost","service":"x"});
+    let whole = datum(&schema(texts), &scan);
+    let cut = &whole[..whole.len() - 3];
     assert!(library_value(&schema(texts), cut).is_some());
     let scans = AvroScans::new(texts, Framing::Bare).unwrap();
     assert_eq!(scans.decode(cut, live(MORNING)).unwrap_err().reason, Reason::NotAvro);
@@ -202,6 +203,22 @@ fn a_tracking_number_that_is_a_json_number_is_rejected() {
 }
 
 #[test]
+fn a_scan_without_a_milestone_is_rejected_and_not_taken_for_one_that_informs() {
+    for scan in [without("milestone"), with("milestone", json!("")), with("milestone", json!(null))]
+    {
+        rejected(&scan, Reason::MissingMilestone, &["milestone", "missing or empty", "send"]);
+    }
+    let nullable = r#"{"type":"record","name":"T","fields":[
+        {"name":"carrier","type":"string"},{"name":"tracking_number","type":"string"},
+        {"name":"milestone","type":["null","string"]}]}"#;
+    let scan = json!({"carrier":"ups","tracking_number":"1","milestone":null});
+    let payload = datum(&schema(nullable), &scan);
+    let scans = AvroScans::new(nullable, Framing::Bare).unwrap();
+    let rejected = scans.decode(&payload, live(MORNING)).unwrap_err();
+    assert_eq!(rejected.reason, Reason::MissingMilestone);
+}
+
+#[test]
 fn an_unknown_milestone_counts_as_info_and_an_unknown_evidence_as_predicted() {
     let decode = |scan: &Json| {
         let payload = scan.to_string();
@@ -211,8 +228,6 @@ fn an_unknown_milestone_counts_as_info_and_an_unknown_evidence_as_predicted() {
     };
     let physical = Evidence::Physical;
     assert_eq!(decode(&with("milestone", json!("teleported"))), (Milestone::Info, physical));
-    assert_eq!(decode(&without("milestone")), (Milestone::Info, physical));
-    assert_eq!(decode(&with("milestone", json!(""))), (Milestone::Info, physical));
     assert_eq!(
         decode(&with("evidence", json!("hearsay"))),
         (Milestone::Arrived, Evidence::Predicted)
@@ -408,6 +423,7 @@ fn a_writer_schema_without_the_needed_fields_says_which() {
         {"name":"attributes","type":{"type":"map","values":"long"}}]}"#);
     for word in [
         "tracking_number is missing",
+        "milestone is missing",
         "carrier is a union of null, int, but wanted is a string",
         "event_time is local-timestamp-millis (local times are no instants)",
         "attributes is a map of long, but wanted is a map of strings",

@@ -7,6 +7,8 @@ mod encoding;
 mod lenient;
 #[path = "wire/resolution.rs"]
 mod resolution;
+#[path = "wire/words.rs"]
+mod words;
 #[path = "wire/writers.rs"]
 mod writers;
 
@@ -177,7 +179,8 @@ proptest! {
         let time = jiff::Timestamp::from_millisecond(millis).unwrap();
         let offset = jiff::tz::Offset::from_seconds(minutes * 60).unwrap();
         let decode = |time: Json| {
-            let scan = json!({"tracking_number": "1", "carrier": "ups", "event_time": time});
+            let scan = json!({"tracking_number": "1", "carrier": "ups", "milestone": "arrived",
+                "event_time": time});
             let payload = bytes_of(&scan);
             let mut scans = JsonScans::new();
             let scan = scans.decode(&payload, Origin { log_time: None, offset: 0 });
@@ -196,7 +199,10 @@ proptest! {
             text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
         };
         let payloads: Vec<String> = texts.iter().map(|text| {
-            format!(r#"{{"tracking_number":"1","carrier":"ups","facility":"{}"}}"#, escaped(text))
+            format!(
+                r#"{{"tracking_number":"1","carrier":"ups","milestone":"info","facility":"{}"}}"#,
+                escaped(text)
+            )
         }).collect();
         let mut decoder = ScanDecoder::Json(JsonScans::new());
         for _ in 0..2 {

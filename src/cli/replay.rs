@@ -112,7 +112,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let output_is_file = output.is_file();
     let summary = replayed.map_err(|error| failure(&error, &source.name, output.name()))?;
     output.finish()?;
-    tell_of_rejected(&summary);
+    tell_of_unread(&summary);
     if arguments.summary {
         let elapsed = started.elapsed();
         let text = match arguments.report {
@@ -141,9 +141,18 @@ fn failure(error: &ReplayError, input: &str, output: &str) -> Failure {
     }
 }
 
-fn tell_of_rejected(summary: &Summary) {
+fn tell_of_unread(summary: &Summary) {
     if summary.records == 0 {
         print::complain("warning", "the input has no records");
+    }
+    if !summary.unknown.is_empty() {
+        let texts = &summary.unknown;
+        print::complain(
+            "warning",
+            format_args!(
+                "texts that are none of the vocabulary count as info, evidence as predicted: {texts}"
+            ),
+        );
     }
     let count = summary.rejected_in_all();
     if count == 0 {

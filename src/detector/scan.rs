@@ -89,10 +89,31 @@ pub enum Effect {
     Informs,
 }
 
+/// The longest name of a milestone or of evidence has 20 bytes.
+const LONGEST_NAME: usize = 32;
+
+/// The value that a text names in its normal form: ASCII case does not count, `-` and space are `_`.
+fn named<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    if let Some(value) = parse(text) {
+        return Some(value);
+    }
+    let mut normal = [0; LONGEST_NAME];
+    let normal = normal.get_mut(..text.len())?;
+    for (to, from) in normal.iter_mut().zip(text.bytes()) {
+        *to = if matches!(from, b'-' | b' ') { b'_' } else { from.to_ascii_lowercase() };
+    }
+    parse(std::str::from_utf8(normal).ok()?)
+}
+
 impl Milestone {
+    /// The milestone that a text names, in any of the forms that count as equal.
+    pub fn named(text: &str) -> Option<Self> {
+        named(text, Self::parse)
+    }
+
     /// The milestone of any text: what is none of the vocabulary only informs.
     pub fn from_text(text: &str) -> Self {
-        Self::parse(text).unwrap_or(Self::Info)
+        Self::named(text).unwrap_or(Self::Info)
     }
 
     /// The effect by the vocabulary alone.
@@ -147,9 +168,14 @@ const EFFECTS: [[Effect; Milestone::ALL.len()]; Evidence::ALL.len()] = {
 };
 
 impl Evidence {
+    /// The evidence that a text names, in any of the forms that count as equal.
+    pub fn named(text: &str) -> Option<Self> {
+        named(text, Self::parse)
+    }
+
     /// The evidence of any text: what is none of the vocabulary counts as predicted.
     pub fn from_text(text: &str) -> Self {
-        Self::parse(text).unwrap_or(Self::Predicted)
+        Self::named(text).unwrap_or(Self::Predicted)
     }
 }
 
@@ -273,5 +299,20 @@ mod tests {
     fn unknown_texts_inform_and_predict() {
         assert_eq!(Milestone::from_text("teleported"), Milestone::Info);
         assert_eq!(Evidence::from_text("hearsay"), Evidence::Predicted);
+    }
+
+    #[test]
+    fn case_hyphens_and_spaces_of_a_text_do_not_count_and_nothing_else_is_guessed() {
+        for text in ["OUT_FOR_DELIVERY", "Out-for-Delivery", "out for delivery"] {
+            assert_eq!(Milestone::named(text), Some(Milestone::OutForDelivery), "{text}");
+        }
+        assert_eq!(Evidence::named("Physical"), Some(Evidence::Physical));
+        for &milestone in Milestone::ALL {
+            assert_eq!(Milestone::named(&milestone.as_str().to_uppercase()), Some(milestone));
+        }
+        let long = "delivered".repeat(40);
+        for text in [" delivered", "delivered.", "delıvered", "out__for_delivery", "", &long] {
+            assert_eq!(Milestone::named(text), None, "{text:?}");
+        }
     }
 }

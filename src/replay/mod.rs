@@ -16,10 +16,11 @@ use foldhash::fast::FixedState;
 
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::policy::PolicySet;
-use crate::detector::scan::{Outcome, Record};
+use crate::detector::scan::{Outcome, Record, Scan};
 use crate::detector::shard::{Shard, Stop};
 use crate::detector::time::{Frontier, LogTime};
 use crate::wire::reject::Rejected;
+use crate::wire::scan::unknown::UnknownTexts;
 use crate::wire::scan_file::{Batch, FileError, Place, ScanFile};
 
 pub use summary::{Silence, Summary, grouped};
@@ -157,7 +158,12 @@ impl<'r> Run<'r> {
     /// Applies a batch, the records of each partition together, and tells what they bring in the
     /// order of the file.
     fn batch(&mut self, batch: Batch<'_>) -> Result<(), ReplayError> {
-        let Batch { records, partitions, rejected } = batch;
+        let Batch { records, partitions, rejected, unknown } = batch;
+        for (at, unknown) in unknown {
+            if let Record::Scan(scan) = &records[at] {
+                self.see_unknown(scan, unknown);
+            }
+        }
         for (at, (record, partition)) in records.iter().zip(partitions).enumerate() {
             if self.counts(record) {
                 let index = self.shard_of(partition);
@@ -224,6 +230,13 @@ impl<'r> Run<'r> {
         self.summary.count_rejected(rejected.reason);
         self.listener.rejected(place, &rejected);
         Ok(record)
+    }
+
+    /// Counts texts of a scan that are none of their vocabulary, unless it lies behind the end.
+    fn see_unknown(&mut self, scan: &Scan<'_>, unknown: UnknownTexts<'_>) {
+        if !unknown.is_empty() && !self.is_behind_the_end(scan.log_time) {
+            self.summary.count_unknown(scan.key.carrier(), unknown);
+        }
     }
 
     fn is_behind_the_end(&self, time: LogTime) -> bool {

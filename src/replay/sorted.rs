@@ -21,6 +21,7 @@ impl Run<'_> {
             let partition = entry.partition;
             match entry.scan {
                 Ok(scan) => {
+                    self.see_unknown(&scan, entry.unknown);
                     let log_time = scan.log_time;
                     kept.push(Kept { log_time, partition, scan: Some(scan.into()) });
                 }
@@ -39,7 +40,7 @@ impl Run<'_> {
             self.batch(Batch {
                 records: kept.iter().map(Kept::record).collect(),
                 partitions: kept.iter().map(|kept| kept.partition).collect(),
-                rejected: Vec::new(),
+                ..Batch::default()
             })?;
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::detector::shard::{OpenView, Shard};
 use crate::detector::time::{EffectiveTime, LogTime};
 use crate::wire::moment::format_moment;
 use crate::wire::reject::Reason;
+use crate::wire::scan::unknown::{UnknownCounts, UnknownTexts};
 
 /// How many of the longest silences are listed.
 const LONGEST: usize = 10;
@@ -30,6 +31,8 @@ pub struct Summary {
     pub skipped: u64,
     /// Records that are no scans, by reason.
     pub rejected: BTreeMap<Reason, u64>,
+    /// Texts that are none of their vocabulary, by carrier.
+    pub unknown: UnknownCounts,
     /// Scans by what became of them, in the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
     /// Events by kind and change.
@@ -100,6 +103,12 @@ impl Summary {
 
     pub(super) fn count_rejected(&mut self, reason: Reason) {
         *self.rejected.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn count_unknown(&mut self, carrier: &str, unknown: UnknownTexts<'_>) {
+        for (vocabulary, text) in unknown.each() {
+            self.unknown.add(carrier, vocabulary, text);
+        }
     }
 
     pub(super) fn count_outcome(&mut self, outcome: Outcome) {
@@ -179,6 +188,11 @@ impl Summary {
             "scans": self.scans(),
             "rejected": self.rejected_in_all(),
             "rejected_by_reason": named(self.rejected.iter().map(|(r, n)| (r.as_str(), *n))),
+            "unknown_texts": self.unknown.texts().map(|(text, count)| {
+                let (carrier, field) = (text.carrier.as_str(), text.field.as_str());
+                json!({ "carrier": carrier, "field": field, "text": text.text, "count": count })
+            }).collect::<Value>(),
+            "unknown_texts_not_listed": self.unknown.more(),
             "skipped_after_until": self.skipped,
             "partitions": self.partitions,
             "log_time": times,

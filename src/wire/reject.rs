@@ -32,6 +32,8 @@ vocabulary! {
         MissingTrackingNumber = "missing_tracking_number",
         /// A tracking number without a normal form.
         BadTrackingNumber = "bad_tracking_number",
+        /// No milestone.
+        MissingMilestone = "missing_milestone",
         /// Neither an event time nor a log time.
         MissingTime = "missing_time",
         /// A time that is no whole number and no RFC 3339 text with a UTC offset.

@@ -86,6 +86,34 @@ fn a_summary_for_people_tells_the_same() {
 }
 
 #[test]
+fn words_that_are_unknown_are_told_by_carrier_and_text_and_case_makes_none() {
+    let folder = Folder::new();
+    let lines = [
+        scan("02T08", "1Z1", "DEPARTED", ""),
+        scan("02T09", "1Z2", "sorted", ""),
+        scan("02T10", "1Z2", "sorted", "\"evidence\":\"hearsay\""),
+        scan("20T08", "1Z2", "behind the end", ""),
+    ];
+    let output = folder.at("out");
+    let mut arguments = UNTIL.to_vec();
+    arguments.extend(["--output", &output]);
+    let ran = folder.replay(lines.concat(), &arguments).with(0);
+    let texts = "2 ups milestone \"sorted\", 1 ups evidence \"hearsay\"";
+    let warned = format!(
+        "warning: texts that are none of the vocabulary count as info, evidence as predicted: {texts}"
+    );
+    assert_eq!(ran.stderr.trim_end(), warned);
+    let line = format!("unknown     {texts}");
+    assert!(ran.text().lines().any(|present| present == line), "{}", ran.text());
+    arguments.extend(["-o", "json"]);
+    let ran = folder.replay(lines.concat(), &arguments).with(0);
+    let summary: Value = serde_json::from_str(ran.text()).unwrap();
+    let row = |field: &str, text: &str, count: u64| json!({ "carrier": "ups", "field": field, "text": text, "count": count });
+    let texts = json!([row("milestone", "sorted", 2), row("evidence", "hearsay", 1)]);
+    assert_eq!(summary["unknown_texts"], texts);
+}
+
+#[test]
 fn a_summary_stays_out_of_the_way_of_exceptions() {
     let folder = Folder::new();
     let ran = folder.replay(stalls(), &["--summary"]).with(0);

@@ -191,6 +191,7 @@ fn a_writer_schema_is_looked_into() {
     let config = format!("{CONFIG}\n[input]\nschema_file = \"scan.avsc\"\n");
     let ran = validate(&folder, &config, &[]).with(78);
     assert!(ran.text().contains("stallwatch.toml:9:15: `input.schema_file`: "), "{}", ran.text());
+    assert!(ran.text().contains("the field milestone is missing"), "{}", ran.text());
     let schema = std::fs::read(of_repository("schemas/scan.v1.avsc")).unwrap();
     folder.file("scan.avsc", schema);
     validate(&folder, &config, &[]).with(0);

@@ -93,7 +93,7 @@ impl Writer {
             }
         }
         for name in ["milestone", "evidence", "event_time", "attributes"] {
-            if dice.in_hundred(75) {
+            if name == "milestone" || dice.in_hundred(75) {
                 fields.push((name.to_owned(), Part::Own(name)));
             }
         }

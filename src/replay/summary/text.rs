@@ -29,6 +29,9 @@ fn counts(summary: &Summary) -> String {
     if !summary.rejected.is_empty() {
         rows.push(("rejected", line(summary.rejected.iter().map(|(r, n)| (r.as_str(), *n)))));
     }
+    if !summary.unknown.is_empty() {
+        rows.push(("unknown", summary.unknown.to_string()));
+    }
     if summary.skipped > 0 {
         rows.push(("skipped", line([("logged after --until", summary.skipped)])));
     }

@@ -5,6 +5,7 @@ use std::fmt;
 pub use super::plan::Fields;
 use super::plan::{Plan, Planned};
 use super::raw::{Checked, Field, RawScan, Wanted};
+use super::unknown::UnknownTexts;
 use super::{MAX_RECORD, Origin, too_large};
 use crate::detector::scan::Scan;
 use crate::wire::avro::cursor::{Broken, Cursor};
@@ -58,7 +59,7 @@ impl fmt::Display for SchemaError {
 ///
 /// The writer may have more fields, another order, nullable or plain fields, enums or strings, and
 /// times in milliseconds, microseconds, nanoseconds or as text. Fields are found by the names of
-/// `schemas/scan.v1.avsc`; only `tracking_number` and `carrier` have to be there.
+/// `schemas/scan.v1.avsc`; `tracking_number`, `carrier` and `milestone` have to be there.
 #[derive(Debug)]
 pub struct AvroScans {
     /// The record's fields in the writer's order, but for those that take no bytes.
@@ -112,19 +113,32 @@ impl AvroScans {
     /// The scan of one record.
     #[inline]
     pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+        self.decode_telling(payload, origin, |_| {})
+    }
+
+    /// The same, and tells of texts that are none of their vocabulary, if any.
+    #[inline]
+    pub(super) fn decode_telling<'a>(
+        &'a self,
+        payload: &'a [u8],
+        origin: Origin,
+        tell: impl FnOnce(UnknownTexts<'a>),
+    ) -> Result<Scan<'a>, Rejected> {
         if payload.len() <= MAX_RECORD
             && let Ok(datum) = self.unframe(payload)
             && let Some((length, checked)) = self.quick_datum(datum, origin)
             && length == datum.len()
         {
-            debug_assert_eq!(self.decode_slowly(payload, origin), checked.scan);
+            debug_assert_eq!(self.decode_slowly(payload, origin).scan, checked.scan);
             return checked.scan;
         }
-        self.decode_slowly(payload, origin)
+        let checked = self.decode_slowly(payload, origin);
+        tell(checked.unknown);
+        checked.scan
     }
 
     /// The fields of one record without the normal form of its key, which is most of what
-    /// [`AvroScans::decode`] adds. `None`: the record may be no scan.
+    /// [`AvroScans::decode`] adds. `None`: the record may be no scan, or has a word that is unknown.
     pub fn fields<'a>(&'a self, payload: &'a [u8]) -> Option<Fields<'a>> {
         let datum = self.unframe(payload).ok()?;
         let mut planned = Planned::new();
@@ -134,13 +148,9 @@ impl AvroScans {
 
     /// The same for a record that may be no scan: says why.
     #[cold]
-    fn decode_slowly<'a>(
-        &'a self,
-        payload: &'a [u8],
-        origin: Origin,
-    ) -> Result<Scan<'a>, Rejected> {
+    fn decode_slowly<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Checked<'a> {
         let raw = self.read_framed(payload).unwrap_or_else(RawScan::unreadable);
-        raw.check(origin).scan
+        raw.check(origin)
     }
 
     fn read_framed<'a>(&'a self, payload: &'a [u8]) -> Result<RawScan<'a>, Rejected> {
@@ -176,7 +186,8 @@ impl AvroScans {
         let head = planned.head(origin)?;
         let (partition, stands_in) = (planned.partition, head.stands_in);
         let scan = Ok(planned.scan(head, origin));
-        Some((planned.length, Checked { partition, stands_in, scan }))
+        let unknown = UnknownTexts::default();
+        Some((planned.length, Checked { partition, stands_in, scan, unknown }))
     }
 
     /// The same for a datum that may be broken: says where.

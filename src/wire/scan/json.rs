@@ -6,6 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::raw::{Checked, Field, RawScan};
 use super::texts::Texts;
+use super::unknown::UnknownTexts;
 use super::{MAX_RECORD, Origin, too_large};
 use crate::detector::scan::Scan;
 use crate::wire::avro::shape::{Found, Unit};
@@ -58,8 +59,20 @@ pub struct JsonBatch<'a> {
 impl<'a> JsonBatch<'a> {
     /// The scan of the next record.
     pub fn decode(self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+        self.decode_telling(payload, origin, |_| {})
+    }
+
+    /// The same, and tells of texts that are none of their vocabulary, if any.
+    pub(super) fn decode_telling(
+        self,
+        payload: &'a [u8],
+        origin: Origin,
+        tell: impl FnOnce(UnknownTexts<'a>),
+    ) -> Result<Scan<'a>, Rejected> {
         let raw = self.read(payload, false).unwrap_or_else(RawScan::unreadable);
-        raw.check(origin).scan
+        let checked = raw.check(origin);
+        tell(checked.unknown);
+        checked.scan
     }
 
     fn read(self, payload: &'a [u8], envelope: bool) -> Result<RawScan<'a>, Rejected> {

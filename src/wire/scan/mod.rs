@@ -11,10 +11,12 @@ pub mod json;
 mod plan;
 pub(crate) mod raw;
 mod texts;
+pub mod unknown;
 
 pub use avro::{AvroScans, Fields, Framing, SCAN_SCHEMA, SchemaError};
 pub use json::JsonScans;
 
+use self::unknown::UnknownTexts;
 use super::reject::{Reason, Rejected};
 use crate::detector::scan::Scan;
 
@@ -78,6 +80,24 @@ impl<'a> ScanBatch<'a> {
         match self.0 {
             Encoding::Json(batch) => batch.decode(payload, origin),
             Encoding::Avro(scans) => scans.decode(payload, origin),
+        }
+    }
+
+    /// The same, and tells of texts that are none of their vocabulary.
+    pub fn decode_telling(
+        self,
+        payload: &'a [u8],
+        origin: Origin,
+        tell: impl FnOnce(UnknownTexts<'a>),
+    ) -> Result<Scan<'a>, Rejected> {
+        let tell = |unknown: UnknownTexts<'a>| {
+            if !unknown.is_empty() {
+                tell(unknown);
+            }
+        };
+        match self.0 {
+            Encoding::Json(batch) => batch.decode_telling(payload, origin, tell),
+            Encoding::Avro(scans) => scans.decode_telling(payload, origin, tell),
         }
     }
 }

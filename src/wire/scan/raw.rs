@@ -7,6 +7,7 @@ use crate::wire::avro::shape::{Found, Unit};
 use crate::wire::reject::{Reason, Rejected};
 use crate::wire::time_text::{TextFault, format_seconds, parse_seconds};
 
+use super::unknown::UnknownTexts;
 use super::{MAX_TEXT, Origin};
 
 vocabulary! {
@@ -81,7 +82,7 @@ impl Field {
 
     /// Whether there is no scan without it.
     pub(crate) const fn is_needed(self) -> bool {
-        matches!(self, Self::TrackingNumber | Self::Carrier)
+        matches!(self, Self::TrackingNumber | Self::Carrier | Self::Milestone)
     }
 
     /// Whether only files have it: what a topic's records say in their envelope.
@@ -118,12 +119,15 @@ pub(crate) struct Checked<'a> {
     /// The event time stands for the missing log time.
     pub(crate) stands_in: bool,
     pub(crate) scan: Result<Scan<'a>, Rejected>,
+    /// What the scan says in words that nobody here knows.
+    pub(crate) unknown: UnknownTexts<'a>,
 }
 
 impl<'a> Checked<'a> {
     /// A record of which nothing could be read.
     pub(crate) fn unreadable(rejected: Rejected) -> Self {
-        Self { partition: None, stands_in: false, scan: Err(rejected) }
+        let unknown = UnknownTexts::default();
+        Self { partition: None, stands_in: false, scan: Err(rejected), unknown }
     }
 
     /// The log time, also that of a rejected record.
@@ -267,7 +271,16 @@ impl<'a> RawScan<'a> {
             }
         };
         let scan = scan.map_err(|rejected| rejected.with_log_time(own));
-        Checked { partition, stands_in, scan }
+        let unknown = if scan.is_ok() { self.unknown() } else { UnknownTexts::default() };
+        Checked { partition, stands_in, scan, unknown }
+    }
+
+    fn unknown(&self) -> UnknownTexts<'a> {
+        let text = |field: Field| self.texts[field as usize];
+        UnknownTexts {
+            milestone: text(Field::Milestone).filter(|text| Milestone::named(text).is_none()),
+            evidence: text(Field::Evidence).filter(|text| Evidence::named(text).is_none()),
+        }
     }
 
     fn scan(
@@ -280,9 +293,16 @@ impl<'a> RawScan<'a> {
         let log_time = log_time.ok_or_else(|| {
             Rejected::new(Reason::MissingTime, "the record has neither event_time nor log_time")
         })?;
+        let key = self.key()?;
+        let milestone = text(Field::Milestone).ok_or_else(|| {
+            Rejected::new(
+                Reason::MissingMilestone,
+                "milestone: missing or empty; send one of the vocabulary, info where there is none",
+            )
+        })?;
         Ok(Scan {
-            key: self.key()?,
-            milestone: text(Field::Milestone).map_or(Milestone::Info, Milestone::from_text),
+            key,
+            milestone: Milestone::from_text(milestone),
             evidence: text(Field::Evidence).map_or(Evidence::Physical, Evidence::from_text),
             event_time,
             log_time,

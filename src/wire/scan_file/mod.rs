@@ -19,6 +19,7 @@ use super::avro::container::{ContainerError, MAGIC};
 use super::reject::Rejected;
 use super::scan::SchemaError;
 use super::scan::raw::Checked;
+use super::scan::unknown::UnknownTexts;
 use crate::detector::scan::{Record, Scan};
 
 /// Why reading a file ends before its end.
@@ -95,6 +96,8 @@ pub struct Entry<'a> {
     pub partition: Option<i32>,
     /// The scan, or why it is none.
     pub scan: Result<Scan<'a>, Rejected>,
+    /// Texts of the scan that are none of their vocabulary.
+    pub unknown: UnknownTexts<'a>,
 }
 
 /// Records of a file that stand behind one another.
@@ -106,6 +109,8 @@ pub struct Batch<'a> {
     pub partitions: Vec<Option<i32>>,
     /// Those that are no scans: index in the batch, place and why. By index, ascending.
     pub rejected: Vec<(usize, Place, Rejected)>,
+    /// Texts that are none of their vocabulary, by the index of their scan.
+    pub unknown: Vec<(usize, UnknownTexts<'a>)>,
 }
 
 /// Takes the records of a file one by one. A record has some two hundred bytes: inlined, it is
@@ -119,6 +124,9 @@ impl<'a> Receiver<'a> for Batch<'a> {
     #[inline(always)]
     fn take(&mut self, place: Place, checked: Checked<'a>) -> bool {
         self.partitions.push(checked.partition);
+        if !checked.unknown.is_empty() {
+            self.unknown.push((self.records.len(), checked.unknown));
+        }
         match checked.scan {
             Ok(scan) => self.records.push(Record::Scan(scan)),
             Err(rejected) => {
@@ -133,8 +141,8 @@ impl<'a> Receiver<'a> for Batch<'a> {
 
 impl<'a> Receiver<'a> for Option<Entry<'a>> {
     fn take(&mut self, place: Place, checked: Checked<'a>) -> bool {
-        let Checked { partition, scan, .. } = checked;
-        *self = Some(Entry { place, number: 0, partition, scan });
+        let Checked { partition, scan, unknown, .. } = checked;
+        *self = Some(Entry { place, number: 0, partition, scan, unknown });
         true
     }
 }
@@ -217,7 +225,7 @@ impl ScanFile {
         let mut batch = Batch {
             records: Vec::with_capacity(most),
             partitions: Vec::with_capacity(most),
-            rejected: Vec::new(),
+            ..Batch::default()
         };
         self.read(most, &mut batch)?;
         Ok((!batch.records.is_empty()).then_some(batch))

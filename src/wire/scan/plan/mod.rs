@@ -3,7 +3,8 @@
 //!
 //! The plan reads good scans and nothing else. Of a datum or a scan that is not as it should be it
 //! only says so, and the record is read again by [`Shapes`] and [`RawScan`](super::raw::RawScan),
-//! which know what is wrong with it. What the plan accepts is what they accept, to the same scan.
+//! which know what is wrong with it; so is a scan with a text that is none of its vocabulary, as they
+//! tell which. What the plan accepts is what they accept, to the same scan.
 
 mod run;
 
@@ -51,9 +52,9 @@ enum Value {
     /// The carrier, where it is a text.
     Carrier,
     /// The milestones of an enum's symbols.
-    Milestone(Box<[Milestone]>),
+    Milestone(Box<[Option<Milestone>]>),
     /// The evidence of an enum's symbols.
-    Evidence(Box<[Evidence]>),
+    Evidence(Box<[Option<Evidence>]>),
     EventTime(Unit),
     LogTime(Unit),
     Partition,
@@ -173,10 +174,10 @@ fn value_of(field: Option<Field>, shape: &Shape, shapes: &Shapes, depth: usize) 
         (Field::Partition, Shape::Int | Shape::Long(Unit::None)) => Value::Partition,
         (Field::Offset, Shape::Int | Shape::Long(Unit::None)) => Value::Offset,
         (Field::Milestone, Shape::Enum(symbols)) => {
-            Value::Milestone(symbols.iter().map(|symbol| Milestone::from_text(symbol)).collect())
+            Value::Milestone(symbols.iter().map(|symbol| Milestone::named(symbol)).collect())
         }
         (Field::Evidence, Shape::Enum(symbols)) => {
-            Value::Evidence(symbols.iter().map(|symbol| Evidence::from_text(symbol)).collect())
+            Value::Evidence(symbols.iter().map(|symbol| Evidence::named(symbol)).collect())
         }
         (Field::EventId | Field::CarrierCode, Shape::Text) => Value::Skip(Skip::Text),
         (Field::Attributes, Shape::Map(values))

@@ -35,6 +35,8 @@ pub(in crate::wire::scan) struct Planned<'a> {
 /// What of a scan may be wrong, and is not.
 pub(in crate::wire::scan) struct Head {
     key: PackageKey,
+    milestone: Milestone,
+    evidence: Evidence,
     event_time: Option<EventTime>,
     log_time: LogTime,
     /// The event time stands for the missing log time.
@@ -182,8 +184,8 @@ impl<'a> Planned<'a> {
                 let length = reader.skip_text(MAX_TEXT)?;
                 self.carrier = reader.last(length);
             }
-            Value::Milestone(symbols) => self.milestone = Some(*symbol(reader, symbols)?),
-            Value::Evidence(symbols) => self.evidence = Some(*symbol(reader, symbols)?),
+            Value::Milestone(symbols) => self.milestone = Some((*symbol(reader, symbols)?)?),
+            Value::Evidence(symbols) => self.evidence = Some((*symbol(reader, symbols)?)?),
             Value::EventTime(unit) => self.event_time = Some(seconds(reader.wide()?, *unit)?),
             Value::LogTime(unit) => self.log_time = Some(seconds(reader.wide()?, *unit)?),
             Value::Partition => {
@@ -248,6 +250,8 @@ impl<'a> Planned<'a> {
                 Some(key) => key,
                 None => self.odd_key()?,
             },
+            milestone: self.milestone()?,
+            evidence: self.evidence()?,
             event_time: event_time.map(EventTime::from_secs),
             log_time: LogTime::from_secs(log_time.or(event_time)?),
             stands_in: log_time.is_none(),
@@ -265,8 +269,8 @@ impl<'a> Planned<'a> {
     pub(in crate::wire::scan) fn scan(&self, head: Head, origin: Origin) -> Scan<'a> {
         Scan {
             key: head.key,
-            milestone: self.milestone(),
-            evidence: self.evidence(),
+            milestone: head.milestone,
+            evidence: head.evidence,
             event_time: head.event_time,
             log_time: head.log_time,
             offset: self.offset.unwrap_or(origin.offset),
@@ -280,8 +284,8 @@ impl<'a> Planned<'a> {
         Some(Fields {
             tracking_number: text(self.number)?,
             carrier: text(self.carrier.text())?,
-            milestone: self.milestone(),
-            evidence: self.evidence(),
+            milestone: self.milestone()?,
+            evidence: self.evidence()?,
             event_time: self.event_time()?,
             attributes: self.attributes(),
         })
@@ -296,16 +300,22 @@ impl<'a> Planned<'a> {
         }
     }
 
+    /// `None`: there is none, or its text is none of the vocabulary.
     #[inline(always)]
-    fn milestone(&self) -> Milestone {
-        let named = self.text(Field::Milestone).map(Milestone::from_text);
-        named.or(self.milestone).unwrap_or(Milestone::Info)
+    fn milestone(&self) -> Option<Milestone> {
+        match self.text(Field::Milestone) {
+            Some(text) => Milestone::named(text),
+            None => self.milestone,
+        }
     }
 
+    /// `None`: its text is none of the vocabulary.
     #[inline(always)]
-    fn evidence(&self) -> Evidence {
-        let named = self.text(Field::Evidence).map(Evidence::from_text);
-        named.or(self.evidence).unwrap_or(Evidence::Physical)
+    fn evidence(&self) -> Option<Evidence> {
+        match self.text(Field::Evidence) {
+            Some(text) => Evidence::named(text),
+            None => Some(self.evidence.unwrap_or(Evidence::Physical)),
+        }
     }
 
     #[inline(always)]

@@ -13,7 +13,8 @@
 //! a `member` of the group; `engine` is the loop of one life; `worker` the threads that own shards; `restore`
 //! rebuilds a partition beside the running ones; [`snapshots`] keep package state; `room` counts the
 //! packages that all may know; `sink` is the transactional producer; `misrouted` notices packages in
-//! two partitions, `settings` topics that are not set as they should be; `native` holds the calls
+//! two partitions, `unread` what of the input is not read, `settings` topics that are not set as they
+//! should be; `native` holds the calls
 //! that the bindings lack; [`clock`] is the
 //! only reader of the wall clock.
 
@@ -52,6 +53,7 @@ pub mod telemetry;
 mod time;
 pub mod topics;
 pub(crate) mod trace;
+mod unread;
 mod worker;
 
 use std::ffi::OsString;
@@ -77,6 +79,7 @@ use snapshots::{Keeping, Limits, SnapshotStore, SnapshotWriter};
 use status::Status;
 use telemetry::Metrics;
 use time::{Stamper, Time};
+use unread::Unread;
 
 /// Default of the client's `message.max.bytes`.
 const MAX_BYTES: usize = 1_000_000;
@@ -196,6 +199,8 @@ struct Shared {
     status: Arc<Status>,
     /// What was published lately.
     recent: Recent,
+    /// What comes in and is not read.
+    unread: Arc<Unread>,
     /// How the log's level is changed, where it can be.
     log: OnceLock<LogLevel>,
     room: Arc<Room>,
@@ -245,11 +250,12 @@ impl Shared {
         Ok(Arc::new(Self {
             time,
             stamper: Arc::new(stamper),
-            metrics,
             keeping,
             bars: indicatif::MultiProgress::new(),
             status: Status::new(config.engine.workers),
             recent: Recent::default(),
+            unread: Unread::new(&config, metrics.clone()),
+            metrics,
             log: OnceLock::new(),
             room: Room::new(config.engine.max_packages),
             memory: Arc::new(ReadyBlocks::start()?),

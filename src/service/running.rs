@@ -225,6 +225,7 @@ fn workers(
         policies: shared.policies.clone(),
         status: shared.status.clone(),
         misrouted: Arc::new(Misrouted::default()),
+        unread: shared.unread.clone(),
         tracking_numbers: shared.config.log.tracking_numbers,
         max_future_skew_ms: shared.max_future_skew_ms(),
         on_reject: shared.config.input.on_reject,

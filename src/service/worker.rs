@@ -13,6 +13,7 @@ use super::snapshots::{Keeping, Timer};
 use super::status::Status;
 use super::telemetry::{Metrics, ScanCounts};
 use super::time::{Stamper, Time};
+use super::unread::Unread;
 use crate::config::{OnReject, TrackingNumbers};
 use crate::detector::time::Frontier;
 use crate::protocol::held::{self, Held};
@@ -89,6 +90,8 @@ pub struct Tools {
     pub status: Arc<Status>,
     /// Packages seen in two partitions.
     pub misrouted: Arc<Misrouted>,
+    /// What comes in and is not read.
+    pub unread: Arc<Unread>,
     /// How tracking numbers are shown in the log.
     pub tracking_numbers: TrackingNumbers,
     /// How far a log time may lie ahead of the brokers' clock, in milliseconds.
@@ -169,6 +172,7 @@ impl Loop {
                 Next::Nothing => {}
             }
             self.take_images();
+            self.tools.unread.turn();
             self.tools.status.pulse(pulse);
         }
     }

@@ -19,6 +19,7 @@ use crate::detector::package::Phase;
 use crate::detector::policy::PolicySet;
 use crate::protocol::evidence::Hold;
 use crate::wire::reject::Reason;
+use crate::wire::scan::unknown::UnknownText;
 pub use names::{Metric, Type, document};
 pub use scans::ScanCounts;
 
@@ -41,6 +42,7 @@ pub struct Metrics {
     scans: IntCounterVec,
     exceptions: IntCounterVec,
     rejected: IntCounterVec,
+    unknown_texts: IntCounterVec,
     steps_due: IntCounter,
     oldest_due: Gauge,
     detection_delay: Histogram,
@@ -86,6 +88,7 @@ impl Metrics {
             scans: new.counters(Metric::Scans)?,
             exceptions: new.counters(Metric::Exceptions)?,
             rejected: new.counters(Metric::RecordsRejected)?,
+            unknown_texts: new.counters(Metric::UnknownTexts)?,
             steps_due: new.counter(Metric::StepsDue)?,
             oldest_due: new.float_gauge(Metric::OldestDueStep)?,
             detection_delay: new.histogram(Metric::DetectionDelay)?,
@@ -186,6 +189,13 @@ impl Metrics {
     /// One rejected record.
     pub fn rejected(&self, reason: Reason) {
         self.rejected.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A text that is none of its vocabulary; `has_label`: it has a label of its own.
+    pub fn unknown_text(&self, text: &UnknownText, has_label: bool) {
+        let shown = if has_label { text.text.as_str() } else { OTHER };
+        let labels = [self.carrier(&text.carrier), text.field.as_str(), shown];
+        self.unknown_texts.with_label_values(&labels).inc();
     }
 
     /// Events that have been committed at this wall time.
@@ -444,7 +454,7 @@ mod tests {
         for metric in Metric::ALL {
             let labels = vec!["x"; metric.labels().len()];
             let vec = [&metrics.records, &metrics.scans, &metrics.exceptions, &metrics.rejected];
-            for vec in vec.into_iter().chain([&metrics.transactions]) {
+            for vec in vec.into_iter().chain([&metrics.transactions, &metrics.unknown_texts]) {
                 let _ = vec.get_metric_with_label_values(&labels);
             }
             for vec in [

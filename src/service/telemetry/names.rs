@@ -78,6 +78,8 @@ metrics! {
         "Exception events committed. False alarms are those with change=\"retracted\".";
     RecordsRejected = "records_rejected_total" ["reason"] Counter,
         "Records that are no scans, by what was wrong with them.";
+    UnknownTexts = "unknown_texts_total" ["carrier", "field", "text"] Counter,
+        "Texts of scans that are none of their vocabulary, by field (milestone, evidence): they only inform. At most 100 texts have a label of their own, any further ones are `other`; digits of texts with many are shown as #.";
     StepsDue = "steps_due_total" [] Counter,
         "Steps of ladders that came due, published or about to be.";
     OldestDueStep = "oldest_due_step_seconds" [] Gauge,

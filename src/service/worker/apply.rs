@@ -12,6 +12,7 @@ use crate::service::batch::Raw;
 use crate::service::telemetry::ScanCounts;
 use crate::service::trace;
 use crate::wire::reject::{Reason, Rejected};
+use crate::wire::scan::unknown::UnknownTexts;
 use crate::wire::scan::{Origin, ScanDecoder};
 
 /// Records that are decoded, then applied together.
@@ -33,9 +34,11 @@ pub(super) fn apply(
         let mut group = Group::default();
         for raw in raws.by_ref().take(AT_ONCE) {
             let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-            let scan = scans.decode(raw.value.unwrap_or_default(), origin);
+            let mut unknown = UnknownTexts::default();
+            let payload = raw.value.unwrap_or_default();
+            let scan = scans.decode_telling(payload, origin, |texts| unknown = texts);
             match guard.judge(&raw, scan) {
-                Ok(scan) => group.push(raw, scan),
+                Ok(scan) => group.push(raw, scan, unknown),
                 Err(hold) => {
                     wait = Some(hold);
                     break;
@@ -106,7 +109,7 @@ impl<'a> LogTimeGuard<'a> {
 /// Applies records up to the first that stops the partition, and tells of those that are no scans
 /// once everything in front of them is applied.
 fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &mut ScanCounts) {
-    let Group { records, raws, rejected } = group;
+    let Group { records, raws, rejected, unknown } = group;
     let mut outcomes = Vec::with_capacity(records.len());
     let stop = match tools.on_reject {
         OnReject::Halt => rejected.first().map(|(at, _)| *at),
@@ -121,6 +124,12 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
         if let (Record::Scan(scan), Some(outcome)) = (record, outcome) {
             counts.add(&tools.metrics, scan, *outcome);
             look_for_another_partition(held, tools, scan);
+        }
+    }
+    tools.unread.looked_at(reached);
+    for (at, texts) in unknown {
+        if let Some(Record::Scan(scan)) = records[..reached].get(at) {
+            tools.unread.unknown(held.partition(), raws[at].offset, scan.key.carrier(), texts);
         }
     }
     for (at, why) in rejected {
@@ -182,7 +191,7 @@ fn look_for_another_partition(held: &Partition, tools: &Tools, scan: &Scan<'_>) 
 }
 
 fn reject(held: &mut Partition, tools: &Tools, raw: &Raw<'_>, rejected: Rejected) {
-    tools.metrics.rejected(rejected.reason);
+    tools.unread.rejected(held.partition(), raw.offset, &rejected);
     match tools.on_reject {
         OnReject::Skip => {}
         OnReject::Halt => {
@@ -208,10 +217,15 @@ struct Group<'a> {
     raws: Vec<Raw<'a>>,
     /// Those that are no scans, by their place in the group, and why.
     rejected: Vec<(usize, Rejected)>,
+    /// Texts that are none of their vocabulary, by the place of their scan.
+    unknown: Vec<(usize, UnknownTexts<'a>)>,
 }
 
 impl<'a> Group<'a> {
-    fn push(&mut self, raw: Raw<'a>, scan: Result<Scan<'a>, Rejected>) {
+    fn push(&mut self, raw: Raw<'a>, scan: Result<Scan<'a>, Rejected>, unknown: UnknownTexts<'a>) {
+        if !unknown.is_empty() {
+            self.unknown.push((self.raws.len(), unknown));
+        }
         self.records.push(match scan {
             Ok(scan) => Record::Scan(scan),
             Err(why) => {

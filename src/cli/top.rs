@@ -1,6 +1,7 @@
 //! `top`: how running instances are doing, redrawn in place.
 
 mod picture;
+mod unread;
 
 use std::io;
 use std::time::Duration;

@@ -39,6 +39,15 @@ impl Clock for SimulatedClock {
     fn monotonic_ms(&self) -> i64 {
         self.now_ms()
     }
+
+    /// Behind the end only the service's margin goes by, which is no part of the story.
+    fn shown_ms(&self) -> i64 {
+        self.now_ms().min(END * 1000)
+    }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
 }
 
 /// How fast simulated time is to go by.
@@ -68,5 +77,18 @@ impl Pace {
     /// How long simulated time of this many milliseconds lasts.
     pub fn lasts(&self, simulated_ms: i64) -> Duration {
         Duration::from_secs_f64(simulated_ms.max(0) as f64 / 1000.0 / self.speed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_shown_no_time_behind_the_end_of_the_story() {
+        let clock = SimulatedClock::at_the_start();
+        assert_eq!(clock.shown_ms(), START * 1000);
+        clock.set(END * 1000 + MARGIN_MS);
+        assert_eq!((clock.shown_ms(), clock.now_ms()), (END * 1000, END * 1000 + MARGIN_MS));
     }
 }

@@ -11,6 +11,16 @@ pub trait Clock: Send + Sync {
 
     /// Monotonic time, in milliseconds since some moment of this process.
     fn monotonic_ms(&self) -> i64;
+
+    /// The time that people are shown.
+    fn shown_ms(&self) -> i64 {
+        self.now_ms()
+    }
+
+    /// Whether it runs at another pace than time.
+    fn is_simulated(&self) -> bool {
+        false
+    }
 }
 
 /// When this process first asked for monotonic time.

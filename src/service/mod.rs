@@ -238,6 +238,7 @@ impl Shared {
         let max_bytes = max_bytes.and_then(|text| text.parse().ok()).unwrap_or(MAX_BYTES);
         let metrics = Metrics::new(&policies, config.engine.max_packages)?;
         let input: Arc<str> = config.input.topics.first().map_or("", String::as_str).into();
+        metrics.begin(&input);
         let input_partitions = Arc::new(AtomicI32::new(0));
         let of = (input.clone(), input_partitions.clone());
         let keeping = keeping(&config, of, &metrics, &clock)?;

@@ -329,7 +329,7 @@ impl Rebuild<'_> {
         let mut gap_since = machine.gap_since();
         read(reader, &shared.input, partition, from, to, self.cancelled, |record| {
             if let (Some(since), Some(time_ms)) = (gap_since.take(), record.timestamp_ms) {
-                shared.metrics.state_gap(time_ms.div_euclid(1_000) - since.secs());
+                shared.metrics.state_gap(partition, time_ms.div_euclid(1_000) - since.secs());
             }
             log_append_time = Some(record.log_append_time);
             batch.push(record);

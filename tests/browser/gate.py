@@ -14,7 +14,7 @@ class Gate:
         self.behind = origin
         self.token = None
         self.refuse = None
-        self.partial = False
+        self.changes = {}
         self.replaced = None
         self.asked = []
         gate = self
@@ -56,7 +56,7 @@ class Gate:
                             while piece := answer.read1():
                                 self.wfile.write(piece)
                         else:
-                            self.wfile.write(gate.shown(answer.read()))
+                            self.wfile.write(gate.shown(self.path, answer.read()))
                 except urllib.error.HTTPError as refused:
                     self.answer(refused.code, json.load(refused), {})
                 except (OSError, TimeoutError):
@@ -71,16 +71,16 @@ class Gate:
         self.origin = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def shown(self, body):
-        """With another text in its place, or as one of several instances would answer, if that is wanted."""
+    def shown(self, path, body):
+        """With another text in its place, or changed by what is given for such a path."""
         if self.replaced:
             body = body.replace(*(json.dumps(text, ensure_ascii=False).encode() for text in self.replaced))
-        if not self.partial or b'"complete":true' not in body:
-            return body
-        answer = json.loads(body)
-        answer["partitions"] = answer["partitions"][:3]
-        answer["complete"] = False
-        return json.dumps(answer).encode()
+        for part, change in self.changes.items():
+            if path.startswith(f"/v1/{part}"):
+                answer = json.loads(body)
+                change(answer)
+                body = json.dumps(answer).encode()
+        return body
 
     def stop(self):
         """Closes the port."""

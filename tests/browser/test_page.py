@@ -4,6 +4,7 @@ Usage: test_page.py BINARY FOLDER-FOR-SCREENSHOTS
 """
 
 import os
+import re
 import sys
 import unittest
 
@@ -17,6 +18,12 @@ from gate import Gate
 
 BINARY, SCREENSHOTS = sys.argv[1:3]
 VIEWS = ["stalls", "exceptions", "exceptions/open", "package", "partitions", "policies"]
+
+
+def of_three(answer):
+    """As one of several instances would answer."""
+    answer["partitions"] = answer["partitions"][:3]
+    answer["complete"] = False
 
 
 class Live(unittest.TestCase):
@@ -71,7 +78,25 @@ class Live(unittest.TestCase):
         self.browser.wait(lambda: self.browser.texts(".events tbody a.number") != before, "nothing new was shown")
         self.in_order()
 
-    def test_3_the_demo_ends(self):
+    def time_shown(self):
+        """The time in the strip under the header, in UTC."""
+        title = self.browser.driver.execute_script("return document.querySelector('#clock').title")
+        found = re.search(r"(\S{10}T\S{8}) UTC$", title)
+        return f"{found[1]}Z" if found else ""
+
+    def test_3_views_that_ask_nothing_again_keep_the_time_of_the_service(self):
+        self.visit("#/package")
+        for _ in range(3):
+            there = self.demo.ask("partitions")["at"]
+            self.browser.wait(lambda there=there: self.time_shown() >= there, "the clock is behind")
+        self.browser.driver.execute_script("location.hash = '#/exceptions/open?severity=critical'")
+        self.browser.one(".opened tbody tr")
+        silent = self.browser.texts(".opened .c-silent")
+        self.assertEqual([text for text in silent if "h" not in text and "d" not in text], [],
+                         "nothing is critical after less than hours")
+        self.in_order()
+
+    def test_4_the_demo_ends(self):
         self.demo.wait_for_the_end()
 
     def test_filters_show_only_what_they_name_and_stand_in_the_address(self):
@@ -270,13 +295,76 @@ class Live(unittest.TestCase):
         self.browser.one(".partitions tbody tr")
         self.browser.wait(lambda: not self.browser.all("#partitions .freshness.bad"), "it is still called trouble")
 
-    def test_an_answer_that_is_not_complete_says_what_it_is_about(self):
+    def through_a_gate(self, changes, route=""):
+        """Loads the page where these answers are changed on their way."""
         gate = Gate(self.demo.origin)
         self.addCleanup(gate.stop)
-        gate.partial = True
-        self.browser.open(gate.origin)
+        gate.changes = changes
+        self.browser.open(f"{gate.origin}/{route}")
+
+    def test_an_answer_that_is_not_complete_says_what_it_is_about(self):
+        self.through_a_gate({"partitions": of_three})
         self.browser.wait(lambda: self.browser.texts("#coverage.partial"), "it is not said")
         self.assertIn("answers for partitions 0–2 of 8", self.browser.texts("#coverage.partial")[0])
+
+    def test_what_the_instance_answers_for_is_said_by_the_instance_and_not_by_each_answer(self):
+        self.through_a_gate({"summary": of_three, "exceptions": of_three, "packages": of_three})
+        self.browser.wait(lambda: self.browser.texts("#coverage") == ["All 8 partitions"], "it is not said")
+        self.browser.driver.execute_script("""
+            window.flipped = [];
+            new MutationObserver(() => window.flipped.push(document.querySelector("#coverage").textContent))
+                .observe(document.querySelector("#coverage"), { childList: true, characterData: true, subtree: true });
+        """)
+        one = self.demo.ask("exceptions")["exceptions"][0]
+        for view, sign in [("exceptions/open", ".opened tbody tr"), ("stalls", ".heat"),
+                           (f"package/{one['carrier']}/{one['tracking_number']}", ".life svg")]:
+            self.browser.driver.execute_script("location.hash = arguments[0]", f"#/{view}")
+            self.browser.one(sign)
+        self.assertEqual(self.browser.driver.execute_script("return window.flipped"), [])
+
+    def test_what_is_not_read_is_said_in_every_view_and_listed_with_its_place(self):
+        def nothing_is_read(answer):
+            last = {"partition": 3, "offset": 1234567}
+            answer["unread"] = {
+                "since_start": {"records": 5000, "rejected": 4500, "unknown_texts": 0},
+                "last_15_min": {"records": 2000, "rejected": 250, "unknown_texts": 100},
+                "rejected": [{"reason": "not_json", "count": 4500, "last_15_min": 250, "last": last,
+                              "says": "expected value at column 1"}],
+                "unknown_texts": [{"carrier": "dhl", "field": "milestone", "text": "<b>SORTED</b>",
+                                   "count": 100, "last_15_min": 100, "last": last}],
+                "unknown_texts_not_listed": 7}
+
+        self.through_a_gate({"partitions": nothing_is_read}, "#/policies")
+        self.assertEqual(self.browser.one("#unread").text, "13 % of the records are no scans")
+        self.browser.one("#unread").click()
+        rows = self.browser.wait(lambda: self.browser.texts(".unread tbody tr"), "it is not listed")
+        self.assertEqual(len(rows), 3)
+        for word in ["not_json", "250", "13 % of the records", "partition 3, offset 1,234,567", "expected value at column 1"]:
+            self.assertIn(word, rows[0])
+        for word in ["milestone <b>SORTED</b>", "dhl", "unknown: counts as info"]:
+            self.assertIn(word, rows[1])
+        self.assertEqual(self.browser.complaints(), [])
+
+    def test_what_opened_is_told_for_as_long_as_it_is_known(self):
+        self.visit()
+        label = lambda: self.browser.texts(".tile.trend .label")
+        self.browser.wait(lambda: label() == ["opened, last 24 h"], "it has been known for three weeks")
+        opened = sum(self.demo.ask("summary", by="carrier")["opened"]["by_hour"])
+        self.assertEqual(self.browser.texts(".tile.trend .number"), [f"{opened:,}"])
+
+        def restarted(answer):
+            answer["opened"].update(whole=False, counted_since=["2026-03-02T08:00:00Z", "2026-03-02T09:00:00Z"])
+
+        self.through_a_gate({"summary": restarted})
+        self.browser.wait(lambda: label() and label()[0].startswith("opened since "), "since when is not said")
+        self.assertTrue(label()[0].endswith(", at least"), label())
+
+    def test_at_the_end_nothing_is_behind_and_the_clock_rests(self):
+        self.visit("#/partitions")
+        frontiers = self.browser.wait(lambda: self.browser.texts(".partitions .c-frontier"), "no partition is shown")
+        self.assertEqual([text for text in frontiers if not text.startswith("0 s behind")], [])
+        self.visit("#/policies")
+        self.browser.wait(lambda: self.time_shown() == self.demo.ask("partitions")["at"], "the clock is not the service's")
 
     def test_a_hidden_tab_asks_nothing(self):
         gate = Gate(self.demo.origin)

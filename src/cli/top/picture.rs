@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use stallwatch::demo::time::display_span;
 use stallwatch::replay::grouped;
 
+use super::unread::{self, Unread};
 use crate::cli::client::{Coverage, Unanswered};
 
 /// What one instance tells.
@@ -24,6 +25,8 @@ struct Partitions {
     instance_id: String,
     ready: bool,
     not_ready: Option<String>,
+    #[serde(default)]
+    unread: Unread,
     rows: Vec<Partition>,
     #[serde(flatten)]
     coverage: Coverage,
@@ -190,7 +193,7 @@ impl Picture {
         rows().map(|row| row.lag).sum()
     }
 
-    /// Who does not answer, who is not ready, what has halted.
+    /// Who does not answer, who is not ready, what has halted, what is not read.
     fn problems(&self) -> Vec<String> {
         let mut problems: Vec<_> = self.unanswered.iter().map(ToString::to_string).collect();
         for Told { partitions, .. } in &self.told {
@@ -202,6 +205,7 @@ impl Picture {
                 Some(format!("partition {} halted: {}", row.partition, row.halted.as_ref()?))
             }));
         }
+        problems.extend(unread::lines(self.told.iter().map(|told| &told.partitions.unread)));
         problems
     }
 

@@ -98,9 +98,10 @@ impl Coverage {
     }
 }
 
-/// An answer with its coverage.
+/// An answer with its coverage, and when it was given.
 #[derive(Debug, Serialize)]
 pub struct Covered<T> {
+    at: String,
     #[serde(flatten)]
     answer: T,
     #[serde(flatten)]
@@ -109,7 +110,8 @@ pub struct Covered<T> {
 
 impl<T: Serialize> Covered<T> {
     /// Both together, as JSON.
-    pub fn json(answer: T, coverage: Coverage) -> Json<Self> {
-        Json(Self { answer, coverage })
+    pub fn json(admin: &Admin, answer: T, coverage: Coverage) -> Json<Self> {
+        let at = time(admin.shared.clock.shown_ms().div_euclid(1_000));
+        Json(Self { at, answer, coverage })
     }
 }

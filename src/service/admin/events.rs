@@ -62,7 +62,7 @@ pub async fn newest(
     let input = &admin.shared.input;
     let events = found.iter().filter_map(|event| RawValue::from_string(json(event, input)).ok());
     let newest = Newest { events: events.collect() };
-    Ok(Covered::json(newest, Coverage::here(&admin)))
+    Ok(Covered::json(&admin, newest, Coverage::here(&admin)))
 }
 
 /// The published form, and the partition.

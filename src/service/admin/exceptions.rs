@@ -79,7 +79,7 @@ pub async fn get(
         facility: text(asked.facility).map(|facility| (facility != NOWHERE).then_some(facility)),
     };
     let page = walk(&admin, &mut coverage, query, start, most).await?;
-    Ok(Covered::json(page, coverage))
+    Ok(Covered::json(&admin, page, coverage))
 }
 
 async fn walk(

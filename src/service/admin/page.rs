@@ -32,6 +32,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("stalls.js", SCRIPT, include_str!("page/stalls.js")),
     ("status.js", SCRIPT, include_str!("page/status.js")),
     ("token.js", SCRIPT, include_str!("page/token.js")),
+    ("unread.js", SCRIPT, include_str!("page/unread.js")),
 ];
 
 pub async fn index() -> Response {

@@ -1,4 +1,4 @@
-//! `/v1/partitions`: where every partition of this instance stands.
+//! `/v1/partitions`: where every partition of this instance stands, and what of them is not read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,16 +11,20 @@ use super::Context;
 use super::answer::{Coverage, Covered, time};
 use crate::detector::package::Phase;
 use crate::service::status::PartitionStatus;
+use crate::service::unread::Unreads;
 
 #[derive(Debug, Serialize)]
 pub struct Partitions {
-    at: String,
+    /// The clock runs at another pace than time.
+    simulated_clock: bool,
     instance_id: String,
     version: &'static str,
     group_id: String,
     input: String,
     ready: bool,
     not_ready: Option<String>,
+    /// What came in and was not read.
+    unread: Unreads,
     rows: Vec<Row>,
 }
 
@@ -49,16 +53,17 @@ pub async fn get(State(admin): Context) -> Json<Covered<Partitions>> {
     rows.sort_by_key(|row| row.partition);
     let not_ready = shared.status.not_ready();
     let partitions = Partitions {
-        at: time(shared.clock.now_ms().div_euclid(1_000)),
+        simulated_clock: shared.clock.is_simulated(),
         instance_id: shared.config.kafka.instance_id.clone(),
         version: env!("CARGO_PKG_VERSION"),
         group_id: shared.config.kafka.group_id.clone(),
         input: shared.input.to_string(),
         ready: not_ready.is_none(),
         not_ready,
+        unread: shared.unread.counts(),
         rows,
     };
-    Covered::json(partitions, Coverage::here(&admin))
+    Covered::json(&admin, partitions, Coverage::here(&admin))
 }
 
 fn row(partition: i32, status: &PartitionStatus) -> Row {

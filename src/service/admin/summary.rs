@@ -18,7 +18,7 @@ use super::query::Params;
 use super::{Admin, Context};
 use crate::service::clock::Stopwatch;
 use crate::service::questions::{OpenCounts, Tally, Unasked, Walk};
-use crate::service::recent::HOURS;
+use crate::service::recent::{self, HOURS, add};
 
 /// Rows of an answer.
 const ROWS: usize = 200;
@@ -70,10 +70,21 @@ struct By {
 #[derive(Debug, Serialize)]
 pub struct Summary {
     by: Vec<&'static str>,
-    at: String,
+    counted_at: String,
     rows: Vec<Row>,
     /// What is not in the rows.
     rest: Rest,
+    opened: Opened,
+}
+
+/// How many exceptions opened in the last 24 hours, whether they are still open or not.
+#[derive(Debug, Serialize)]
+struct Opened {
+    by_hour: [u32; HOURS],
+    /// When the first and the last partition came here: what opened before is not counted.
+    counted_since: Option<[String; 2]>,
+    /// All partitions have been here for that long.
+    whole: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -102,7 +113,7 @@ pub async fn get(
 ) -> Result<Json<Covered<Summary>>, Refused> {
     let by = by(asked.by.as_deref().unwrap_or("carrier,facility"))?;
     let count = counted(&admin).await?;
-    Ok(Covered::json(summary(&admin, &count, by), count.coverage.clone()))
+    Ok(Covered::json(&admin, summary(&admin, &count, by), count.coverage.clone()))
 }
 
 fn by(text: &str) -> Result<By, Refused> {
@@ -170,7 +181,7 @@ async fn count(admin: &Admin) -> Option<Count> {
             }
         }
     }
-    Some(Count { tally, at_s: admin.shared.clock.now_ms().div_euclid(1_000), coverage })
+    Some(Count { tally, at_s: admin.shared.clock.shown_ms().div_euclid(1_000), coverage })
 }
 
 /// What finds no place of its own any more counts for its carrier alone.
@@ -194,9 +205,9 @@ fn summary(admin: &Admin, count: &Count, by: By) -> Summary {
     for (place, counts) in &count.tally {
         rows.entry(key(place)).or_default().0.add_all(counts);
     }
-    admin.shared.recent.opened_by_hour(count.at_s, |place, opened| {
+    admin.shared.recent.opened_by_place(count.at_s, |place, opened| {
         if let Some((_, hours)) = rows.get_mut(&key(place)) {
-            hours.iter_mut().zip(opened).for_each(|(sum, more)| *sum += more);
+            add(hours, opened);
         }
     });
     let mut rows: Vec<_> = rows.into_iter().collect();
@@ -210,10 +221,18 @@ fn summary(admin: &Admin, count: &Count, by: By) -> Summary {
     let named = [("carrier", by.carrier), ("facility", by.facility)];
     Summary {
         by: named.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect(),
-        at: time(count.at_s),
+        counted_at: time(count.at_s),
         rows: rows.collect(),
         rest,
+        opened: opened(admin, count.at_s),
     }
+}
+
+fn opened(admin: &Admin, now_s: i64) -> Opened {
+    let recent::Opened { by_hour, since } = admin.shared.recent.opened(now_s);
+    let counted_since = since.map(|(first, last)| [first, last].map(time));
+    let whole = since.is_some_and(|(_, last)| last <= now_s - HOURS as i64 * 3_600);
+    Opened { by_hour, counted_since, whole }
 }
 
 fn row(

@@ -28,6 +28,7 @@ impl Engine<'_> {
         // Before anything is asked of the broker: nobody is ready between joining and restoring.
         for &partition in partitions {
             self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
+            self.shared.recent.taken(partition, self.shared.clock.now_ms());
         }
         self.shared.status.set_joined();
         self.joined.get_or_insert_with(Stopwatch::start);
@@ -127,6 +128,7 @@ impl Engine<'_> {
             carried.cancel();
         }
         self.shared.status.partitions.remove(&partition);
+        self.shared.recent.given_back(partition);
     }
 
     /// Partitions whose restore has come to its end.

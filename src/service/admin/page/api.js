@@ -55,7 +55,7 @@ async function refusal(response) {
 
 const seen = new Set();
 
-/** Tells `listener` about every answer of data: what it is complete for, what time it is there. */
+/** Tells `listener` about every answer of data, and to what: it says what time it is there. */
 export const onAnswer = (listener) => seen.add(listener);
 
 /** An answer of `/v1/where`. */
@@ -68,7 +68,7 @@ export async function get(where, { query, signal } = {}) {
     if (signal?.aborted) throw error;
     throw new Trouble("The answer of the service was cut off.");
   }
-  for (const listener of seen) listener(body);
+  for (const listener of seen) listener(body, where);
   return body;
 }
 

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, roving } from "./dom.js";
-import { meet, packageHash, watchAnswers } from "./shared.js";
+import { keepUp, meet, packageHash } from "./shared.js";
 import * as exceptions from "./exceptions.js";
 import * as packages from "./package.js";
 import * as partitions from "./partitions.js";
@@ -91,7 +91,7 @@ byId("help").querySelector("form").addEventListener("submit", (event) => {
 });
 document.addEventListener("keydown", keys);
 window.addEventListener("hashchange", go);
-watchAnswers();
+keepUp();
 go();
-// Carriers to choose from, and the time at the service; a view that cannot be filled says why.
+// Carriers to choose from; a view that cannot be filled says why.
 get("summary", { query: { by: "carrier" } }).then(({ rows }) => rows.forEach((row) => meet(row.carrier)), () => {});

@@ -1,4 +1,4 @@
-// Partitions: how far each is read, and what stands still.
+// Partitions: how far each is read, what stands still, what is not read.
 
 import { get } from "./api.js";
 import { el, refill } from "./dom.js";
@@ -6,6 +6,7 @@ import { exactly, figure, moment, span, words } from "./format.js";
 import { poll } from "./poll.js";
 import { since } from "./shared.js";
 import { Status, blank, head } from "./status.js";
+import { unreadTable } from "./unread.js";
 
 const PHASES = ["awaiting_first_scan", "moving", "settled"];
 
@@ -13,7 +14,8 @@ export function create(root) {
   const status = new Status();
   const about = el("p", { class: "about" });
   const place = el("div", { class: "scroll" }, blank("Asking how far the partitions are …"));
-  root.append(head("partitions", "Partitions", status), about, place);
+  const unread = el("div", { class: "scroll", hidden: true });
+  root.append(head("partitions", "Partitions", status), about, place, unread);
 
   const show = (answer) => {
     about.replaceChildren(
@@ -24,6 +26,9 @@ export function create(root) {
       el("span", null, "version ", el("b", null, answer.version)));
     const nothing = blank("This instance holds no partition at the moment. There may be more instances than partitions, or the group is being balanced.");
     refill(place, answer.rows.length === 0 ? nothing : table(answer.rows));
+    const notRead = unreadTable(answer.unread);
+    unread.hidden = notRead === null;
+    refill(unread, notRead);
   };
 
   return {

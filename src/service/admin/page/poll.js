@@ -19,10 +19,10 @@ function visible(signal) {
 }
 
 /**
- * Runs `task(signal)` every `seconds` and tells `status` (see ./status.js) how it goes. Gives a
- * function that ends it.
+ * Runs `task(signal)` every `seconds`, or as often as that function says, and tells `status` (see
+ * ./status.js) how it goes. Gives a function that ends it.
  */
-export function poll(seconds, task, status) {
+export function poll(every, task, status) {
   const end = new AbortController();
   const { signal } = end;
   (async () => {
@@ -30,6 +30,7 @@ export function poll(seconds, task, status) {
     while (!signal.aborted) {
       await visible(signal);
       if (signal.aborted) return;
+      const seconds = typeof every === "function" ? every() : every;
       let pause = seconds;
       try {
         await task(signal);

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { el, refill, roving } from "./dom.js";
-import { count, exactly, figure, words } from "./format.js";
+import { count, exactly, figure, local, ms, words } from "./format.js";
 import { meet } from "./shared.js";
 import { added, sparkline } from "./spark.js";
 import { poll } from "./poll.js";
@@ -22,7 +22,7 @@ export function create(root) {
 
   const show = (carriers, cells) => {
     for (const row of carriers.rows) meet(row.carrier);
-    const now = JSON.stringify([carriers.rows, carriers.rest, cells.rows, cells.rest]);
+    const now = JSON.stringify([carriers.rows, carriers.rest, carriers.opened, cells.rows, cells.rest]);
     if (now === shown) return;
     shown = now;
     refill(tiles, overview(carriers));
@@ -55,26 +55,40 @@ function filtered(filters) {
   return query ? `#/exceptions/open?${query}` : "#/exceptions/open";
 }
 
-function overview({ rows, rest }) {
+function overview({ rows, rest, opened }) {
   const all = rest ? [...rows, rest] : rows;
   const tile = (label, number, filters, style) =>
     el("a", { class: `tile ${style}`, href: filtered(filters), "data-key": `tile-${label}` },
       el("span", { class: "label" }, label), figure(number, { class: "number" }));
-  const hours = added(rows.map((row) => row.opened_by_hour));
+  const label = openedLabel(opened);
   return [
     tile("open", sum(all, "open"), {}, "open"),
     ...SEVERITIES.map((severity) => tile(severity, sum(all, severity), { severity }, severity)),
     tile("missing first scan", sum(all, "missing_first_scan"), { kind: "missing_first_scan" }, "kind"),
     tile("no movement", sum(all, "no_movement"), { kind: "no_movement" }, "kind"),
-    el("div", { class: "tile trend", role: "img", "aria-label": spoken(hours) },
-      el("span", { class: "label" }, "opened, last 24 h"),
-      el("span", { class: "number" }, count(hours.reduce((a, b) => a + b, 0))),
-      sparkline(hours, { width: 168, height: 30 })),
+    el("div", { class: "tile trend", role: "img", "aria-label": spoken(opened, label), title: openedTitle(opened) },
+      el("span", { class: "label" }, label),
+      el("span", { class: "number" }, count(all24(opened))),
+      sparkline(opened.by_hour, { width: 168, height: 30 })),
   ];
 }
 
-const spoken = (hours) =>
-  `${exactly(hours.reduce((a, b) => a + b, 0))} opened in the last 24 hours, ${exactly(hours.at(-1))} in the current one`;
+const all24 = ({ by_hour: hours }) => hours.reduce((a, b) => a + b, 0);
+
+/** An instance knows what opened in its partitions since they came to it, and no more. */
+function openedLabel({ counted_since: since, whole }) {
+  if (whole || !since) return "opened, last 24 h";
+  const [first, last] = since.map((text) => local(ms(text)));
+  return first === last ? `opened since ${first}` : `opened since ${first}, at least`;
+}
+
+function openedTitle({ counted_since: since, whole }) {
+  if (whole || !since) return null;
+  return `Counted since partitions came to this instance, the last of them at ${local(ms(since[1]))}; what opened in them before is not in it.`;
+}
+
+const spoken = (opened, label) =>
+  `${exactly(all24(opened))} ${label}, ${exactly(opened.by_hour.at(-1))} in the current hour`;
 
 /** In what order rows and columns were first seen: they stay where they are while somebody looks. */
 const newRanks = () => ({ carriers: new Map(), facilities: new Map() });

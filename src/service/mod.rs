@@ -228,12 +228,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
         guards: Guards,
     ) -> Result<Arc<Self>, ServiceError> {
-        let schema = match &config.input.schema_file {
-            None => SCAN_SCHEMA.to_owned(),
-            Some(file) => std::fs::read_to_string(file).map_err(|error| {
-                ServiceError::SchemaFile { file: file.display().to_string(), error }
-            })?,
-        };
+        let schema = writer_schema(&config)?;
         let max_bytes = config.kafka.properties.get("message.max.bytes");
         let max_bytes = max_bytes.and_then(|text| text.parse().ok()).unwrap_or(MAX_BYTES);
         let metrics = Metrics::new(&policies, config.engine.max_packages)?;
@@ -279,13 +274,7 @@ impl Shared {
     }
 
     fn decoder(&self) -> Result<ScanDecoder, SchemaError> {
-        Ok(match self.config.input.format {
-            Format::Json => ScanDecoder::Json(JsonScans::new()),
-            Format::Avro => {
-                let schema_id = self.config.input.schema_id;
-                ScanDecoder::Avro(AvroScans::new(&self.schema, Framing::Marked { schema_id })?)
-            }
-        })
+        decoder(&self.config, &self.schema)
     }
 
     /// Shows that the engine and every worker live, before there are any.
@@ -313,6 +302,28 @@ fn clock_margin_ms(config: &Config, log_append_time: Option<bool>) -> i64 {
         Some(true) => CLOCK_MARGIN_LOG_APPEND_TIME,
         Some(false) | None => CLOCK_MARGIN_CREATE_TIME,
     }))
+}
+
+/// The schema that scans were written with.
+fn writer_schema(config: &Config) -> Result<String, ServiceError> {
+    match &config.input.schema_file {
+        None => Ok(SCAN_SCHEMA.to_owned()),
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            let file = file.display().to_string();
+            ServiceError::SchemaFile { file, error }
+        }),
+    }
+}
+
+/// A decoder of the input.
+fn decoder(config: &Config, schema: &str) -> Result<ScanDecoder, SchemaError> {
+    Ok(match config.input.format {
+        Format::Json => ScanDecoder::Json(JsonScans::new()),
+        Format::Avro => {
+            let schema_id = config.input.schema_id;
+            ScanDecoder::Avro(AvroScans::new(schema, Framing::Marked { schema_id })?)
+        }
+    })
 }
 
 /// Where package state is kept, if it is.

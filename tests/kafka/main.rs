@@ -35,3 +35,4 @@ mod security;
 mod snapshots;
 mod subscribers;
 mod subscribers_in_trouble;
+mod unread;

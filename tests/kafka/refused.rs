@@ -92,6 +92,7 @@ fn json_that_is_refused_is_dead_lettered_as_it_came() {
         ),
         (scan("\"carrier\":\"ups\",\"tracking_number\":17"), "wrong_type"),
         (scan(number), "missing_carrier"),
+        (format!("{{\"carrier\":\"ups\",{number}}}").into_bytes(), "missing_milestone"),
         (scan(&format!("\"carrier\":\"ü\",{number}")), "bad_carrier"),
         (
             scan(&format!("\"carrier\":\"ups\",{number},\"event_time\":1772438400")),

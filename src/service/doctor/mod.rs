@@ -6,6 +6,7 @@ mod broker;
 pub mod certificates;
 mod clock;
 mod group;
+mod records;
 mod report;
 mod rights;
 mod store;
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Pause between two questions to a coordinator that is not ready.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Checks that need a broker.
-const AT_THE_BROKER: [&str; 4] = ["rights", "topics", "group", "clock"];
+const AT_THE_BROKER: [&str; 5] = ["rights", "topics", "group", "records", "clock"];
 
 /// Makes every check.
 ///
@@ -68,6 +69,7 @@ fn at_the_broker(config: &Config, policies: &PolicySet, report: &mut Report) -> 
     let trusted = rights::check(config, &found, &group, report);
     topics::check(config, policies, &found, &settings, report);
     group::check(config, &group, trusted, report);
+    records::check(config, report);
     clock::check(config, report);
     Ok(())
 }

@@ -62,7 +62,8 @@ impl Feed {
     }
 }
 
-fn remedy(reason: Reason) -> &'static str {
+/// What to do about records that are rejected for a reason.
+pub fn remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::NotJson | Reason::NotAvro | Reason::UnknownSchema => {
             "set input.format, input.schema_file and input.schema_id to what the feed writes, or correct the feed"

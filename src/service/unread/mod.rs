@@ -17,6 +17,7 @@ use crate::wire::scan::unknown::UnknownTexts;
 pub use ledger::Unreads;
 use ledger::{Ledger, Place};
 use lines::Feed;
+pub use lines::remedy;
 
 /// Seconds between two lines that tell how many there were.
 const TELL_EVERY: u64 = 60;

@@ -1,0 +1,215 @@
+//! Whether what the feed writes can be read: the newest records of the input are decoded as the
+//! service would decode them. Nothing is committed and nothing is kept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::Report;
+use crate::config::Config;
+use crate::service::clock::Stopwatch;
+use crate::service::kafka::{self, REQUEST};
+use crate::service::native::{Event, EventQueue, RecordView};
+use crate::service::unread::remedy;
+use crate::service::{decoder, writer_schema};
+use crate::wire::reject::Reason;
+use crate::wire::scan::unknown::{UnknownCounts, UnknownTexts};
+use crate::wire::scan::{Origin, ScanDecoder};
+
+const CHECK: &str = "records";
+/// Records that are looked at, of a partition and in all.
+const OF_PARTITION: i64 = 100;
+const IN_ALL: i64 = 2_000;
+/// How long they are read for.
+const LONGEST: Duration = Duration::from_secs(15);
+
+pub(super) fn check(config: &Config, report: &mut Report) {
+    let topic = config.input.topics.first().map_or("", String::as_str);
+    let decoder = writer_schema(config)
+        .map_err(|error| error.to_string())
+        .and_then(|schema| decoder(config, &schema).map_err(|error| error.to_string()));
+    let decoder = match decoder {
+        Ok(decoder) => decoder,
+        Err(why) => {
+            report.fail(CHECK, why, "set input.schema_file to the schema of those who write");
+            return;
+        }
+    };
+    match newest(config, topic, decoder) {
+        Ok(found) => found.tell(topic, report),
+        Err(error) => report.skip(CHECK, kafka::explain(&error, &format!("reading {topic}"))),
+    }
+}
+
+/// What the newest records are.
+struct Found {
+    decoder: ScanDecoder,
+    records: u64,
+    partitions: usize,
+    /// How many are no scans, by reason, and where the last lies and what is wrong with it.
+    rejected: BTreeMap<Reason, (u64, String)>,
+    unknown: UnknownCounts,
+    /// Scans with a word that is unknown.
+    with_unknown: u64,
+    /// Not all could be read in time.
+    cut_short: bool,
+}
+
+fn newest(config: &Config, topic: &str, decoder: ScanDecoder) -> Result<Found, KafkaError> {
+    let reader = kafka::reader(&config.kafka)?;
+    let count = kafka::partition_count(&reader, topic)?;
+    let each = (IN_ALL / i64::try_from(count).unwrap_or(IN_ALL).max(1)).clamp(1, OF_PARTITION);
+    let mut list = TopicPartitionList::new();
+    // Where each partition ends; those that are read to there are taken out.
+    let mut ends = BTreeMap::new();
+    for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+        let (start, end) = reader.fetch_watermarks(topic, partition, REQUEST)?;
+        if start < end {
+            ends.insert(partition, end);
+            let from = Offset::Offset((end - each).max(start));
+            list.add_partition_offset(topic, partition, from)?;
+        }
+    }
+    let mut found = Found {
+        decoder,
+        records: 0,
+        partitions: ends.len(),
+        rejected: BTreeMap::new(),
+        unknown: UnknownCounts::default(),
+        with_unknown: 0,
+        cut_short: false,
+    };
+    reader.assign(&list)?;
+    let (queue, watch) = (EventQueue::of(&reader), Stopwatch::start());
+    while !ends.is_empty() {
+        if watch.elapsed() >= LONGEST {
+            found.cut_short = true;
+            break;
+        }
+        let mut forbidden = None;
+        queue.poll(Duration::from_millis(100), |event| match event {
+            Event::Record(record) => {
+                let end = ends.get(&record.partition).copied();
+                if end.is_some_and(|end| record.offset < end) {
+                    found.look(&record);
+                }
+                if end.is_some_and(|end| record.offset + 1 >= end) {
+                    ends.remove(&record.partition);
+                }
+            }
+            // What is behind the last record is of transactions, open ones too.
+            Event::EndOfPartition { partition, .. } => drop(ends.remove(&partition)),
+            Event::Error { code, .. } if kafka::meaning(code) == kafka::Meaning::Forbidden => {
+                forbidden = Some(code);
+            }
+            Event::Error { .. } | Event::Assigned(_) | Event::Revoked(_) => {}
+        });
+        if let Some(code) = forbidden {
+            return Err(KafkaError::MessageConsumption(code));
+        }
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn look(&mut self, record: &RecordView<'_>) {
+        let (partition, offset) = (record.partition, record.offset);
+        self.records += 1;
+        let origin = Origin { log_time: record.timestamp_ms, offset };
+        let mut unknown = UnknownTexts::default();
+        let payload = record.value.unwrap_or_default();
+        let batch = self.decoder.batch();
+        match batch.decode_telling(payload, origin, |texts| unknown = texts) {
+            Ok(scan) => {
+                self.with_unknown += u64::from(!unknown.is_empty());
+                for (field, text) in unknown.each() {
+                    self.unknown.add(scan.key.carrier(), field, text);
+                }
+            }
+            Err(why) => {
+                let rejected = self.rejected.entry(why.reason).or_default();
+                rejected.0 += 1;
+                rejected.1 = format!("partition {partition}, offset {offset}: {}", why.message);
+            }
+        }
+    }
+
+    fn tell(self, topic: &str, report: &mut Report) {
+        let Self { records, partitions, rejected, unknown, with_unknown, .. } = self;
+        let short = if self.cut_short { ", as many as came in time" } else { "" };
+        if records == 0 {
+            report.skip(CHECK, format!("{topic} has no record that could be read{short}"));
+            return;
+        }
+        let of = format!("of the newest {records} records of {partitions} partitions{short}");
+        let count: u64 = rejected.values().map(|(count, _)| count).sum();
+        let most = rejected.iter().max_by_key(|(_, (count, _))| count);
+        if let Some((reason, (_, last))) = most {
+            let reasons = rejected.iter().map(|(reason, (count, _))| format!("{count} {reason}"));
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            let says = format!("{topic}: {of} {count} are no scans: {reasons}; {last}");
+            worst(report, count * 2 >= records, says, remedy(*reason));
+        }
+        if !unknown.is_empty() {
+            let says = format!(
+                "{topic}: {of} {with_unknown} have words that are none of the vocabulary, which only inform: {unknown}"
+            );
+            let remedy = "map the carrier's words to those of schemas/scan.v1.avsc in front of it";
+            worst(report, with_unknown * 2 >= records, says, remedy);
+        }
+        if count == 0 && unknown.is_empty() {
+            report.ok(CHECK, format!("{topic}: {of} all are scans, and every word is known"));
+        }
+    }
+}
+
+/// A problem where it concerns at least half of the records, else a warning.
+fn worst(report: &mut Report, is_problem: bool, says: String, remedy: &str) {
+    match is_problem {
+        true => report.fail(CHECK, says, remedy),
+        false => report.warn(CHECK, says, remedy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::scan::JsonScans;
+
+    fn told(records: u64, rejected: u64, unknown: u64) -> String {
+        let mut found = Found {
+            decoder: ScanDecoder::Json(JsonScans::new()),
+            records,
+            partitions: 8,
+            rejected: BTreeMap::new(),
+            unknown: UnknownCounts::default(),
+            with_unknown: unknown,
+            cut_short: false,
+        };
+        if rejected > 0 {
+            let last = "partition 3, offset 17: expected value".to_owned();
+            found.rejected.insert(Reason::NotJson, (rejected, last));
+        }
+        for _ in 0..unknown {
+            found.unknown.add("dhl", crate::wire::scan::unknown::Vocabulary::Milestone, "SORTED");
+        }
+        let mut report = Report::default();
+        found.tell("scans", &mut report);
+        report.to_string()
+    }
+
+    #[test]
+    fn a_feed_of_which_half_is_not_read_is_a_problem_and_less_a_warning() {
+        assert!(told(800, 0, 0).starts_with("ok    records: scans: of the newest 800 records"));
+        let few = told(800, 3, 0);
+        assert!(few.starts_with("warn  records: scans: "), "{few}");
+        assert!(few.contains("3 are no scans: 3 not_json; partition 3, offset 17: "), "{few}");
+        assert!(told(800, 800, 0).starts_with("FAIL  "));
+        let words = told(800, 0, 400);
+        assert!(words.starts_with("FAIL  ") && words.contains("400 dhl milestone \"SORTED\""));
+        assert!(told(0, 0, 0).starts_with("skip  records: not checked: scans has no record"));
+    }
+}

@@ -8,6 +8,7 @@ mod lines;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::clock::Stopwatch;
 use super::telemetry::Metrics;
@@ -19,8 +20,8 @@ use ledger::{Ledger, Place};
 use lines::Feed;
 pub use lines::remedy;
 
-/// Seconds between two lines that tell how many there were.
-const TELL_EVERY: u64 = 60;
+/// Pause between two lines that tell how many there were.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// See the module's head. Shared by all workers.
 pub struct Unread {
@@ -28,6 +29,7 @@ pub struct Unread {
     metrics: Arc<Metrics>,
     feed: Feed,
     since: Stopwatch,
+    minute: Duration,
     /// Minutes that are over and have been told.
     minutes: AtomicU64,
 }
@@ -41,13 +43,18 @@ impl Unread {
             OnReject::Halt => "its partition halts".to_owned(),
         };
         let topic = config.input.topics.first().cloned().unwrap_or_default();
-        Arc::new(Self {
+        Arc::new(Self::of(Feed { topic, becomes }, metrics, MINUTE))
+    }
+
+    fn of(feed: Feed, metrics: Arc<Metrics>, minute: Duration) -> Self {
+        Self {
             ledger: Mutex::default(),
             metrics,
-            feed: Feed { topic, becomes },
+            feed,
             since: Stopwatch::start(),
+            minute,
             minutes: AtomicU64::new(0),
-        })
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -82,7 +89,8 @@ impl Unread {
 
     /// Called again and again by all workers: one of them tells what there was when a minute is over.
     pub fn turn(&self) {
-        let minutes = self.since.elapsed().as_secs() / TELL_EVERY;
+        let minutes = self.since.elapsed().as_millis() / self.minute.as_millis();
+        let minutes = u64::try_from(minutes).unwrap_or(u64::MAX);
         let before = self.minutes.fetch_max(minutes, Ordering::Relaxed);
         if before < minutes {
             let over = usize::try_from(minutes - before).unwrap_or(usize::MAX);
@@ -94,5 +102,72 @@ impl Unread {
     /// What there was, for those who ask.
     pub fn counts(&self) -> Unreads {
         self.ledger().counts()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::wire::policy_file;
+    use crate::wire::reject::Reason;
+
+    /// What is written to the log.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    #[test]
+    fn a_flood_is_one_line_at_its_beginning_and_one_a_minute() {
+        let policies = "version = 1\n[[policy]]\nid = \"all\"\n\
+            no_movement = [ { after = \"2d\", severity = \"warning\" } ]\n";
+        let policies = Arc::new(policy_file::parse("policies.toml", policies).unwrap());
+        let metrics = Metrics::new(&policies, None).unwrap();
+        let feed = Feed { topic: "scans".to_owned(), becomes: "it is left out".to_owned() };
+        let unread = Unread::of(feed, metrics, Duration::from_millis(20));
+        let log = Log::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(lines.finish(), || {
+            unread.looked_at(5_000);
+            for offset in 0..5_000 {
+                unread.rejected(3, offset, &Rejected::new(Reason::NotJson, "expected value"));
+            }
+            while log.lines().len() < 2 {
+                unread.turn();
+                std::thread::yield_now();
+            }
+            let later = unread.since.elapsed() + 3 * unread.minute;
+            while unread.since.elapsed() < later {
+                unread.turn();
+                std::thread::yield_now();
+            }
+        });
+        let lines = log.lines();
+        assert_eq!(lines.len(), 2, "a minute without one is not told: {lines:#?}");
+        for part in ["WARN", "topic=\"scans\" partition=3 offset=0 reason=\"not_json\"", "left out"]
+        {
+            assert!(lines[0].contains(part), "{part} is not in {}", lines[0]);
+        }
+        assert!(
+            lines[1].contains("of 5000 records of the last minute 5000 are no scans (100.0 %)")
+        );
     }
 }

@@ -39,7 +39,7 @@ const WAIT: Duration = Duration::from_millis(5);
 /// Events taken before batches go to the workers.
 const BURST: usize = 10_000;
 /// Bytes under way to workers at which consumption pauses, and at half of which it goes on.
-const BYTES_IN_FLIGHT: usize = 64 << 20;
+pub(super) const BYTES_IN_FLIGHT: usize = 64 << 20;
 
 /// How the work of an engine ended.
 pub enum Ended {

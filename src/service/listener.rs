@@ -16,7 +16,9 @@ use tokio::task::JoinSet;
 use tokio_openssl::SslStream;
 
 /// Bytes that the head of a request may have.
-const HEAD_BYTES: usize = 16 << 10;
+pub(super) const HEAD_BYTES: usize = 16 << 10;
+/// How many times as long as its head a connection for one request may last.
+pub(super) const LONGEST: u32 = 10;
 /// The priority of a thread that gives way: about a tenth of another's share of a full processor.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
@@ -37,8 +39,8 @@ pub struct Serving {
     pub connections: usize,
     /// How long a client may take for the head of a request and for the handshake of TLS.
     pub head: Duration,
-    /// Whether a connection stays for further requests; if not it may not last longer than ten times
-    /// `head` either.
+    /// Whether a connection stays for further requests; if not it may not last longer than
+    /// [`LONGEST`] times `head` either.
     pub keep_alive: bool,
     /// Whether its thread leaves the processor to the threads that read scans, where the system
     /// knows a priority for each thread (Linux).
@@ -178,6 +180,6 @@ async fn speak(
     };
     match bounds.keep_alive {
         true => served.await,
-        false => drop(tokio::time::timeout(10 * bounds.head, served).await),
+        false => drop(tokio::time::timeout(LONGEST * bounds.head, served).await),
     }
 }

@@ -11,7 +11,7 @@ use crate::detector::key::PackageKey;
 
 const HASH: FixedState = FixedState::with_seed(0x715);
 /// One package in so many is looked at.
-const ONE_IN: u64 = 128;
+pub(super) const ONE_IN: u64 = 128;
 /// Packages remembered at most; then all are forgotten and the looking begins anew.
 const MOST: usize = 65_536;
 

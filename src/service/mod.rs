@@ -26,6 +26,8 @@ pub mod contents;
 pub mod doctor;
 mod engine;
 mod evidence;
+#[cfg(test)]
+mod figures;
 mod kafka;
 mod listener;
 pub mod log_level;

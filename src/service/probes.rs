@@ -13,9 +13,9 @@ use super::listener::{Listener, Serving};
 use super::{ServiceError, Shared};
 
 /// Connections at once. Each is for one request and short, so that nobody who idles keeps probes out.
-const CONNECTIONS: usize = 256;
+pub(super) const CONNECTIONS: usize = 256;
 /// How long a client may take for the head of its request.
-const HEAD: Duration = Duration::from_secs(3);
+pub(super) const HEAD: Duration = Duration::from_secs(3);
 
 /// Binds the address and serves on a thread of its own.
 pub fn start(shared: Arc<Shared>) -> Result<Listener, ServiceError> {

@@ -20,16 +20,16 @@ use crate::detector::shard::Outlook;
 use foldhash::fast::FixedState;
 
 /// Questions that may wait for one worker.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 
 /// Questions that a worker answers one after the other.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 /// How many times as long as its answers took a worker has no ear for further questions.
-const REST: u32 = 50;
+pub(super) const REST: u32 = 50;
 /// No shorter than this: to be woken for a question costs more than to answer it.
-const SHORTEST_REST: Duration = Duration::from_millis(10);
+pub(super) const SHORTEST_REST: Duration = Duration::from_millis(10);
 /// And no longer: the machine may have been away while it answered.
-const LONGEST_REST: Duration = Duration::from_millis(20);
+pub(super) const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// What can be asked of a worker's shards.
 pub enum Question {

@@ -37,17 +37,17 @@ use peers::Peers;
 use summary::Counted;
 
 /// Connections at once.
-const CONNECTIONS: usize = 512;
+pub(super) const CONNECTIONS: usize = 512;
 /// How long a client may take for the head of a request; so long an idle connection stays, too.
-const HEAD: Duration = Duration::from_secs(20);
+pub(super) const HEAD: Duration = Duration::from_secs(20);
 /// Requests under way at once; one more is told to come again.
-const REQUESTS: usize = 256;
+pub(super) const REQUESTS: usize = 256;
 /// Clients that tap the events at once.
-const TAPS: usize = 64;
+pub(super) const TAPS: usize = 64;
 /// Bytes of a request's body.
-const BODY: usize = 16 << 10;
+pub(super) const BODY: usize = 16 << 10;
 /// How long a request may take until its answer begins.
-const REQUEST: Duration = Duration::from_secs(10);
+pub(super) const REQUEST: Duration = Duration::from_secs(10);
 
 /// What the routes look at.
 struct Admin {

@@ -15,11 +15,11 @@ use crate::service::peer_name;
 use crate::service::{ServiceError, kafka};
 
 /// How long an instance may take to answer.
-const DEADLINE: Duration = Duration::from_secs(2);
+pub(in crate::service) const DEADLINE: Duration = Duration::from_secs(2);
 /// So long a list of instances is good.
 const FRESH: Duration = Duration::from_secs(10);
 /// Instances that are asked at most.
-const MOST: usize = 64;
+pub(in crate::service) const MOST: usize = 64;
 /// Bytes of an answer that are read.
 const LONGEST: usize = 1 << 20;
 

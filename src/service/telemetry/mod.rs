@@ -24,12 +24,12 @@ pub use names::{Metric, Type, document};
 pub use scans::ScanCounts;
 
 /// Carriers with a label of their own; any further ones are [`OTHER`].
-const CARRIERS: usize = 64;
+pub(super) const CARRIERS: usize = 64;
 const OTHER: &str = "other";
 /// How a transaction ends.
 const TRANSACTION_OUTCOMES: [&str; 3] = ["committed", "aborted", "indefinite"];
 /// A carrier without a scan for so long, and twice its feed grace, is quiet. Seconds.
-const QUIET: i64 = 3_600;
+pub(super) const QUIET: i64 = 3_600;
 
 /// Every metric of the service.
 pub struct Metrics {

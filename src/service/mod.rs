@@ -293,6 +293,13 @@ impl Shared {
         clock_margin_ms(&self.config, log_append_time)
     }
 
+    /// What time it is by the brokers, else by our own clock, in milliseconds since 1970 UTC: for
+    /// whoever is told a time, not for a decision.
+    fn now_ms(&self) -> i64 {
+        let trusted = self.time.evidence(self.clock_margin_ms(None));
+        trusted.unwrap_or_else(|_| self.clock.now_ms())
+    }
+
     fn max_future_skew_ms(&self) -> i64 {
         millis(self.config.input.max_future_skew)
     }

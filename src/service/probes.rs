@@ -62,7 +62,7 @@ async fn startupz(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let now_ms = shared.clock.now_ms();
+    let now_ms = shared.now_ms();
     let text = shared.metrics.render(&shared.input, &shared.status, now_ms);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

@@ -146,11 +146,12 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes everything in one transaction and commits it, with the membership as it is when the
+    /// Writes everything in one transaction, with the timestamp `now_ms`, and commits it, with the membership as it is when the
     /// offsets are sent; without one it does not, unless `unfenced`.
     pub fn send(
         &self,
         records: &[Outgoing],
+        now_ms: i64,
         offsets: &[CommittedOffset],
         member: &Client,
         unfenced: bool,
@@ -162,7 +163,7 @@ impl Sink {
             .producer
             .begin_transaction()
             .map_err(Trouble::from)
-            .and_then(|()| self.write(records))
+            .and_then(|()| self.write(records, now_ms))
             .and_then(|()| self.drain(records))
             .map_err(|trouble| self.cause(trouble, records, offsets, group))
             .and_then(|()| self.send_offsets(offsets, group));
@@ -215,14 +216,14 @@ impl Sink {
         }
     }
 
-    fn write(&self, records: &[Outgoing]) -> Result<(), Trouble> {
+    fn write(&self, records: &[Outgoing], now_ms: i64) -> Result<(), Trouble> {
         for (index, record) in records.iter().enumerate() {
             let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
             for (key, value) in &record.headers {
                 headers = headers.insert(Header { key, value: value.as_ref() });
             }
             let mut out: BaseRecord<'_, [u8], [u8], usize> =
-                BaseRecord::with_opaque_to(&record.topic, index).headers(headers);
+                BaseRecord::with_opaque_to(&record.topic, index).headers(headers).timestamp(now_ms);
             if let Some(partition) = record.partition {
                 out = out.partition(partition);
             }

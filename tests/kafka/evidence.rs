@@ -37,7 +37,7 @@ fn in_partition(partition: i32, number: &str) -> NewRecord {
 }
 
 /// Tracking number and change of every event.
-fn told(events: &[Value]) -> Vec<(String, String)> {
+pub fn told(events: &[Value]) -> Vec<(String, String)> {
     let text = |event: &Value, name: &str| event[name].as_str().expect("a text").to_owned();
     let mut told: Vec<_> =
         events.iter().map(|one| (text(one, "tracking_number"), text(one, "change"))).collect();
@@ -45,7 +45,7 @@ fn told(events: &[Value]) -> Vec<(String, String)> {
     told
 }
 
-fn wait_for_exceptions(setup: &Setup, service: &mut Service, count: i64) {
+pub fn wait_for_exceptions(setup: &Setup, service: &mut Service, count: i64) {
     service.wait("exceptions on the topic", |_| {
         let ends = crate::client::end_offsets(&setup.bootstrap, &setup.exceptions());
         (ends.values().sum::<i64>() >= count).then_some(())

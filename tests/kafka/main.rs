@@ -16,6 +16,7 @@ mod wait;
 
 mod admin;
 mod bucket;
+mod clocks;
 mod demo_feed;
 mod equality;
 mod evidence;

@@ -159,6 +159,7 @@ impl Engine<'_> {
 
     fn send(&mut self, partitions: &[i32]) -> Result<Sent, Hopeless> {
         let shared = &self.shared;
+        let now_ms = shared.now_ms();
         let writer = Writer {
             codec: &shared.exceptions,
             input: &shared.input,
@@ -166,7 +167,7 @@ impl Engine<'_> {
             open: &shared.topics.open,
             dead_letter: &shared.topics.dead_letter,
             group_id: &shared.config.kafka.group_id,
-            now_ms: shared.clock.now_ms(),
+            now_ms,
             max_bytes: shared.max_bytes,
         };
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
@@ -176,7 +177,7 @@ impl Engine<'_> {
         for (cut, record) in contents {
             offsets.push(writer.contents(cut, &record, &mut records));
         }
-        self.sink.send(&records, &offsets, self.member, shared.guards.embedded)
+        self.sink.send(&records, now_ms, &offsets, self.member, shared.guards.embedded)
     }
 
     /// Something no retry mends: the partition stops, or everything does.
@@ -216,7 +217,7 @@ impl Engine<'_> {
     }
 
     fn finish(&mut self, finished: Finished<DeadLetter>) {
-        let now_ms = self.shared.clock.now_ms();
+        let now_ms = self.shared.now_ms();
         let tracking_numbers = self.shared.config.log.tracking_numbers;
         let mut commit = std::mem::replace(&mut self.commit, spans::Commit::none());
         commit.ended(if finished.committed.is_empty() { "given_up" } else { "committed" });

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use super::{CommittedOffset, Outgoing, Sink};
 use crate::config::{Kafka, Protocol, Security};
 use crate::protocol::commit_cycle::Sent;
-use crate::service::clock::SystemClock;
+use crate::service::clock::{Clock, SystemClock};
 use crate::service::kafka::{self, Client, REQUEST};
 use crate::service::native;
 use crate::service::time::Time;
@@ -44,7 +44,8 @@ fn settings(bootstrap_servers: String) -> Kafka {
 /// An exception and an offset in one transaction.
 fn commit(sink: &Sink, member: &Client) -> Sent {
     let offset = CommittedOffset { partition: 0, offset: 7, metadata: "cut".to_owned() };
-    sink.send(&[exception()], &[offset], member, true).expect("nothing is hopeless")
+    sink.send(&[exception()], SystemClock.now_ms(), &[offset], member, true)
+        .expect("nothing is hopeless")
 }
 
 fn exception() -> Outgoing {

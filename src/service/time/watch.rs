@@ -14,7 +14,8 @@ const PATIENCE: u32 = 5;
 /// What has been told of the clocks.
 pub struct Watch {
     metrics: Arc<Metrics>,
-    apart: bool,
+    /// How far the clocks are apart, as it was told last, in milliseconds.
+    apart: Option<i64>,
     /// Why nobody knows the time, and at how many looks.
     untimed: Option<(Hold, u32)>,
 }
@@ -22,7 +23,7 @@ pub struct Watch {
 impl Watch {
     /// Nothing has been told.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, apart: false, untimed: None }
+        Self { metrics, apart: None, untimed: None }
     }
 
     /// Looks at the clocks, and at what evidence has just been told of the time.
@@ -50,17 +51,15 @@ impl Watch {
 
     fn offset(&mut self, offset_ms: i64) {
         let apart = offset_ms.abs() > APART_MS;
-        if apart == self.apart {
-            return;
-        }
-        self.apart = apart;
-        let seconds = offset_ms.abs() as f64 / 1_000.0;
-        let side = if offset_ms > 0 { "ahead of" } else { "behind" };
-        if apart {
+        let is_told = |told: i64| (offset_ms - told).abs() <= APART_MS.max(told.abs() / 2);
+        if apart && !self.apart.is_some_and(is_told) {
+            let seconds = offset_ms.abs() as f64 / 1_000.0;
+            let side = if offset_ms > 0 { "ahead of" } else { "behind" };
             tracing::warn!(
                 "the clock of this machine is {seconds:.1} s {side} the brokers' clock, by which exceptions are decided: let NTP set both"
             );
-        } else {
+            self.apart = Some(offset_ms);
+        } else if !apart && self.apart.take().is_some() {
             tracing::info!("the clock of this machine and the brokers' agree again");
         }
     }

@@ -7,7 +7,8 @@ use serde_json::{Value as Json, json};
 use stallwatch::detector::scan::{Evidence, Milestone};
 use stallwatch::detector::time::LogTime;
 use stallwatch::wire::reject::{Reason, Rejected};
-use stallwatch::wire::scan::{AvroScans, Framing, JsonScans, Origin, ScanDecoder};
+use stallwatch::wire::scan::framing::with_headers;
+use stallwatch::wire::scan::{AvroScans, Framing, JsonScans, NoTime, Origin, Remarks, ScanDecoder};
 use stallwatch::wire::scan_file::ScanFile;
 
 use encoding::{OFFSET, SCAN, SCAN_LOG, container, datum, in_pieces, library_value, live, schema};
@@ -78,6 +79,37 @@ fn what_is_not_json_is_rejected_and_keeps_its_log_time() {
     rejected_bytes(b"{\"carrier\": ups}", Reason::NotJson, &["expected value at column 13"]);
     rejected_bytes(b"\xc3\x01abcdefgh", Reason::NotJson, &["looks like Avro"]);
     rejected_bytes(b"{\"event_time\":NaN}", Reason::NotJson, &[]);
+}
+
+#[test]
+fn json_behind_a_schema_registry_s_framing_is_named_in_either_format() {
+    let framed_json = [&[0, 0, 0, 0, 7][..], good().to_string().as_bytes()].concat();
+    let says = ["JSON in Confluent's framing", "schema id 7", "HeaderSchemaIdSerializer"];
+    rejected_bytes(&framed_json, Reason::NotJson, &says);
+    for schema_id in [None, Some(7), Some(8)] {
+        rejected_by(&mut framed(schema_id), &framed_json, Reason::NotAvro, &says);
+    }
+    let avro = confluent(7, &good());
+    rejected_bytes(&avro, Reason::NotJson, &["Avro or Protobuf in Confluent's framing", "id 7"]);
+    // One that only begins like it.
+    let broken = b"\0\0\0\0\x07{\"carrier\":";
+    let rejected = rejected_by(&mut framed(Some(7)), broken, Reason::NotAvro, &[]);
+    assert!(!rejected.message.contains("JSON"), "{rejected}");
+}
+
+#[test]
+fn a_schema_s_id_in_a_header_is_named_where_a_record_cannot_be_read() {
+    let unread = rejected_by(&mut framed(None), b"\x061Z1", Reason::NotAvro, &["begins with 06"]);
+    let log_time = unread.log_time;
+    let names = ["traceparent", "__value_schema_id"];
+    assert_eq!(with_headers(unread.clone(), names[..1].iter().copied()), unread);
+    let named = with_headers(unread, names.into_iter());
+    for word in ["begins with 06", "__value_schema_id", "PrefixSchemaIdSerializer"] {
+        assert!(named.message.contains(word), "{named} does not say {word:?}");
+    }
+    assert_eq!((named.reason, named.log_time), (Reason::NotAvro, log_time));
+    let other = Rejected::new(Reason::BadCarrier, "carrier: odd");
+    assert_eq!(with_headers(other.clone(), names.into_iter()), other, "it is not to blame");
 }
 
 #[test]
@@ -252,10 +284,11 @@ fn times_in_seconds_are_rejected_with_a_hint() {
 #[test]
 fn years_outside_2000_to_2099_are_rejected() {
     for time in [
-        json!("9999-12-31T23:59:59Z"),
+        json!("9999-12-30T23:59:59Z"),
         json!("2100-01-01T00:00:00Z"),
         json!("1999-12-31T23:59:59.999Z"),
-        json!(253_402_300_799_000_i64),
+        json!("0001-01-01T00:00:01Z"),
+        json!(253_402_214_399_000_i64),
         json!(-1),
         json!(i64::MIN),
         json!(u64::MAX),
@@ -266,7 +299,7 @@ fn years_outside_2000_to_2099_are_rejected() {
             &["event_time", "2000 to 2099"],
         );
     }
-    for time in ["2000-01-01T00:00:00Z", "2099-12-31T23:59:59Z"] {
+    for time in ["2000-01-01T00:00:01Z", "2099-12-31T23:59:59Z"] {
         let payload = with("event_time", json!(time)).to_string();
         assert!(JsonScans::new().decode(payload.as_bytes(), live(MORNING)).is_ok(), "{time}");
     }
@@ -285,12 +318,106 @@ fn a_log_time_out_of_range_moves_no_clock() {
 
 #[test]
 fn a_time_that_cannot_be_read_is_rejected() {
-    for time in [json!("yesterday"), json!("2026-03-02"), json!(1.5), json!(1e300), json!("1e9")] {
+    for time in [json!("yesterday"), json!("2026-03-02"), json!(1.5), json!(1e9), json!("1e9")] {
         rejected(&with("event_time", time), Reason::UnreadableTime, &["event_time"]);
     }
+    let far_offset = with("event_time", json!("2026-03-02T08:00:00+25:00"));
+    rejected(&far_offset, Reason::UnreadableTime, &["UTC offset that no place has", "go to 23"]);
     let without_offset = with("event_time", json!("2026-03-02T08:00:00"));
     rejected(&without_offset, Reason::UnreadableTime, &["no UTC offset", "append Z"]);
     rejected(&with("event_time", json!(true)), Reason::WrongType, &["event_time", "boolean"]);
+}
+
+#[test]
+fn a_whole_number_of_any_length_is_called_one() {
+    for digits in [19, 20, 22, 40, 300] {
+        for sign in ["", "-"] {
+            let number = format!("{sign}{}", "9".repeat(digits));
+            let payload = good().to_string().replace(&MORNING.to_string(), &number);
+            rejected_bytes(
+                payload.as_bytes(),
+                Reason::TimeOutOfRange,
+                &["event_time", "2000 to 2099"],
+            );
+            let payload = good().to_string().replace("\"1Z1\"", &number);
+            rejected_bytes(payload.as_bytes(), Reason::WrongType, &["a whole number", "quote it"]);
+        }
+    }
+    for number in ["1.5", "-0.1", "9007199254740993.5", "1e3"] {
+        let payload = good().to_string().replace("\"1Z1\"", number);
+        rejected_bytes(payload.as_bytes(), Reason::WrongType, &["a fraction or an exponent"]);
+    }
+}
+
+/// The event time of a scan whose own is written so, in JSON.
+fn event_time(time: &Json, no_time: Option<NoTime>) -> (Option<i64>, u64) {
+    let payload = with("event_time", time.clone()).to_string();
+    let mut scans = ScanDecoder::Json(JsonScans::new());
+    if let Some(no_time) = no_time {
+        scans = scans.with_no_time(no_time);
+    }
+    let mut counted = 0;
+    let tell = |remarks: Remarks<'_>| counted += u64::from(remarks.no_time);
+    let scan = scans.batch().decode_telling(payload.as_bytes(), live(MORNING), tell).unwrap();
+    let event = scan.event_time.map(|time| time.secs());
+    (event, counted)
+}
+
+#[test]
+fn a_stand_in_for_no_time_is_a_missing_event_time_and_counted() {
+    for date in ["0001-01-01", "1900-01-01", "1970-01-01", "2000-01-01", "9999-12-31"] {
+        for zone in ["Z", "+00:00", "-05:00", "+05:30", ""] {
+            let time = json!(format!("{date}T00:00:00{zone}"));
+            assert_eq!(event_time(&time, None), (None, 1), "{time}");
+        }
+    }
+    for time in [json!("9999-12-31T23:59:59.9999999Z"), json!(0), json!(946_684_800_999_i64)] {
+        assert_eq!(event_time(&time, None), (None, 1), "{time}");
+    }
+    let seconds = MORNING / 1000;
+    assert_eq!(event_time(&json!(MORNING), None), (Some(seconds), 0));
+    // Another stand-in, and none at all.
+    let only = NoTime::of(["2026-03-02"]).unwrap();
+    assert_eq!(event_time(&json!("2026-03-02T00:00:00Z"), Some(only.clone())), (None, 1));
+    assert_eq!(event_time(&json!(MORNING), Some(only)), (Some(seconds), 0));
+    let nothing = || Some(NoTime::of([]).unwrap());
+    assert_eq!(event_time(&json!("2000-01-01T00:00:00Z"), nothing()), (Some(946_684_800), 0));
+    rejected(&with("event_time", json!("1970-01-01T00:00:01Z")), Reason::TimeOutOfRange, &[]);
+}
+
+#[test]
+fn a_stand_in_is_one_in_avro_whatever_the_unit_and_leaves_no_time_where_there_is_no_log_time() {
+    for (unit, per_second) in
+        [("millis", 1_000_i64), ("micros", 1_000_000), ("nanos", 1_000_000_000)]
+    {
+        let writer = json!({"type": "record", "name": "T", "fields": [
+            {"name": "tracking_number", "type": "string"}, {"name": "carrier", "type": "string"},
+            {"name": "milestone", "type": "string"},
+            {"name": "event_time",
+                "type": {"type": "long", "logicalType": format!("timestamp-{unit}")}}]});
+        let scans = AvroScans::new(&writer.to_string(), Framing::Bare).unwrap();
+        let mut scans = ScanDecoder::Avro(scans);
+        for seconds in [0, -2_208_988_800, 946_684_800, 946_684_801] {
+            let scan = with("event_time", json!(seconds * per_second));
+            let payload = datum(&schema(&writer.to_string()), &scan);
+            let is_one = seconds != 946_684_801;
+            let mut told = false;
+            let tell = |remarks: Remarks<'_>| told = remarks.no_time;
+            let scan = scans.batch().decode_telling(&payload, live(MORNING), tell).unwrap();
+            assert_eq!((scan.event_time.is_none(), told), (is_one, is_one), "{seconds} {unit}");
+            let nowhere = Origin { log_time: None, offset: OFFSET };
+            let mut told = false;
+            let tell = |_: Remarks<'_>| told = true;
+            let alone = scans.batch().decode_telling(&payload, nowhere, tell);
+            let why = alone.map_err(|rejected| rejected.reason).err();
+            assert_eq!(why, is_one.then_some(Reason::MissingTime));
+            assert!(!told, "a record that is no scan is counted as that");
+        }
+    }
+    let nowhere = Origin { log_time: None, offset: OFFSET };
+    let payload = with("event_time", json!(0)).to_string();
+    let rejected = JsonScans::new().decode(payload.as_bytes(), nowhere).unwrap_err();
+    assert!(rejected.message.contains("event_time stands for no time"), "{rejected}");
 }
 
 #[test]
@@ -468,7 +595,7 @@ fn log() -> Vec<Json> {
 }
 
 fn one_block(scan: &Json) -> Vec<u8> {
-    container(&schema(SCAN_LOG), Codec::Null, &[scan.clone()], 1)
+    container(&schema(SCAN_LOG), Codec::Null, std::slice::from_ref(scan), 1)
 }
 
 fn ndjson(scans: &[Json]) -> String {

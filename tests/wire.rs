@@ -68,6 +68,7 @@ fn any_scan() -> impl Strategy<Value = Json> {
     let time = prop_oneof![
         9 => 946_684_700_000_i64..4_102_444_900_000,
         1 => any::<i64>().prop_map(|time| time / 1000),
+        1 => select(vec![0, -62_135_596_800_000, 946_684_800_000, 253_402_300_799_000]),
     ];
     (
         (
@@ -158,6 +159,7 @@ proptest! {
         let own = log_time.map(|millis| millis.div_euclid(1000));
         let in_range = own.filter(|secs| (946_684_800..4_102_444_800).contains(secs));
         let event = scan["event_time"].as_i64().map(|millis| millis.div_euclid(1000));
+        let event = event.filter(|seconds| (946_684_801..4_102_444_800).contains(seconds));
         let mut json = ScanDecoder::Json(JsonScans::new());
         let mut avro = ScanDecoder::Avro(AvroScans::new(FOREIGN, Framing::Bare).unwrap());
         for decoded in [

@@ -16,7 +16,8 @@ use stallwatch::detector::time::Frontier;
 use stallwatch::replay::{self, Listener, Options, ReplayError, Summary};
 use stallwatch::wire::moment::parse_moment;
 use stallwatch::wire::reject::Rejected;
-use stallwatch::wire::scan_file::{Place, ScanFile};
+use stallwatch::wire::scan::{NO_TIME, NoTime};
+use stallwatch::wire::scan_file::{Place, ScanFile, layout};
 
 use self::output::Output;
 use self::progress::Progress;
@@ -57,6 +58,10 @@ pub struct Arguments {
     /// For files without log_time that are not sorted by event_time: read everything, sort, replay
     #[arg(long)]
     sort: bool,
+    /// Event times that stand for none: dates, separated by commas, each at 00:00:00 of any offset
+    /// from UTC, 9999-12-31 at any time; '' for none at all. As input.no_time of the service
+    #[arg(long, value_name = "DATES", default_value_t = NO_TIME.join(","))]
+    no_time: String,
     /// The topic that the log was exported from, for closed_by.topic
     #[arg(long, value_name = "NAME")]
     topic: Option<String>,
@@ -93,6 +98,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         ));
     };
     let policies = config::load_policies(policies).map_err(Failure::Configuration)?;
+    let no_time = NoTime::of(arguments.no_time.split(',').filter(|date| !date.is_empty()))
+        .map_err(|message| Failure::Usage(format!("--no-time: {message}")))?;
     let options = Options {
         policies: Arc::new(policies),
         until: arguments.until.map(Frontier::from_secs),
@@ -100,19 +107,24 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         sort: arguments.sort,
     };
     let started = Instant::now();
-    let source = Source::open(input)?;
+    let mut source = Source::open(input)?;
+    let layout = layout(source.reader.fill_buf().unwrap_or_default());
     let output = Output::open(&arguments.output, arguments.format, source.file.as_ref())?;
     let progress = Progress::new(source.length, output.is_seen());
     let scans = ScanFile::open(source.reader)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", source.name)))?;
+        .map_err(|error| Failure::Failed(format!("{}: {error}", source.name)))?
+        .with_no_time(no_time);
     let mut listener = Terminal { output, topic: arguments.topic.as_deref(), progress, told: 0 };
     let replayed = replay::replay(scans, &options, &mut listener);
     listener.progress.end();
     let Terminal { output, .. } = listener;
     let output_is_file = output.is_file();
     let summary = replayed.map_err(|error| failure(&error, &source.name, output.name()))?;
+    if summary.records > 0 && summary.unreadable() == summary.records {
+        return Err(Failure::Failed(no_scan(&source.name, &summary, layout)));
+    }
     output.finish()?;
-    tell_of_unread(&summary);
+    tell_of_unread(&source.name, &summary, layout);
     if arguments.summary {
         let elapsed = started.elapsed();
         let text = match arguments.report {
@@ -141,7 +153,17 @@ fn failure(error: &ReplayError, input: &str, output: &str) -> Failure {
     }
 }
 
-fn tell_of_unread(summary: &Summary) {
+/// Of an input of which nothing could be read.
+fn no_scan(input: &str, summary: &Summary, layout: Option<&str>) -> String {
+    let reasons = reasons(summary);
+    match (layout, summary.records) {
+        (Some(layout), _) => format!("{input} is {layout} ({reasons})"),
+        (None, 1) => format!("{input}: its one record cannot be read: {reasons}"),
+        (None, count) => format!("{input}: not one of its {count} records can be read: {reasons}"),
+    }
+}
+
+fn tell_of_unread(input: &str, summary: &Summary, layout: Option<&str>) {
     if summary.records == 0 {
         print::complain("warning", "the input has no records");
     }
@@ -158,11 +180,18 @@ fn tell_of_unread(summary: &Summary) {
     if count == 0 {
         return;
     }
-    let reasons: Vec<_> =
-        summary.rejected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let records = if count == 1 { "record is" } else { "records are" };
-    let reasons = reasons.join(", ");
+    let reasons = reasons(summary);
     print::complain("warning", format_args!("{count} {records} no scan: {reasons}"));
+    if let Some(layout) = layout {
+        print::complain("warning", format_args!("{input} is {layout}"));
+    }
+}
+
+/// `30 not_json, 1 unreadable_time`
+fn reasons(summary: &Summary) -> String {
+    let reasons = summary.rejected.iter().map(|(reason, count)| format!("{count} {reason}"));
+    reasons.collect::<Vec<_>>().join(", ")
 }
 
 /// The input and what is known of it.

@@ -24,6 +24,7 @@ use crate::detector::key::PackageKey;
 use crate::detector::policy::PolicySet;
 use crate::detector::time::LogTime;
 use crate::wire::policy_file;
+use crate::wire::scan::NoTime;
 use crate::wire::toml_reader::Problem;
 
 pub use address::Address;
@@ -196,6 +197,8 @@ pub struct Input {
     pub on_reject: OnReject,
     /// A record further ahead of the wall clock is refused.
     pub max_future_skew: Duration,
+    /// Event times that stand for none.
+    pub no_time: NoTime,
     /// How long a record may still arrive with an earlier log time. `None`: by the topic's kind of
     /// timestamp, see [`CLOCK_MARGIN_LOG_APPEND_TIME`] and [`CLOCK_MARGIN_CREATE_TIME`].
     pub clock_margin: Option<Duration>,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
-use crate::wire::scan::{AvroScans, Framing};
+use crate::wire::scan::{AvroScans, Framing, NoTime};
 use crate::wire::toml_reader::{self, Node, Place, Problem, Problems, Section, Value};
 
 const DEFAULTS: &str = include_str!("default.toml");
@@ -117,10 +117,25 @@ impl<'d> Reader<'d> {
                 )
                 .unwrap_or(OnReject::DeadLetter),
             max_future_skew: section.duration("max_future_skew", SECOND..=DAY).unwrap_or_default(),
+            no_time: self.no_time(&section),
             clock_margin: section.duration("clock_margin", Duration::ZERO..=DAY),
         };
         section.finish();
         input
+    }
+
+    /// Each entry is read by itself, so that every problem has its place.
+    fn no_time(&self, section: &Section<'d>) -> NoTime {
+        let dates = section.texts("no_time").unwrap_or_default();
+        let good = dates.into_iter().filter(|(node, date)| match NoTime::of([*date]) {
+            Ok(_) => true,
+            Err(message) => {
+                self.problems.at(&node.place, format!("`input.no_time`: {message}"));
+                false
+            }
+        });
+        let good: Vec<&str> = good.map(|(_, date)| date).collect();
+        NoTime::of(good).expect("each has been read by itself")
     }
 
     /// The file of a writer schema, looked into.

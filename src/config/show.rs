@@ -166,8 +166,8 @@ fn typed(section: &str, key: &str, text: &str) -> Json {
     let is_number = numbers.contains(&(section, key)) || (section, key) == ("input", "schema_id");
     match text.trim().parse::<i64>() {
         Ok(number) if is_number => json!(number),
-        _ if (section, key) == ("input", "topics") => {
-            text.split(',').map(|topic| json!(topic.trim())).collect()
+        _ if section == "input" && matches!(key, "topics" | "no_time") => {
+            text.split(',').map(|item| json!(item.trim())).collect()
         }
         _ => json!(without_login(text)),
     }

@@ -49,6 +49,7 @@ fn what_is_not_set_has_the_documented_defaults() {
     assert_eq!(config.input.backfill, Backfill::Silent);
     assert_eq!(config.input.on_reject, OnReject::DeadLetter);
     assert_eq!(config.input.max_future_skew, Duration::from_secs(300));
+    assert_eq!(config.input.no_time, NoTime::default());
     assert_eq!(config.input.clock_margin, None);
     assert_eq!(config.input.schema_id, None);
     assert_eq!(config.output.exceptions, "tracking.exceptions.v1");
@@ -475,4 +476,20 @@ fn the_admin_listener_is_for_the_loopback_unless_clients_must_show_who_they_are(
     }
     let named = LEAST.replace("[kafka]", "[kafka]\ninstance_id = \"a@b\"");
     assert!(problems(&named)[0].contains("must not have an `@`"));
+}
+
+#[test]
+fn what_stands_for_no_time_is_a_list_of_dates_and_each_other_entry_a_problem() {
+    let no_time = |value: &str| {
+        load(&with(&format!("[input]\nno_time = {value}")), &nothing())
+            .map(|config| config.input.no_time)
+    };
+    assert_eq!(no_time("[]").unwrap(), NoTime::of([]).unwrap());
+    assert_eq!(no_time("[\"1899-12-30\"]").unwrap(), NoTime::of(["1899-12-30"]).unwrap());
+    let problems = no_time("[\"1970-01-01\", \"1970-01-01T00:00:00Z\", \"soon\"]").unwrap_err();
+    let says = "is no date; write one such as 1970-01-01";
+    assert!(
+        problems[0].to_string().contains("`input.no_time`: \"1970-01-01T00:00:00Z\" is no date")
+    );
+    assert!(problems.len() == 2 && problems[1].to_string().contains(says), "{problems:?}");
 }

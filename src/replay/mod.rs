@@ -20,7 +20,7 @@ use crate::detector::scan::{Outcome, Record, Scan};
 use crate::detector::shard::{Shard, Stop};
 use crate::detector::time::{Frontier, LogTime};
 use crate::wire::reject::Rejected;
-use crate::wire::scan::unknown::UnknownTexts;
+use crate::wire::scan::Remarks;
 use crate::wire::scan_file::{Batch, FileError, Place, ScanFile};
 
 pub use summary::{Silence, Summary, grouped};
@@ -158,10 +158,10 @@ impl<'r> Run<'r> {
     /// Applies a batch, the records of each partition together, and tells what they bring in the
     /// order of the file.
     fn batch(&mut self, batch: Batch<'_>) -> Result<(), ReplayError> {
-        let Batch { records, partitions, rejected, unknown } = batch;
-        for (at, unknown) in unknown {
+        let Batch { records, partitions, rejected, remarks } = batch;
+        for (at, remarks) in remarks {
             if let Record::Scan(scan) = &records[at] {
-                self.see_unknown(scan, unknown);
+                self.see(scan, remarks);
             }
         }
         for (at, (record, partition)) in records.iter().zip(partitions).enumerate() {
@@ -232,10 +232,10 @@ impl<'r> Run<'r> {
         Ok(record)
     }
 
-    /// Counts texts of a scan that are none of their vocabulary, unless it lies behind the end.
-    fn see_unknown(&mut self, scan: &Scan<'_>, unknown: UnknownTexts<'_>) {
-        if !unknown.is_empty() && !self.is_behind_the_end(scan.log_time) {
-            self.summary.count_unknown(scan.key.carrier(), unknown);
+    /// Counts what is to be told of a scan, unless it lies behind the end.
+    fn see(&mut self, scan: &Scan<'_>, remarks: Remarks<'_>) {
+        if !remarks.is_empty() && !self.is_behind_the_end(scan.log_time) {
+            self.summary.count_remarks(scan.key.carrier(), remarks);
         }
     }
 
@@ -246,11 +246,7 @@ impl<'r> Run<'r> {
     /// Whether a record is to be applied. One behind the end moves nothing.
     #[inline]
     fn counts(&mut self, record: &Record<'_>) -> bool {
-        let log_time = match record {
-            Record::Scan(scan) => Some(scan.log_time),
-            Record::Rejected { log_time } => *log_time,
-        };
-        let Some(log_time) = log_time else {
+        let Some(log_time) = record.log_time() else {
             return false;
         };
         if self.is_behind_the_end(log_time) {

@@ -21,7 +21,7 @@ impl Run<'_> {
             let partition = entry.partition;
             match entry.scan {
                 Ok(scan) => {
-                    self.see_unknown(&scan, entry.unknown);
+                    self.see(&scan, entry.remarks);
                     let log_time = scan.log_time;
                     kept.push(Kept { log_time, partition, scan: Some(scan.into()) });
                 }

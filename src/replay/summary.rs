@@ -17,7 +17,8 @@ use crate::detector::shard::{OpenView, Shard};
 use crate::detector::time::{EffectiveTime, LogTime};
 use crate::wire::moment::format_moment;
 use crate::wire::reject::Reason;
-use crate::wire::scan::unknown::{UnknownCounts, UnknownTexts};
+use crate::wire::scan::Remarks;
+use crate::wire::scan::unknown::UnknownCounts;
 
 /// How many of the longest silences are listed.
 const LONGEST: usize = 10;
@@ -33,6 +34,8 @@ pub struct Summary {
     pub rejected: BTreeMap<Reason, u64>,
     /// Texts that are none of their vocabulary, by carrier.
     pub unknown: UnknownCounts,
+    /// Scans whose event time stood for no time: their log time counted.
+    pub no_time: u64,
     /// Scans by what became of them, in the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
     /// Events by kind and change.
@@ -91,6 +94,12 @@ impl Summary {
         self.rejected.values().sum()
     }
 
+    /// Records of which nothing could be read: it is not only a field that is wrong with them.
+    pub fn unreadable(&self) -> u64 {
+        let whole = self.rejected.iter().filter(|(reason, _)| reason.is_of_the_whole_record());
+        whole.map(|(_, count)| count).sum()
+    }
+
     /// Events of one change.
     pub fn events(&self, change: Change) -> u64 {
         self.by_kind.iter().filter(|((_, of), _)| *of == change).map(|(_, count)| count).sum()
@@ -105,8 +114,9 @@ impl Summary {
         *self.rejected.entry(reason).or_default() += 1;
     }
 
-    pub(super) fn count_unknown(&mut self, carrier: &str, unknown: UnknownTexts<'_>) {
-        for (vocabulary, text) in unknown.each() {
+    pub(super) fn count_remarks(&mut self, carrier: &str, remarks: Remarks<'_>) {
+        self.no_time += u64::from(remarks.no_time);
+        for (vocabulary, text) in remarks.unknown.each() {
             self.unknown.add(carrier, vocabulary, text);
         }
     }
@@ -193,6 +203,7 @@ impl Summary {
                 json!({ "carrier": carrier, "field": field, "text": text.text, "count": count })
             }).collect::<Value>(),
             "unknown_texts_not_listed": self.unknown.more(),
+            "no_event_time": self.no_time,
             "skipped_after_until": self.skipped,
             "partitions": self.partitions,
             "log_time": times,

@@ -38,6 +38,13 @@ pub struct Raw<'a> {
     pub headers: &'a [(String, Option<Vec<u8>>)],
 }
 
+impl Raw<'_> {
+    /// The names of its headers.
+    pub fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
+    }
+}
+
 impl Batch {
     /// Copies a record to the end.
     pub fn push(&mut self, record: &RecordView<'_>) {

@@ -326,13 +326,14 @@ fn writer_schema(config: &Config) -> Result<String, ServiceError> {
 
 /// A decoder of the input.
 fn decoder(config: &Config, schema: &str) -> Result<ScanDecoder, SchemaError> {
-    Ok(match config.input.format {
+    let decoder = match config.input.format {
         Format::Json => ScanDecoder::Json(JsonScans::new()),
         Format::Avro => {
             let schema_id = config.input.schema_id;
             ScanDecoder::Avro(AvroScans::new(schema, Framing::Marked { schema_id })?)
         }
-    })
+    };
+    Ok(decoder.with_no_time(config.input.no_time.clone()))
 }
 
 /// Where package state is kept, if it is.

@@ -12,8 +12,9 @@ pub fn parse_moment(text: &str) -> Result<i64, String> {
     const HOW: &str = "write a time like 2026-03-02T08:00:00Z or 2026-03-02T09:00:00+01:00";
     match parse_seconds(text) {
         Ok(seconds) if in_range(seconds) => Ok(seconds),
-        Ok(_) | Err(TextFault::OutOfRange) => {
-            Err(format!("\"{text}\" lies outside the years 2000 to 2099"))
+        Ok(_) => Err(format!("\"{text}\" lies outside the years 2000 to 2099")),
+        Err(TextFault::FarOffset) => {
+            Err(format!("\"{text}\" has an offset from UTC that no place has; {HOW}"))
         }
         Err(TextFault::NoOffset) => Err(format!("\"{text}\" has no offset from UTC; {HOW}")),
         Err(TextFault::Unreadable) => Err(format!("\"{text}\" is no time; {HOW}")),

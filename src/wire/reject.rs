@@ -45,6 +45,13 @@ vocabulary! {
     }
 }
 
+impl Reason {
+    /// Whether nothing of a record could be read.
+    pub const fn is_of_the_whole_record(self) -> bool {
+        matches!(self, Self::NotJson | Self::NotAvro | Self::UnknownSchema | Self::BrokenBlock)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

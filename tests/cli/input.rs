@@ -168,6 +168,77 @@ fn a_file_that_is_no_log_of_scans_says_what_it_is() {
 }
 
 #[test]
+fn a_file_of_which_nothing_could_be_read_is_an_error_that_says_what_it_is() {
+    let folder = Folder::new();
+    let scan = scan("02T08", "1Z1", "arrived", "");
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&scan).unwrap())
+            .unwrap();
+    for (text, says) in [
+        (
+            format!("[{scan},{scan}]\n"),
+            "is a JSON array; write one object a line: jq -c '.[]' FILE",
+        ),
+        (
+            format!("\u{feff}\n[\n{},\n{}]\n", scan.trim(), scan.trim()),
+            "is a JSON array; write one object a line",
+        ),
+        (
+            format!("{pretty}\n"),
+            "is JSON whose objects have several lines; write one a line: jq -c .",
+        ),
+        ("a,b\n1,2\n".to_owned(), "not one of its 2 records can be read: 2 not_json"),
+        ("nonsense".to_owned(), "its one record cannot be read: 1 not_json"),
+    ] {
+        let output = folder.at("out");
+        let ran = folder.replay(&text, &["--output", &output]).with(1);
+        let last = ran.stderr.lines().last().unwrap();
+        assert!(last.starts_with("error: ") && last.contains(says), "{}", ran.stderr);
+        assert!(!folder.names().contains(&"out".to_owned()), "no output of nothing");
+    }
+    // What has a wrong field has been read.
+    let ran = folder.replay("{}", &[]).with(0);
+    assert!(ran.stderr.contains("1 record is no scan"), "{}", ran.stderr);
+    // The last object of an array may stand in a line of its own.
+    let ran = folder.replay(format!("[\n{},\n{scan}]\n", scan.trim()), &[]).with(0);
+    let last = ran.stderr.lines().last().unwrap();
+    assert!(last.starts_with("warning: ") && last.contains("is a JSON array"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_stands_for_no_time_can_be_other_dates_or_none() {
+    let folder = Folder::new();
+    let lines = |event_time: &str| {
+        [
+            scan("02T08", "1Z1", "arrived", "\"log_time\":\"2026-03-02T08:00:00Z\""),
+            scan("02T08", "1Z1", "delivered", "\"log_time\":\"2026-03-03T08:00:00Z\"")
+                .replace("2026-03-02T08:00:00Z", event_time),
+        ]
+        .concat()
+    };
+    let until = ["--until", "2026-03-06T08:00:00Z", "--summary", "-o", "json"];
+    let replay = |event_time: &str, more: &[&str]| {
+        let output = folder.at("out");
+        let more = [&until[..], &["--output", &output], more].concat();
+        let ran = folder.replay(lines(event_time), &more).with(0);
+        let summary: serde_json::Value = serde_json::from_str(ran.text()).unwrap();
+        (summary["exceptions"]["total"]["opened"].as_u64(), summary["no_event_time"].as_u64())
+    };
+    let (opened, quiet) = (Some(1), Some(0));
+    assert_eq!(replay("2000-01-01T00:00:00Z", &[]), (quiet, Some(1)));
+    assert_eq!(replay("1970-01-01T00:00:00Z", &[]), (quiet, Some(1)));
+    assert_eq!(replay("2000-01-01T00:00:00Z", &["--no-time", "1970-01-01"]), (opened, Some(0)));
+    assert_eq!(replay("2000-01-01T00:00:00Z", &["--no-time", ""]), (opened, Some(0)));
+    let others = ["--no-time", "1999-12-31,2001-01-01"];
+    assert_eq!(replay("2001-01-01T00:00:00+02:00", &others), (quiet, Some(1)));
+    let skipped = ["--until", "2026-03-02T09:00:00Z", "--summary"];
+    let ran = folder.replay(lines("2000-01-01T00:00:00Z"), &skipped).with(0);
+    assert!(!ran.stderr.contains("no time"), "what is skipped does not count: {}", ran.stderr);
+    let ran = folder.replay("", &["--no-time", "yesterday"]).with(2);
+    assert!(ran.stderr.contains("--no-time: \"yesterday\" is no date"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_file_without_log_times_must_be_sorted_and_sort_helps() {
     let folder = Folder::new();
     let lines = stalls();

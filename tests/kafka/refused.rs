@@ -141,6 +141,35 @@ fn avro_that_is_refused_is_dead_lettered_as_it_came() {
 }
 
 #[test]
+fn a_schema_s_id_in_a_header_is_named_in_the_dead_letter_and_does_no_harm_to_json() {
+    let datum = AvroScans::new()
+        .record(&Scan::new("HEADED1", "arrived", now_ms()))
+        .value
+        .expect("a payload")
+        .split_off(10);
+    let headers = vec![("__value_schema_id".to_owned(), vec![1; 17])];
+    let setup = Setup::new(shared(), "headed", 1, "avro").policies(SHORT_POLICIES);
+    let headed = NewRecord { headers: headers.clone(), ..odd(0, &datum) };
+    let good = AvroScans::new().record(&Scan::new("GOOD1", "label_created", now_ms()));
+    produce(&setup.bootstrap, &setup.scans(), [headed, good]);
+    let mut service = setup.start();
+    service.wait_scans(1);
+    service.stop();
+    let dead = read(&setup.bootstrap, &setup.dead_letters());
+    assert_eq!(dead.len(), 1, "one dead letter");
+    let message = header(&dead[0], &format!("{OURS}message")).expect("a message");
+    assert!(message.contains("__value_schema_id"), "{message}");
+
+    let setup = Setup::new(shared(), "headed-json", 1, "json").policies(SHORT_POLICIES);
+    let good = Scan::new("GOOD2", "label_created", now_ms()).json();
+    produce(&setup.bootstrap, &setup.scans(), [NewRecord { headers, ..good }]);
+    let mut service = setup.start();
+    service.wait_scans(1);
+    service.stop();
+    assert!(read(&setup.bootstrap, &setup.dead_letters()).is_empty(), "it was read");
+}
+
+#[test]
 fn scans_in_the_framing_of_a_schema_registry_are_read_with_the_schema_from_a_file() {
     let setup = Setup::new(shared(), "confluent", 1, "avro")
         .policies(SHORT_POLICIES)

@@ -27,7 +27,7 @@ fn read(decoder: &mut ScanDecoder, payload: &[u8]) -> (Milestone, Evidence, [Opt
     let mut unknown = UnknownTexts::default();
     let scan = decoder
         .batch()
-        .decode_telling(payload, live(1_772_438_400_000), |texts| unknown = texts)
+        .decode_telling(payload, live(1_772_438_400_000), |remarks| unknown = remarks.unknown)
         .unwrap();
     let UnknownTexts { milestone, evidence } = unknown;
     (scan.milestone, scan.evidence, [milestone, evidence].map(|text| text.map(str::to_owned)))
@@ -75,7 +75,7 @@ fn files_tell_the_unknown_words_of_each_record() {
         let mut told = Vec::new();
         while let Some(batch) = file.next_batch(10).unwrap() {
             assert!(batch.rejected.is_empty(), "{:?}", batch.rejected);
-            let texts = batch.unknown.iter().flat_map(|(_, unknown)| unknown.each());
+            let texts = batch.remarks.iter().flat_map(|(_, of)| of.unknown.each());
             told.extend(texts.map(|(field, text)| format!("{} {text}", field.as_str())));
         }
         assert_eq!(told, ["milestone SORTED", "evidence HEARSAY"]);

@@ -298,6 +298,7 @@ impl Encoder<'_> {
             schema if name == "event_time" => {
                 let millis = match self.dice.below(12) {
                     0 => self.dice.whole(40),
+                    1 => *self.dice.of(&[0, -2_208_988_800_000, 946_684_800_000]),
                     _ => 946_684_700_000 + (self.dice.any() % 3_155_760_200_000) as i64,
                 };
                 let more = match schema["logicalType"].as_str() {
@@ -340,6 +341,11 @@ impl Encoder<'_> {
                 "",
                 "soon",
                 "2026-03-02T08:00:00.5+05:30",
+                "2026-03-02T08:00:00.01234567890123+05:30",
+                "2026-03-02T08:00:00+25:00",
+                "1970-01-01T00:00:00-08:00",
+                "0001-01-01T00:00:00",
+                "9999-12-31T23:59:59.9999999Z",
             ]))
             .to_owned(),
             _ => self.dice.text(),

@@ -32,6 +32,10 @@ fn counts(summary: &Summary) -> String {
     if !summary.unknown.is_empty() {
         rows.push(("unknown", summary.unknown.to_string()));
     }
+    if summary.no_time > 0 {
+        let what = "event times that stand for none (0001-01-01 and the like)";
+        rows.push(("no time", line([(what, summary.no_time)])));
+    }
     if summary.skipped > 0 {
         rows.push(("skipped", line([("logged after --until", summary.skipped)])));
     }

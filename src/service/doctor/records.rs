@@ -16,8 +16,8 @@ use crate::service::native::{Event, EventQueue, RecordView};
 use crate::service::unread::remedy;
 use crate::service::{decoder, writer_schema};
 use crate::wire::reject::Reason;
-use crate::wire::scan::unknown::{UnknownCounts, UnknownTexts};
-use crate::wire::scan::{Origin, ScanDecoder};
+use crate::wire::scan::unknown::UnknownCounts;
+use crate::wire::scan::{Origin, Remarks, ScanDecoder, framing};
 
 const CHECK: &str = "records";
 /// Records that are looked at, of a partition and in all.
@@ -119,17 +119,19 @@ impl Found {
         let (partition, offset) = (record.partition, record.offset);
         self.records += 1;
         let origin = Origin { log_time: record.timestamp_ms, offset };
-        let mut unknown = UnknownTexts::default();
+        let mut remarks = Remarks::default();
         let payload = record.value.unwrap_or_default();
         let batch = self.decoder.batch();
-        match batch.decode_telling(payload, origin, |texts| unknown = texts) {
+        match batch.decode_telling(payload, origin, |of_scan| remarks = of_scan) {
             Ok(scan) => {
+                let unknown = remarks.unknown;
                 self.with_unknown += u64::from(!unknown.is_empty());
                 for (field, text) in unknown.each() {
                     self.unknown.add(scan.key.carrier(), field, text);
                 }
             }
             Err(why) => {
+                let why = framing::with_headers(why, record.headers().map(|(name, _)| name));
                 let rejected = self.rejected.entry(why.reason).or_default();
                 rejected.0 += 1;
                 rejected.1 = format!("partition {partition}, offset {offset}: {}", why.message);

@@ -43,6 +43,7 @@ pub struct Metrics {
     exceptions: IntCounterVec,
     rejected: IntCounterVec,
     unknown_texts: IntCounterVec,
+    no_event_time: IntCounterVec,
     steps_due: IntCounter,
     oldest_due: Gauge,
     detection_delay: Histogram,
@@ -93,6 +94,7 @@ impl Metrics {
             exceptions: new.counters(Metric::Exceptions)?,
             rejected: new.counters(Metric::RecordsRejected)?,
             unknown_texts: new.counters(Metric::UnknownTexts)?,
+            no_event_time: new.counters(Metric::NoEventTime)?,
             steps_due: new.counter(Metric::StepsDue)?,
             oldest_due: new.float_gauge(Metric::OldestDueStep)?,
             detection_delay: new.histogram(Metric::DetectionDelay)?,
@@ -207,6 +209,11 @@ impl Metrics {
         let shown = if has_label { text.text.as_str() } else { OTHER };
         let labels = [self.carrier(&text.carrier), text.field.as_str(), shown];
         self.unknown_texts.with_label_values(&labels).inc();
+    }
+
+    /// A scan whose event time stood for no time.
+    pub fn no_event_time(&self, carrier: &str) {
+        self.no_event_time.with_label_values(&[self.carrier(carrier)]).inc();
     }
 
     /// Events that have been committed at this wall time.
@@ -479,7 +486,8 @@ mod tests {
         for metric in Metric::ALL {
             let labels = vec!["x"; metric.labels().len()];
             let vec = [&metrics.records, &metrics.scans, &metrics.exceptions, &metrics.rejected];
-            for vec in vec.into_iter().chain([&metrics.transactions, &metrics.unknown_texts]) {
+            let more = [&metrics.transactions, &metrics.unknown_texts, &metrics.no_event_time];
+            for vec in vec.into_iter().chain(more) {
                 let _ = vec.get_metric_with_label_values(&labels);
             }
             for vec in [

@@ -80,6 +80,8 @@ metrics! {
         "Records that are no scans, by what was wrong with them.";
     UnknownTexts = "unknown_texts_total" ["carrier", "field", "text"] Counter,
         "Texts of scans that are none of their vocabulary, by field (milestone, evidence): they only inform. At most 100 texts have a label of their own, any further ones are `other`; digits of texts with many are shown as #.";
+    NoEventTime = "no_event_time_total" ["carrier"] Counter,
+        "Scans whose event time stood for no time (`input.no_time`), so that their log time counted.";
     StepsDue = "steps_due_total" [] Counter,
         "Steps of ladders that came due, published or about to be.";
     OldestDueStep = "oldest_due_step_seconds" [] Gauge,

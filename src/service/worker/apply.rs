@@ -12,8 +12,7 @@ use crate::service::batch::Raw;
 use crate::service::telemetry::ScanCounts;
 use crate::service::trace;
 use crate::wire::reject::{Reason, Rejected};
-use crate::wire::scan::unknown::UnknownTexts;
-use crate::wire::scan::{Origin, ScanDecoder};
+use crate::wire::scan::{Origin, Remarks, ScanDecoder, framing};
 
 /// Records that are decoded, then applied together.
 const AT_ONCE: usize = 256;
@@ -34,11 +33,12 @@ pub(super) fn apply(
         let mut group = Group::default();
         for raw in raws.by_ref().take(AT_ONCE) {
             let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-            let mut unknown = UnknownTexts::default();
+            let mut remarks = Remarks::default();
             let payload = raw.value.unwrap_or_default();
-            let scan = scans.decode_telling(payload, origin, |texts| unknown = texts);
+            let scan = scans.decode_telling(payload, origin, |of_scan| remarks = of_scan);
+            let scan = scan.map_err(|why| framing::with_headers(why, raw.header_names()));
             match guard.judge(&raw, scan) {
-                Ok(scan) => group.push(raw, scan, unknown),
+                Ok(scan) => group.push(raw, scan, remarks),
                 Err(hold) => {
                     wait = Some(hold);
                     break;
@@ -109,7 +109,7 @@ impl<'a> LogTimeGuard<'a> {
 /// Applies records up to the first that stops the partition, and tells of those that are no scans
 /// once everything in front of them is applied.
 fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &mut ScanCounts) {
-    let Group { records, raws, rejected, unknown } = group;
+    let Group { records, raws, rejected, remarks } = group;
     let mut outcomes = Vec::with_capacity(records.len());
     let stop = match tools.on_reject {
         OnReject::Halt => rejected.first().map(|(at, _)| *at),
@@ -127,9 +127,15 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
         }
     }
     tools.unread.looked_at(reached);
-    for (at, texts) in unknown {
+    for (at, remarks) in remarks {
         if let Some(Record::Scan(scan)) = records[..reached].get(at) {
-            tools.unread.unknown(held.partition(), raws[at].offset, scan.key.carrier(), texts);
+            let (carrier, unknown) = (scan.key.carrier(), remarks.unknown);
+            if remarks.no_time {
+                tools.metrics.no_event_time(carrier);
+            }
+            if !unknown.is_empty() {
+                tools.unread.unknown(held.partition(), raws[at].offset, carrier, unknown);
+            }
         }
     }
     for (at, why) in rejected {
@@ -217,14 +223,14 @@ struct Group<'a> {
     raws: Vec<Raw<'a>>,
     /// Those that are no scans, by their place in the group, and why.
     rejected: Vec<(usize, Rejected)>,
-    /// Texts that are none of their vocabulary, by the place of their scan.
-    unknown: Vec<(usize, UnknownTexts<'a>)>,
+    /// What is to be told of scans, by their place.
+    remarks: Vec<(usize, Remarks<'a>)>,
 }
 
 impl<'a> Group<'a> {
-    fn push(&mut self, raw: Raw<'a>, scan: Result<Scan<'a>, Rejected>, unknown: UnknownTexts<'a>) {
-        if !unknown.is_empty() {
-            self.unknown.push((self.raws.len(), unknown));
+    fn push(&mut self, raw: Raw<'a>, scan: Result<Scan<'a>, Rejected>, remarks: Remarks<'a>) {
+        if !remarks.is_empty() {
+            self.remarks.push((self.raws.len(), remarks));
         }
         self.records.push(match scan {
             Ok(scan) => Record::Scan(scan),

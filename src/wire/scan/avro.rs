@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use super::framing::{self, Mark};
+use super::no_time::NoTime;
 pub use super::plan::Fields;
 use super::plan::{Plan, Planned};
 use super::raw::{Checked, Field, RawScan, Wanted};
-use super::unknown::UnknownTexts;
-use super::{MAX_RECORD, Origin, too_large};
+use super::{MAX_RECORD, Origin, Remarks, too_large};
 use crate::detector::scan::Scan;
 use crate::wire::avro::cursor::{Broken, Cursor};
 use crate::wire::avro::fingerprint::{Fingerprint, fingerprints, show};
@@ -69,6 +70,7 @@ pub struct AvroScans {
     framing: Framing,
     /// By the specification, then as libraries have them.
     fingerprints: Vec<Fingerprint>,
+    no_time: NoTime,
 }
 
 /// A field of the writer's record.
@@ -107,7 +109,12 @@ impl AvroScans {
         fields.retain(|written| !shapes.is_empty(&written.shape));
         let plan = Plan::compile(&fields, &shapes);
         let fingerprints = fingerprints(&schema);
-        Ok(Self { fields, shapes, plan, framing, fingerprints })
+        Ok(Self { fields, shapes, plan, framing, fingerprints, no_time: NoTime::default() })
+    }
+
+    /// The same with other stand-ins for a missing event time.
+    pub fn with_no_time(self, no_time: NoTime) -> Self {
+        Self { no_time, ..self }
     }
 
     /// The scan of one record.
@@ -116,25 +123,30 @@ impl AvroScans {
         self.decode_telling(payload, origin, |_| {})
     }
 
-    /// The same, and tells of texts that are none of their vocabulary, if any.
+    /// The same, and what is to be told of the scan.
     #[inline]
     pub(super) fn decode_telling<'a>(
         &'a self,
         payload: &'a [u8],
         origin: Origin,
-        tell: impl FnOnce(UnknownTexts<'a>),
+        tell: impl FnOnce(Remarks<'a>),
     ) -> Result<Scan<'a>, Rejected> {
+        let checked = self.check(payload, origin);
+        tell(checked.remarks);
+        checked.scan
+    }
+
+    #[inline(always)]
+    fn check<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Checked<'a> {
         if payload.len() <= MAX_RECORD
             && let Ok(datum) = self.unframe(payload)
             && let Some((length, checked)) = self.quick_datum(datum, origin)
             && length == datum.len()
         {
-            debug_assert_eq!(self.decode_slowly(payload, origin).scan, checked.scan);
-            return checked.scan;
+            debug_assert_eq!(self.check_slowly(payload, origin).scan, checked.scan);
+            return checked;
         }
-        let checked = self.decode_slowly(payload, origin);
-        tell(checked.unknown);
-        checked.scan
+        self.check_slowly(payload, origin)
     }
 
     /// The fields of one record without the normal form of its key, which is most of what
@@ -143,14 +155,19 @@ impl AvroScans {
         let datum = self.unframe(payload).ok()?;
         let mut planned = Planned::new();
         self.plan.read(&self.shapes, datum, &mut planned)?;
-        if planned.length == datum.len() { planned.fields() } else { None }
+        if planned.length == datum.len() { planned.fields(&self.no_time) } else { None }
     }
 
     /// The same for a record that may be no scan: says why.
     #[cold]
-    fn decode_slowly<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Checked<'a> {
-        let raw = self.read_framed(payload).unwrap_or_else(RawScan::unreadable);
-        raw.check(origin)
+    fn check_slowly<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Checked<'a> {
+        let raw = self.read_framed(payload).unwrap_or_else(|rejected| {
+            RawScan::unreadable(match self.framing {
+                Framing::Bare => rejected,
+                Framing::Marked { .. } => framing::instead_of_avro(payload, rejected),
+            })
+        });
+        raw.check(origin, &self.no_time)
     }
 
     fn read_framed<'a>(&'a self, payload: &'a [u8]) -> Result<RawScan<'a>, Rejected> {
@@ -183,11 +200,11 @@ impl AvroScans {
         if planned.length > MAX_RECORD {
             return None;
         }
-        let head = planned.head(origin)?;
-        let (partition, stands_in) = (planned.partition, head.stands_in);
+        let head = planned.head(origin, &self.no_time)?;
+        let (partition, stands_in, no_time) = (planned.partition, head.stands_in, head.no_time);
         let scan = Ok(planned.scan(head, origin));
-        let unknown = UnknownTexts::default();
-        Some((planned.length, Checked { partition, stands_in, scan, unknown }))
+        let remarks = Remarks { no_time, ..Remarks::default() };
+        Some((planned.length, Checked { partition, stands_in, scan, remarks }))
     }
 
     /// The same for a datum that may be broken: says where.
@@ -203,7 +220,7 @@ impl AvroScans {
         if length > MAX_RECORD {
             return Ok(Checked::unreadable(too_large(length)));
         }
-        Ok(raw.check(origin))
+        Ok(raw.check(origin, &self.no_time))
     }
 
     fn read<'a>(&'a self, cursor: &mut Cursor<'a>) -> Result<RawScan<'a>, BrokenField<'a>> {
@@ -221,52 +238,28 @@ impl AvroScans {
     #[inline]
     fn unframe<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8], Rejected> {
         let Framing::Marked { schema_id } = self.framing else { return Ok(payload) };
-        match payload {
-            [0xc3, 0x01, rest @ ..] => self.unframe_single_object(rest),
-            [0x00, rest @ ..] => unframe_confluent(rest, schema_id),
-            _ => Err(Rejected::new(Reason::NotAvro, no_marker(payload))),
+        match framing::split(payload)? {
+            (Mark::Fingerprint(mark), datum) if self.fingerprints.contains(&mark) => Ok(datum),
+            (Mark::Id(id), datum) if schema_id == Some(id) => Ok(datum),
+            (mark, _) => Err(self.unknown(mark, schema_id)),
         }
     }
 
-    fn unframe_single_object<'a>(&self, rest: &'a [u8]) -> Result<&'a [u8], Rejected> {
-        let (fingerprint, datum) = rest.split_first_chunk::<8>().ok_or_else(cut_in_marker)?;
-        if self.fingerprints.contains(fingerprint) {
-            return Ok(datum);
-        }
-        let message = format!(
-            "the record was written with the schema of fingerprint {}, but the configured schema has {}; set input.schema_file to the writer's schema",
-            show(*fingerprint),
-            show(self.fingerprints[0])
-        );
-        Err(Rejected::new(Reason::UnknownSchema, message))
-    }
-}
-
-fn unframe_confluent(rest: &[u8], configured: Option<u32>) -> Result<&[u8], Rejected> {
-    let (id, datum) = rest.split_first_chunk::<4>().ok_or_else(cut_in_marker)?;
-    let id = u32::from_be_bytes(*id);
-    let message = match configured {
-        Some(configured) if configured == id => return Ok(datum),
-        Some(configured) => format!(
-            "the record was written with schema id {id}, but input.schema_id is {configured}; set input.schema_id and input.schema_file to the writer's"
-        ),
-        None => format!(
-            "the record has Confluent's framing with schema id {id}, but no id is configured; set input.schema_id = {id} if input.schema_file is that schema"
-        ),
-    };
-    Err(Rejected::new(Reason::UnknownSchema, message))
-}
-
-fn cut_in_marker() -> Rejected {
-    Rejected::new(Reason::NotAvro, "the record ends within the marker that names its schema")
-}
-
-fn no_marker(payload: &[u8]) -> String {
-    let expected = "Avro records begin with C3 01 (single object) or 00 (Confluent)";
-    match payload {
-        [] => format!("the record is empty; {expected}"),
-        [b'{', ..] => format!("this looks like JSON; {expected}"),
-        [first, ..] => format!("the record begins with {first:02X}; {expected}"),
+    #[cold]
+    fn unknown(&self, mark: Mark, configured: Option<u32>) -> Rejected {
+        let message = match (mark, configured) {
+            (Mark::Fingerprint(_), _) => format!(
+                "the record was written with the schema of {mark}, but the configured schema has {}; set input.schema_file to the writer's schema",
+                show(self.fingerprints[0])
+            ),
+            (Mark::Id(id), Some(configured)) => format!(
+                "the record was written with schema id {id}, but input.schema_id is {configured}; set input.schema_id and input.schema_file to the writer's"
+            ),
+            (Mark::Id(id), None) => format!(
+                "the record has Confluent's framing with schema id {id}, but no id is configured; set input.schema_id = {id} if input.schema_file is that schema"
+            ),
+        };
+        Rejected::new(Reason::UnknownSchema, message)
     }
 }
 

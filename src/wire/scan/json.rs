@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::framing::instead_of_json;
+use super::no_time::NoTime;
 use super::raw::{Checked, Field, RawScan};
 use super::texts::Texts;
-use super::unknown::UnknownTexts;
-use super::{MAX_RECORD, Origin, too_large};
+use super::{MAX_RECORD, Origin, Remarks, too_large};
 use crate::detector::scan::Scan;
 use crate::wire::avro::shape::{Found, Unit};
 use crate::wire::reject::{Reason, Rejected};
@@ -20,12 +21,18 @@ use crate::wire::reject::{Reason, Rejected};
 pub struct JsonScans {
     /// Texts that had escapes.
     texts: Texts,
+    no_time: NoTime,
 }
 
 impl JsonScans {
     /// A decoder.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same with other stand-ins for a missing event time.
+    pub fn with_no_time(self, no_time: NoTime) -> Self {
+        Self { no_time, ..self }
     }
 
     /// The scan of one record. Texts of scans decoded before are dropped.
@@ -40,20 +47,19 @@ impl JsonScans {
     /// Begins a batch of records whose scans are alive together.
     pub fn batch(&mut self) -> JsonBatch<'_> {
         self.texts.clear();
-        JsonBatch { texts: &self.texts }
+        JsonBatch { scans: self }
     }
 
     /// A line of a file, which may hold the envelope's fields as well.
     pub(crate) fn decode_line<'a>(&'a mut self, line: &'a [u8], number: i64) -> Checked<'a> {
-        let raw = self.batch().read(line, true).unwrap_or_else(RawScan::unreadable);
-        raw.check(Origin { log_time: None, offset: number })
+        self.batch().check(line, true, Origin { log_time: None, offset: number })
     }
 }
 
 /// A batch of records, decoded one by one.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonBatch<'a> {
-    texts: &'a Texts,
+    scans: &'a JsonScans,
 }
 
 impl<'a> JsonBatch<'a> {
@@ -62,17 +68,21 @@ impl<'a> JsonBatch<'a> {
         self.decode_telling(payload, origin, |_| {})
     }
 
-    /// The same, and tells of texts that are none of their vocabulary, if any.
+    /// The same, and what is to be told of the scan.
     pub(super) fn decode_telling(
         self,
         payload: &'a [u8],
         origin: Origin,
-        tell: impl FnOnce(UnknownTexts<'a>),
+        tell: impl FnOnce(Remarks<'a>),
     ) -> Result<Scan<'a>, Rejected> {
-        let raw = self.read(payload, false).unwrap_or_else(RawScan::unreadable);
-        let checked = raw.check(origin);
-        tell(checked.unknown);
+        let checked = self.check(payload, false, origin);
+        tell(checked.remarks);
         checked.scan
+    }
+
+    fn check(self, payload: &'a [u8], envelope: bool, origin: Origin) -> Checked<'a> {
+        let raw = self.read(payload, envelope).unwrap_or_else(RawScan::unreadable);
+        raw.check(origin, &self.scans.no_time)
     }
 
     fn read(self, payload: &'a [u8], envelope: bool) -> Result<RawScan<'a>, Rejected> {
@@ -80,12 +90,13 @@ impl<'a> JsonBatch<'a> {
             return Err(too_large(payload.len()));
         }
         let text = std::str::from_utf8(payload).map_err(|error| {
-            let message = format!("byte {} is not UTF-8{}", error.valid_up_to(), hint(payload));
+            let message =
+                format!("byte {} is not UTF-8{}", error.valid_up_to(), instead_of_json(payload));
             Rejected::new(Reason::NotJson, message)
         })?;
         let mut json = serde_json::Deserializer::from_str(text);
         let scan = json
-            .deserialize_map(ScanVisitor { texts: self.texts, envelope })
+            .deserialize_map(ScanVisitor { texts: &self.scans.texts, envelope })
             .and_then(|scan| json.end().map(|()| scan));
         scan.map_err(|error| {
             let message = if payload.is_empty() {
@@ -93,19 +104,10 @@ impl<'a> JsonBatch<'a> {
             } else {
                 // Records seldom have lines, and a file's lines are counted elsewhere.
                 let error = error.to_string().replace(" at line 1 column ", " at column ");
-                format!("{error}{}", hint(payload))
+                format!("{error}{}", instead_of_json(payload))
             };
             Rejected::new(Reason::NotJson, message)
         })
-    }
-}
-
-/// A word to those who sent Avro where JSON was expected.
-fn hint(payload: &[u8]) -> &'static str {
-    if payload.starts_with(&[0xc3, 0x01]) || payload.first() == Some(&0) {
-        "; this looks like Avro"
-    } else {
-        ""
     }
 }
 
@@ -201,8 +203,10 @@ impl<'a> Visitor<'a> for FieldValue<'a> {
         Ok(i64::try_from(number).map_or(Found::Huge, |number| Found::Whole(number, Unit::None)))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Found<'a>, E> {
-        Ok(Found::Fraction)
+    /// Also whole numbers of more digits than 64 bits have: from there on every number is whole.
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Found<'a>, E> {
+        let huge = number.abs() >= i64::MAX as f64;
+        Ok(if huge { Found::Huge } else { Found::Fraction })
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Found<'a>, E> {

@@ -7,7 +7,9 @@
 //! batches: [`ScanDecoder::batch`] begins one and drops what the one before had to keep.
 
 pub mod avro;
+pub mod framing;
 pub mod json;
+mod no_time;
 mod plan;
 pub(crate) mod raw;
 mod texts;
@@ -15,6 +17,7 @@ pub mod unknown;
 
 pub use avro::{AvroScans, Fields, Framing, SCAN_SCHEMA, SchemaError};
 pub use json::JsonScans;
+pub use no_time::{NO_TIME, NoTime};
 
 use self::unknown::UnknownTexts;
 use super::reject::{Reason, Rejected};
@@ -36,6 +39,22 @@ pub struct Origin {
     pub offset: i64,
 }
 
+/// What is to be told of a scan beside itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remarks<'a> {
+    /// Words of it that nobody here knows.
+    pub unknown: UnknownTexts<'a>,
+    /// Its event time stands for no time, so that its log time counts.
+    pub no_time: bool,
+}
+
+impl Remarks<'_> {
+    /// Whether nothing is to be told.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
 /// A decoder of either encoding.
 #[derive(Debug)]
 pub enum ScanDecoder {
@@ -51,6 +70,14 @@ impl ScanDecoder {
         match self {
             Self::Json(scans) => ScanBatch(Encoding::Json(scans.batch())),
             Self::Avro(scans) => ScanBatch(Encoding::Avro(scans)),
+        }
+    }
+
+    /// The same with other stand-ins for a missing event time.
+    pub fn with_no_time(self, no_time: NoTime) -> Self {
+        match self {
+            Self::Json(scans) => Self::Json(scans.with_no_time(no_time)),
+            Self::Avro(scans) => Self::Avro(scans.with_no_time(no_time)),
         }
     }
 
@@ -83,16 +110,16 @@ impl<'a> ScanBatch<'a> {
         }
     }
 
-    /// The same, and tells of texts that are none of their vocabulary.
+    /// The same, and what is to be told of the scan, if anything is.
     pub fn decode_telling(
         self,
         payload: &'a [u8],
         origin: Origin,
-        tell: impl FnOnce(UnknownTexts<'a>),
+        tell: impl FnOnce(Remarks<'a>),
     ) -> Result<Scan<'a>, Rejected> {
-        let tell = |unknown: UnknownTexts<'a>| {
-            if !unknown.is_empty() {
-                tell(unknown);
+        let tell = |remarks: Remarks<'a>| {
+            if !remarks.is_empty() {
+                tell(remarks);
             }
         };
         match self.0 {

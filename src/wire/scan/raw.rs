@@ -5,10 +5,11 @@ use crate::detector::scan::{Attributes, Evidence, Milestone, Scan, vocabulary};
 use crate::detector::time::{EventTime, LogTime, in_range};
 use crate::wire::avro::shape::{Found, Unit};
 use crate::wire::reject::{Reason, Rejected};
-use crate::wire::time_text::{TextFault, format_seconds, parse_seconds};
+use crate::wire::time_text::{TextFault, Written, format_seconds};
 
+use super::no_time::NoTime;
 use super::unknown::UnknownTexts;
-use super::{MAX_TEXT, Origin};
+use super::{MAX_TEXT, Origin, Remarks};
 
 vocabulary! {
     /// The fields of a scan's record that are looked at. The texts that take part come first.
@@ -119,15 +120,15 @@ pub(crate) struct Checked<'a> {
     /// The event time stands for the missing log time.
     pub(crate) stands_in: bool,
     pub(crate) scan: Result<Scan<'a>, Rejected>,
-    /// What the scan says in words that nobody here knows.
-    pub(crate) unknown: UnknownTexts<'a>,
+    /// What is to be told of the scan, where it is one.
+    pub(crate) remarks: Remarks<'a>,
 }
 
 impl<'a> Checked<'a> {
     /// A record of which nothing could be read.
     pub(crate) fn unreadable(rejected: Rejected) -> Self {
-        let unknown = UnknownTexts::default();
-        Self { partition: None, stands_in: false, scan: Err(rejected), unknown }
+        let remarks = Remarks::default();
+        Self { partition: None, stands_in: false, scan: Err(rejected), remarks }
     }
 
     /// The log time, also that of a rejected record.
@@ -249,11 +250,12 @@ impl<'a> RawScan<'a> {
     }
 
     /// Applies the rules. What the origin says of the log time goes before the record's own fields.
-    pub(crate) fn check(mut self, origin: Origin) -> Checked<'a> {
+    pub(crate) fn check(mut self, origin: Origin, no_time: &NoTime) -> Checked<'a> {
         let log_stamp =
             origin.log_time.map(|millis| Stamp::Whole(millis, Unit::Millis)).or(self.log_time);
         let log_time = log_stamp.map(|stamp| stamp.seconds("log_time")).transpose();
-        let event_time = self.event_time.map(|stamp| stamp.seconds("event_time")).transpose();
+        let event_time = self.event_time.map_or(Ok(None), |stamp| stamp.event(no_time));
+        let no_time = self.event_time.is_some() && event_time == Ok(None);
         let stands_in = matches!(log_time, Ok(None)) && !self.envelope_broken;
         // What stands in for a missing log time is that of a scan alone: a record that is none has
         // an event time that nobody vouches for.
@@ -271,8 +273,11 @@ impl<'a> RawScan<'a> {
             }
         };
         let scan = scan.map_err(|rejected| rejected.with_log_time(own));
-        let unknown = if scan.is_ok() { self.unknown() } else { UnknownTexts::default() };
-        Checked { partition, stands_in, scan, unknown }
+        let remarks = match &scan {
+            Ok(_) => Remarks { unknown: self.unknown(), no_time },
+            Err(_) => Remarks::default(),
+        };
+        Checked { partition, stands_in, scan, remarks }
     }
 
     fn unknown(&self) -> UnknownTexts<'a> {
@@ -291,7 +296,11 @@ impl<'a> RawScan<'a> {
     ) -> Result<Scan<'a>, Rejected> {
         let text = |field: Field| self.texts[field as usize];
         let log_time = log_time.ok_or_else(|| {
-            Rejected::new(Reason::MissingTime, "the record has neither event_time nor log_time")
+            let message = match self.event_time {
+                None => "the record has neither event_time nor log_time",
+                Some(_) => "event_time stands for no time, and the record has no log_time",
+            };
+            Rejected::new(Reason::MissingTime, message)
         })?;
         let key = self.key()?;
         let milestone = text(Field::Milestone).ok_or_else(|| {
@@ -345,22 +354,51 @@ impl Stamp<'_> {
     /// Whole seconds since 1970 UTC, floored, within the years 2000 to 2099.
     #[inline]
     fn seconds(self, field: &str) -> Result<i64, Rejected> {
-        let seconds = match self {
-            Self::Whole(number, unit) => number.div_euclid(per_second(unit)),
-            Self::Text(text) => {
-                parse_seconds(text).map_err(|fault| bad_text(field, text, fault))?
+        match self {
+            Self::Whole(number, unit) => self.within(field, number.div_euclid(per_second(unit))),
+            Self::Text(text) => self.of_text(field, Written::parse(text), text),
+        }
+    }
+
+    /// The same of an event time; none where it stands for no time.
+    #[inline]
+    fn event(self, no_time: &NoTime) -> Result<Option<i64>, Rejected> {
+        const FIELD: &str = "event_time";
+        match self {
+            Self::Whole(number, unit) => {
+                let seconds = number.div_euclid(per_second(unit));
+                if no_time.is(seconds) { Ok(None) } else { self.within(FIELD, seconds).map(Some) }
             }
-        };
+            Self::Text(text) => match Written::parse(text) {
+                Ok(written) if no_time.is_written(written) => Ok(None),
+                written => self.of_text(FIELD, written, text).map(Some),
+            },
+        }
+    }
+
+    fn of_text(
+        self,
+        field: &str,
+        written: Result<Written, TextFault>,
+        text: &str,
+    ) -> Result<i64, Rejected> {
+        let seconds = written.and_then(Written::utc);
+        self.within(field, seconds.map_err(|fault| bad_text(field, text, fault))?)
+    }
+
+    #[inline]
+    fn within(self, field: &str, seconds: i64) -> Result<i64, Rejected> {
         if in_range(seconds) { Ok(seconds) } else { Err(self.out_of_range(field, seconds)) }
     }
 
     #[cold]
     fn out_of_range(self, field: &str, seconds: i64) -> Rejected {
-        let is = format_seconds(seconds);
         let message = match self {
-            Self::Text(_) => format!("{field}: {is} lies outside the years 2000 to 2099"),
+            Self::Text(text) => {
+                format!("{field}: {:?} lies outside the years 2000 to 2099", beginning(text))
+            }
             Self::Whole(number, unit) => {
-                let unit_name = unit_name(unit);
+                let (unit_name, is) = (unit_name(unit), format_seconds(seconds));
                 let mut message = format!(
                     "{field}: {number} {unit_name} is {is}, outside the years 2000 to 2099"
                 );
@@ -401,21 +439,22 @@ const fn unit_name(unit: Unit) -> &'static str {
 
 #[cold]
 fn bad_text(field: &str, text: &str, fault: TextFault) -> Rejected {
-    let shown: String = text.chars().take(40).collect();
-    match fault {
-        TextFault::NoOffset => Rejected::new(
-            Reason::UnreadableTime,
-            format!("{field}: {shown:?} has no UTC offset; append Z or, for example, +01:00"),
+    let shown = beginning(text);
+    let message = match fault {
+        TextFault::NoOffset => {
+            format!("{field}: {shown:?} has no UTC offset; append Z or, for example, +01:00")
+        }
+        TextFault::FarOffset => {
+            format!("{field}: {shown:?} has a UTC offset that no place has; its hours go to 23")
+        }
+        TextFault::Unreadable => format!(
+            "{field}: {shown:?} is no time; send RFC 3339 such as 2026-03-02T08:00:00Z, or milliseconds as a number"
         ),
-        TextFault::Unreadable => Rejected::new(
-            Reason::UnreadableTime,
-            format!(
-                "{field}: {shown:?} is no time; send RFC 3339 such as 2026-03-02T08:00:00Z, or milliseconds as a number"
-            ),
-        ),
-        TextFault::OutOfRange => Rejected::new(
-            Reason::TimeOutOfRange,
-            format!("{field}: {shown:?} lies outside the years 2000 to 2099"),
-        ),
-    }
+    };
+    Rejected::new(Reason::UnreadableTime, message)
+}
+
+/// As much of a text as a message shows.
+fn beginning(text: &str) -> String {
+    text.chars().take(40).collect()
 }

@@ -7,7 +7,7 @@ use crate::wire::avro::container::{Container, Next};
 use crate::wire::avro::cursor::Cursor;
 use crate::wire::reject::{Reason, Rejected};
 use crate::wire::scan::raw::Checked;
-use crate::wire::scan::{AvroScans, Origin};
+use crate::wire::scan::{AvroScans, NoTime, Origin};
 
 /// The datums of a container's blocks, in order.
 pub(super) struct Blocks {
@@ -39,6 +39,10 @@ impl Blocks {
         let container = Container::open(input)?;
         let scans = AvroScans::for_container(container.schema())?;
         Ok(Self { container, scans, position: Position::default() })
+    }
+
+    pub(super) fn with_no_time(self, no_time: NoTime) -> Self {
+        Self { scans: self.scans.with_no_time(no_time), ..self }
     }
 
     pub(super) fn bytes_read(&self) -> u64 {

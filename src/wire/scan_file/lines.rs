@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use super::Place;
 use crate::wire::reject::{Reason, Rejected};
 use crate::wire::scan::raw::Checked;
-use crate::wire::scan::{JsonScans, MAX_RECORD};
+use crate::wire::scan::{JsonScans, MAX_RECORD, NoTime};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -22,6 +22,10 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new(input: Box<dyn BufRead + Send>) -> Self {
         Self { input, scans: JsonScans::new(), line: Vec::new(), number: 0, bytes_read: 0 }
+    }
+
+    pub(super) fn with_no_time(self, no_time: NoTime) -> Self {
+        Self { scans: self.scans.with_no_time(no_time), ..self }
     }
 
     pub(super) fn bytes_read(&self) -> u64 {

@@ -17,9 +17,8 @@ use self::order::Order;
 pub use self::stored::StoredScan;
 use super::avro::container::{ContainerError, MAGIC};
 use super::reject::Rejected;
-use super::scan::SchemaError;
 use super::scan::raw::Checked;
-use super::scan::unknown::UnknownTexts;
+use super::scan::{NoTime, Remarks, SchemaError};
 use crate::detector::scan::{Record, Scan};
 
 /// Why reading a file ends before its end.
@@ -96,8 +95,8 @@ pub struct Entry<'a> {
     pub partition: Option<i32>,
     /// The scan, or why it is none.
     pub scan: Result<Scan<'a>, Rejected>,
-    /// Texts of the scan that are none of their vocabulary.
-    pub unknown: UnknownTexts<'a>,
+    /// What is to be told of the scan.
+    pub remarks: Remarks<'a>,
 }
 
 /// Records of a file that stand behind one another.
@@ -109,8 +108,8 @@ pub struct Batch<'a> {
     pub partitions: Vec<Option<i32>>,
     /// Those that are no scans: index in the batch, place and why. By index, ascending.
     pub rejected: Vec<(usize, Place, Rejected)>,
-    /// Texts that are none of their vocabulary, by the index of their scan.
-    pub unknown: Vec<(usize, UnknownTexts<'a>)>,
+    /// What is to be told of scans, by their index.
+    pub remarks: Vec<(usize, Remarks<'a>)>,
 }
 
 /// Takes the records of a file one by one. A record has some two hundred bytes: inlined, it is
@@ -124,8 +123,8 @@ impl<'a> Receiver<'a> for Batch<'a> {
     #[inline(always)]
     fn take(&mut self, place: Place, checked: Checked<'a>) -> bool {
         self.partitions.push(checked.partition);
-        if !checked.unknown.is_empty() {
-            self.unknown.push((self.records.len(), checked.unknown));
+        if !checked.remarks.is_empty() {
+            self.remarks.push((self.records.len(), checked.remarks));
         }
         match checked.scan {
             Ok(scan) => self.records.push(Record::Scan(scan)),
@@ -141,8 +140,8 @@ impl<'a> Receiver<'a> for Batch<'a> {
 
 impl<'a> Receiver<'a> for Option<Entry<'a>> {
     fn take(&mut self, place: Place, checked: Checked<'a>) -> bool {
-        let Checked { partition, scan, unknown, .. } = checked;
-        *self = Some(Entry { place, number: 0, partition, scan, unknown });
+        let Checked { partition, scan, remarks, .. } = checked;
+        *self = Some(Entry { place, number: 0, partition, scan, remarks });
         true
     }
 }
@@ -210,6 +209,15 @@ impl ScanFile {
         Self { order: None, ..self }
     }
 
+    /// The same with other stand-ins for a missing event time.
+    pub fn with_no_time(self, no_time: NoTime) -> Self {
+        let format = match self.format {
+            Format::Lines(lines) => Format::Lines(lines.with_no_time(no_time)),
+            Format::Blocks(blocks) => Format::Blocks(Box::new(blocks.with_no_time(no_time))),
+        };
+        Self { format, ..self }
+    }
+
     /// The next record; `None` at the end. After an error there is nothing more to read.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, FileError> {
@@ -259,6 +267,18 @@ impl ScanFile {
             Format::Lines(lines) => lines.bytes_read(),
             Format::Blocks(blocks) => blocks.bytes_read(),
         }
+    }
+}
+
+/// JSON that is not one object a line, by the beginning of a text of which no line is a scan; what
+/// it is and what to do, to stand behind "is".
+pub fn layout(start: &[u8]) -> Option<&'static str> {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let first_line = start.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    match first_line {
+        [b'[', ..] => Some("a JSON array; write one object a line: jq -c '.[]' FILE"),
+        b"{" => Some("JSON whose objects have several lines; write one a line: jq -c . FILE"),
+        _ => None,
     }
 }
 

@@ -8,9 +8,10 @@ use crate::detector::scan::{Attributes, Evidence, Milestone, Scan};
 use crate::detector::time::{EventTime, LogTime, in_range};
 use crate::wire::avro::reader::Reader;
 use crate::wire::avro::shape::{Found, Shapes, Unit};
+use crate::wire::scan::no_time::NoTime;
 use crate::wire::scan::raw::{Field, MAX_PARTITION, per_second};
 use crate::wire::scan::{MAX_TEXT, Origin};
-use crate::wire::time_text::parse_seconds;
+use crate::wire::time_text::{Written, parse_seconds};
 
 /// What a plan found in a datum: every text in its place, times in seconds and in range.
 #[derive(Debug)]
@@ -41,6 +42,25 @@ pub(in crate::wire::scan) struct Head {
     log_time: LogTime,
     /// The event time stands for the missing log time.
     pub(in crate::wire::scan) stands_in: bool,
+    /// The event time stands for no time.
+    pub(in crate::wire::scan) no_time: bool,
+}
+
+/// The event time of a datum.
+enum Event {
+    Missing,
+    /// It stands for no time.
+    NoTime,
+    At(i64),
+}
+
+impl Event {
+    fn time(&self) -> Option<i64> {
+        match self {
+            Self::At(seconds) => Some(*seconds),
+            Self::Missing | Self::NoTime => None,
+        }
+    }
 }
 
 /// A scan's fields as they stand in its record; absent texts are empty.
@@ -238,8 +258,9 @@ impl<'a> Planned<'a> {
     /// What of the scan may turn out to be wrong. What the origin says of the log time goes before
     /// the record's own field; where there is neither, the event time stands for it.
     #[inline(always)]
-    pub(in crate::wire::scan) fn head(&self, origin: Origin) -> Option<Head> {
-        let event_time = self.event_time()?;
+    pub(in crate::wire::scan) fn head(&self, origin: Origin, no_time: &NoTime) -> Option<Head> {
+        let event = self.event(no_time)?;
+        let event_time = event.time();
         let log_time = match (origin.log_time, self.texts[LOG_TIME]) {
             (Some(millis), _) => Some(seconds(millis, Unit::Millis)?),
             (None, "") => self.log_time,
@@ -255,6 +276,7 @@ impl<'a> Planned<'a> {
             event_time: event_time.map(EventTime::from_secs),
             log_time: LogTime::from_secs(log_time.or(event_time)?),
             stands_in: log_time.is_none(),
+            no_time: matches!(event, Event::NoTime),
         })
     }
 
@@ -280,24 +302,32 @@ impl<'a> Planned<'a> {
 
     /// What is known without the normal form of the key.
     #[inline(always)]
-    pub(in crate::wire::scan) fn fields(&self) -> Option<Fields<'a>> {
+    pub(in crate::wire::scan) fn fields(&self, no_time: &NoTime) -> Option<Fields<'a>> {
         Some(Fields {
             tracking_number: text(self.number)?,
             carrier: text(self.carrier.text())?,
             milestone: self.milestone()?,
             evidence: self.evidence()?,
-            event_time: self.event_time()?,
+            event_time: self.event(no_time)?.time(),
             attributes: self.attributes(),
         })
     }
 
-    /// The event time, if there is one; `None` if it is none.
+    /// The event time; `None` if it can be no good one.
     #[inline(always)]
-    fn event_time(&self) -> Option<Option<i64>> {
-        match self.texts[EVENT_TIME] {
-            "" => Some(self.event_time),
-            text => parsed(text).map(Some),
-        }
+    fn event(&self, no_time: &NoTime) -> Option<Event> {
+        Some(match (self.texts[EVENT_TIME], self.event_time) {
+            ("", None) => Event::Missing,
+            ("", Some(seconds)) if no_time.is(seconds) => Event::NoTime,
+            ("", Some(seconds)) => Event::At(seconds),
+            (text, _) => {
+                let written = Written::parse(text).ok()?;
+                match no_time.is_written(written) {
+                    true => Event::NoTime,
+                    false => Event::At(written.utc().ok().filter(|at| in_range(*at))?),
+                }
+            }
+        })
     }
 
     /// `None`: there is none, or its text is none of the vocabulary.

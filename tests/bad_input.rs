@@ -809,6 +809,52 @@ fn a_compressed_block_cannot_grow_without_bound() {
 }
 
 #[test]
+fn a_compressed_block_grows_by_so_many_times_its_size_and_no_more() {
+    let scan = |number: &str, length: usize| {
+        json!({"tracking_number": number, "carrier": "ups", "milestone": "info",
+            "evidence": "physical", "event_id": "x".repeat(length), "log_time": MORNING})
+    };
+    let scans = [scan("N0", 60 << 10), scan("N1", 1 << 20), scan("N2", 60 << 10)];
+    let zstandard = container(&schema(SCAN_LOG), Codec::Zstandard(Default::default()), &scans, 1);
+    let lines = listing(&zstandard);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[0], "block 1, record 1: N0", "a writer's usual block may be all alike");
+    assert!(lines[1].starts_with("block 2: broken_block: it cannot be decompressed"), "{lines:?}");
+    assert!(lines[1].contains("would grow to more than"), "{lines:?}");
+    assert_eq!(lines[2], "block 3, record 1: N2");
+}
+
+#[test]
+fn a_schema_has_a_bounded_size_and_so_has_a_name_in_it() {
+    let scan = |more: Json| {
+        let mut fields = vec![
+            json!({"name": "tracking_number", "type": "string"}),
+            json!({"name": "carrier", "type": "string"}),
+            json!({"name": "milestone", "type": "string"}),
+        ];
+        fields.push(more);
+        json!({"type": "record", "name": "S", "fields": fields}).to_string()
+    };
+    let new = |text: &str| AvroScans::new(text, Framing::Bare).map_err(|error| error.to_string());
+    let of_length = |length: usize| {
+        scan(json!({"name": "n", "type": {"type": "fixed", "name": "x".repeat(length), "size": 1}}))
+    };
+    assert!(new(&of_length(512)).is_ok());
+    let message = new(&of_length(513)).unwrap_err();
+    assert!(message.contains("has 513 bytes; at most 512 are read"), "{message}");
+    assert!(message.len() < 400, "a name is not told in full: {message}");
+    let doc = |length: usize| scan(json!({"name": "n", "type": "int", "doc": "x".repeat(length)}));
+    assert!(new(&doc(1 << 19)).is_ok());
+    let message = new(&doc(1 << 20)).unwrap_err();
+    assert!(message.contains("at most 1048576 are read"), "{message}");
+    let many: Vec<Json> = (0..1_000)
+        .map(|n| json!({"type": "enum", "name": format!("E{n}"), "symbols": []}))
+        .collect();
+    let message = new(&scan(json!({"name": "event_time", "type": many}))).unwrap_err();
+    assert!(message.contains("enum and others, but wanted") && message.len() < 400, "{message}");
+}
+
+#[test]
 fn a_container_that_holds_something_else_is_refused_at_once() {
     let other = schema(r#"{"type":"record","name":"T","fields":[{"name":"a","type":"long"}]}"#);
     let lines = listing(&container(&other, Codec::Null, &[json!({"a": 1})], 1));

@@ -25,8 +25,8 @@ use super::{Failure, Report, print};
 
 /// Run the detector over a file of scans; write the exceptions it would have published
 ///
-/// Reads NDJSON, or an Avro object container, known by its first bytes. The same input gives the
-/// same output, byte for byte.
+/// Reads NDJSON, or an Avro object container, known by its first bytes; at most 4,096 partitions.
+/// The same input gives the same output, byte for byte.
 #[derive(Args)]
 #[command(override_usage = "stallwatch replay --input <FILE|-> --policies <FILE> [OPTIONS]")]
 pub struct Arguments {
@@ -149,7 +149,9 @@ fn failure(error: &ReplayError, input: &str, output: &str) -> Failure {
         ReplayError::Broken { .. } => {
             Failure::Failed(format!("{input}, {error} (--strict ends at the first broken record)"))
         }
-        ReplayError::Input(_) => Failure::Failed(format!("{input}: {error}")),
+        ReplayError::Input(_) | ReplayError::Partitions { .. } | ReplayError::Full { .. } => {
+            Failure::Failed(format!("{input}: {error}"))
+        }
     }
 }
 

@@ -67,9 +67,33 @@ pub enum ReplayError {
         /// What is wrong with it.
         rejected: Rejected,
     },
+    /// More partitions than are kept apart.
+    #[error(
+        "there are records of more than {most} partitions, {} among them: no more are replayed at once; leave the field partition out where it is one log, or replay the partitions in parts",
+        named(*.partition)
+    )]
+    Partitions {
+        /// One too many.
+        partition: Option<i32>,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A partition has more packages, or they have more in common, than can be numbered.
+    #[error("{}: it has more than can be numbered; replay its packages in parts", named(*.partition))]
+    Full {
+        /// The partition.
+        partition: Option<i32>,
+    },
     /// The listener could not take an event.
     #[error(transparent)]
     Output(io::Error),
+}
+
+fn named(partition: Option<i32>) -> String {
+    match partition {
+        Some(number) => format!("partition {number}"),
+        None => "records without a partition".to_owned(),
+    }
 }
 
 /// Records between two reports of progress.
@@ -78,6 +102,9 @@ const PROGRESS_EVERY: u64 = 4_096;
 /// Most records that are read before they are applied: the partitions share them, and each gains by
 /// getting many at once.
 const BATCH: u64 = 4_096;
+
+/// Most partitions that are kept apart: each takes some 120 KiB from its first record on.
+const MOST_PARTITIONS: usize = 4_096;
 
 /// Partitions below this number are found without hashing.
 const FEW: i32 = 1_024;
@@ -109,6 +136,9 @@ struct Run<'r> {
     few: Vec<Option<usize>>,
     /// Those of all others.
     places: HashMap<Option<i32>, usize, FixedState>,
+    most_partitions: usize,
+    /// Those that the present batch has records for.
+    picked: Vec<usize>,
     /// Partition and index of the shard used last: logs seldom change partition.
     last: Option<(Option<i32>, usize)>,
     outcomes: Vec<Option<Outcome>>,
@@ -133,6 +163,8 @@ impl<'r> Run<'r> {
             shards: Vec::new(),
             few: vec![None; FEW as usize],
             places: HashMap::default(),
+            most_partitions: MOST_PARTITIONS,
+            picked: Vec::new(),
             last: None,
             outcomes: Vec::new(),
             told: Vec::new(),
@@ -166,12 +198,16 @@ impl<'r> Run<'r> {
         }
         for (at, (record, partition)) in records.iter().zip(partitions).enumerate() {
             if self.counts(record) {
-                let index = self.shard_of(partition);
-                self.shards[index].picks.push(at as u32);
+                let index = self.shard_of(partition)?;
+                let picks = &mut self.shards[index].picks;
+                if picks.is_empty() {
+                    self.picked.push(index);
+                }
+                picks.push(at as u32);
             }
         }
-        for index in 0..self.shards.len() {
-            self.apply_picks(index, &records);
+        for index in std::mem::take(&mut self.picked) {
+            self.apply_picks(index, &records)?;
         }
         let mut told = std::mem::take(&mut self.told);
         self.tell_in_order(&told, rejected)?;
@@ -200,13 +236,13 @@ impl<'r> Run<'r> {
     }
 
     /// Applies the records of a batch that were picked for a shard; keeps what they bring.
-    fn apply_picks(&mut self, index: usize, records: &[Record<'_>]) {
+    fn apply_picks(&mut self, index: usize, records: &[Record<'_>]) -> Result<(), ReplayError> {
         let Partition { shard, picks, .. } = &mut self.shards[index];
         let mut rest = &picks[..];
         while !rest.is_empty() {
             let applied = shard.apply_picked(records, rest, &mut self.outcomes);
             if applied.stop == Stop::Full {
-                unreachable!("a replay sets no limit to its packages");
+                return Err(ReplayError::Full { partition: self.shards[index].partition });
             }
             let brought = shard.drain_outbox();
             self.told.extend(brought.map(|(of, event)| (rest[of as usize], index, event)));
@@ -216,6 +252,7 @@ impl<'r> Run<'r> {
         for outcome in self.outcomes.drain(..).flatten() {
             self.summary.count_outcome(outcome);
         }
+        Ok(())
     }
 
     /// Counts and tells of a broken record, unless it lies behind the end.
@@ -257,11 +294,11 @@ impl<'r> Run<'r> {
         true
     }
 
-    fn shard_of(&mut self, partition: Option<i32>) -> usize {
+    fn shard_of(&mut self, partition: Option<i32>) -> Result<usize, ReplayError> {
         if let Some((last, index)) = self.last
             && last == partition
         {
-            return index;
+            return Ok(index);
         }
         let next = self.shards.len();
         let index = match partition {
@@ -269,11 +306,14 @@ impl<'r> Run<'r> {
             many => *self.places.entry(many).or_insert(next),
         };
         if index == next {
+            if next >= self.most_partitions {
+                return Err(ReplayError::Partitions { partition, most: next });
+            }
             let shard = Shard::new(self.options.policies.clone());
             self.shards.push(Partition { partition, shard, picks: Vec::new() });
         }
         self.last = Some((partition, index));
-        index
+        Ok(index)
     }
 
     fn tell(&mut self, index: usize, event: &ExceptionEvent) -> Result<(), ReplayError> {
@@ -298,5 +338,57 @@ impl<'r> Run<'r> {
         let Self { shards, mut summary, .. } = self;
         summary.finish(shards.iter().map(|shard| &shard.shard));
         Ok(summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::policy_file;
+
+    struct Nobody;
+
+    impl Listener for Nobody {
+        fn event(&mut self, _: &ExceptionEvent, _: Option<i32>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn rejected(&mut self, _: Place, _: &Rejected) {}
+
+        fn progress(&mut self, _: u64) {}
+    }
+
+    /// Replays a record of each of these partitions where only three are kept apart.
+    fn replay_of(partitions: &[Option<i32>]) -> Result<Summary, ReplayError> {
+        let line = |(number, partition): (usize, &Option<i32>)| {
+            let partition = partition.map_or_else(|| "null".to_owned(), |p| p.to_string());
+            format!(
+                r#"{{"tracking_number":"N{number}","carrier":"ups","milestone":"arrived","log_time":1772438400000,"partition":{partition}}}{}"#,
+                "\n"
+            )
+        };
+        let lines: String = partitions.iter().enumerate().map(line).collect();
+        let policies = "version = 1\n[[policy]]\nid = \"all\"\nfirst_scan = []\nno_movement = []\n";
+        let policies = Arc::new(policy_file::parse("p.toml", policies).unwrap());
+        let options = Options { policies, until: None, strict: false, sort: false };
+        let mut nobody = Nobody;
+        let mut run = Run::new(&options, &mut nobody);
+        run.most_partitions = 3;
+        run.in_order(ScanFile::open(Box::new(io::Cursor::new(lines.into_bytes()))).unwrap())?;
+        run.finish()
+    }
+
+    #[test]
+    fn more_partitions_than_are_kept_apart_are_an_error_that_names_one() {
+        let three = [Some(5), None, Some(5), Some(70_000), None, Some(70_000), Some(5)];
+        assert_eq!(replay_of(&three).unwrap().partitions, 3);
+        for fourth in [6, 70_001] {
+            let four = [Some(5), None, Some(5), Some(70_000), Some(fourth), None];
+            let error = replay_of(&four).unwrap_err();
+            let says = format!("more than 3 partitions, partition {fourth} among them");
+            assert!(error.to_string().contains(&says), "{error}");
+        }
+        let error = replay_of(&[Some(1), Some(2), Some(3), None]).unwrap_err();
+        assert!(error.to_string().contains("records without a partition among them"), "{error}");
     }
 }

@@ -17,8 +17,13 @@ pub(crate) const MAGIC: &[u8; 4] = b"Obj\x01";
 /// Most bytes that a block may have, compressed or not. Writers end blocks at some 64 KiB.
 pub(crate) const MAX_BLOCK: usize = 64 << 20;
 
+/// How many times its size a block may grow to by being decompressed, and what it may grow to in any
+/// case: the work of reading a file is bounded by its size. Deflate cannot grow by more.
+const MAX_GROWTH: usize = 1_000;
+const ALWAYS_GROWS_TO: usize = 64 << 10;
+
 /// Most bytes that a header may have: it holds the schema.
-const MAX_HEADER: usize = 16 << 20;
+const MAX_HEADER: usize = 2 << 20;
 
 const SYNC: usize = 16;
 
@@ -82,7 +87,7 @@ impl Container {
                     return Err(header_error("it ends too early"));
                 }
                 Err(HeaderFault::Ends) if wanted >= MAX_HEADER => {
-                    return Err(header_error("it is larger than 16 MiB"));
+                    return Err(header_error("it is larger than 2 MiB"));
                 }
                 Err(HeaderFault::Ends) => wanted *= 2,
                 Err(HeaderFault::Bad(message)) => return Err(header_error(&message)),
@@ -142,18 +147,24 @@ impl Container {
             return self.resume("no sync marker stands behind it");
         }
         self.plain = head..end;
-        if let Err(error) = self.inflate() {
+        if let Err(why) = self.inflate() {
             self.inflated.clear();
-            return Ok(Next::Broken(format!("it cannot be decompressed: {error}")));
+            return Ok(Next::Broken(format!("it cannot be decompressed: {why}")));
         }
         Ok(Next::Block { declared: count as u64 })
     }
 
-    fn inflate(&mut self) -> Result<(), apache_avro::Error> {
-        if self.codec != Codec::Null {
-            self.inflated.clear();
-            self.inflated.extend_from_slice(&self.window.bytes()[self.plain.clone()]);
-            self.codec.decompress(&mut self.inflated)?;
+    fn inflate(&mut self) -> Result<(), String> {
+        let packed = &self.window.bytes()[self.plain.clone()];
+        self.inflated.clear();
+        match self.codec {
+            Codec::Null => {}
+            // The library lets it grow without regard to its size.
+            Codec::Zstandard(_) => inflate_zstd(packed, &mut self.inflated)?,
+            codec => {
+                self.inflated.extend_from_slice(packed);
+                codec.decompress(&mut self.inflated).map_err(|error| error.to_string())?;
+            }
         }
         Ok(())
     }
@@ -197,6 +208,22 @@ impl Container {
                 )));
             }
         }
+    }
+}
+
+fn inflate_zstd(packed: &[u8], into: &mut Vec<u8>) -> Result<(), String> {
+    let most = packed.len().saturating_mul(MAX_GROWTH).clamp(ALWAYS_GROWS_TO, MAX_BLOCK);
+    let mut unpack = || {
+        let mut decoder = zstd::Decoder::with_buffer(packed)?;
+        // What is looked back at is kept in memory: no more of it than a block may have.
+        decoder.window_log_max(MAX_BLOCK.ilog2())?;
+        decoder.take(most as u64 + 1).read_to_end(into)
+    };
+    match unpack().map_err(|error: io::Error| error.to_string())? {
+        length if length > most => {
+            Err(format!("its {} bytes would grow to more than {most}", packed.len()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -34,14 +34,14 @@ const LIBRARIES: [Library; 4] =
 
 /// The fingerprint by the specification.
 pub(crate) fn fingerprint(schema: &Type) -> Fingerprint {
-    Rabin::digest(canonical_form(schema)).into()
+    fingerprint_by(schema, Library::Specification)
 }
 
 /// Every fingerprint that a library gives the schema, the specification's first.
 pub(crate) fn fingerprints(schema: &Type) -> Vec<Fingerprint> {
     let mut all = Vec::new();
     for library in LIBRARIES {
-        let fingerprint = Rabin::digest(form(schema, library)).into();
+        let fingerprint = fingerprint_by(schema, library);
         if !all.contains(&fingerprint) {
             all.push(fingerprint);
         }
@@ -62,46 +62,49 @@ pub(crate) fn show(fingerprint: Fingerprint) -> String {
 
 /// The Parsing Canonical Form: what of a schema matters for reading data.
 pub(crate) fn canonical_form(schema: &Type) -> String {
-    form(schema, Library::Specification)
+    let mut form = String::new();
+    Form { put: &mut |text| form.push_str(text), library: Library::Specification }.write(schema);
+    form
 }
 
-fn form(schema: &Type, library: Library) -> String {
-    let mut form = Form { text: String::new(), library };
-    form.write(schema);
-    form.text
+fn fingerprint_by(schema: &Type, library: Library) -> Fingerprint {
+    let mut rabin = Rabin::default();
+    Form { put: &mut |text| rabin.update(text), library }.write(schema);
+    rabin.finalize().into()
 }
 
-struct Form {
-    text: String,
+/// The form piece by piece: with all its names it may be much longer than the schema.
+struct Form<'f> {
+    put: &'f mut dyn FnMut(&str),
     library: Library,
 }
 
-impl Form {
+impl Form<'_> {
     fn write(&mut self, schema: &Type) {
         match schema {
             Type::Primitive(primitive, attributes) => self.primitive(*primitive, attributes),
             Type::Array(items) => {
-                self.text.push_str(r#"{"type":"array","items":"#);
+                (self.put)(r#"{"type":"array","items":"#);
                 self.write(items);
-                self.text.push('}');
+                (self.put)("}");
             }
             Type::Map(values) => {
-                self.text.push_str(r#"{"type":"map","values":"#);
+                (self.put)(r#"{"type":"map","values":"#);
                 self.write(values);
-                self.text.push('}');
+                (self.put)("}");
             }
             Type::Union(branches) => self.list(branches, Self::write),
             Type::Record(record) => self.record(record),
             Type::Enum(name, symbols) => {
                 self.named(name, "enum");
-                self.text.push_str(r#","symbols":"#);
+                (self.put)(r#","symbols":"#);
                 self.list(symbols, |form, symbol| form.quoted(symbol));
-                self.text.push('}');
+                (self.put)("}");
             }
             Type::Fixed(name, size, attributes) => {
                 self.named(name, "fixed");
                 let more = self.of_fixed(*size, attributes).unwrap_or_default();
-                self.text.push_str(&format!(r#","size":{size}{more}}}"#));
+                (self.put)(&format!(r#","size":{size}{more}}}"#));
             }
             Type::Named(name) => self.quoted(name),
         }
@@ -110,21 +113,21 @@ impl Form {
     fn record(&mut self, record: &Record) {
         let as_error = record.is_error && self.library == Library::Hamba;
         self.named(&record.name, if as_error { "error" } else { "record" });
-        self.text.push_str(r#","fields":"#);
+        (self.put)(r#","fields":"#);
         self.list(&record.fields, Self::field);
-        self.text.push('}');
+        (self.put)("}");
     }
 
     fn field(&mut self, field: &Field) {
-        self.text.push_str(r#"{"name":"#);
+        (self.put)(r#"{"name":"#);
         self.quoted(&field.name);
-        self.text.push_str(r#","type":"#);
+        (self.put)(r#","type":"#);
         self.write(&field.of);
         if let (Library::Rust, Some(order)) = (self.library, &field.order) {
-            self.text.push_str(r#","order":"#);
+            (self.put)(r#","order":"#);
             self.quoted(order);
         }
-        self.text.push('}');
+        (self.put)("}");
     }
 
     fn primitive(&mut self, primitive: Primitive, attributes: &Attributes) {
@@ -137,10 +140,10 @@ impl Form {
         match more {
             None => self.quoted(primitive.as_str()),
             Some(more) => {
-                self.text.push_str(r#"{"type":"#);
+                (self.put)(r#"{"type":"#);
                 self.quoted(primitive.as_str());
-                self.text.push_str(&more);
-                self.text.push('}');
+                (self.put)(&more);
+                (self.put)("}");
             }
         }
     }
@@ -158,27 +161,27 @@ impl Form {
     }
 
     fn named(&mut self, name: &str, of_type: &str) {
-        self.text.push_str(r#"{"name":"#);
+        (self.put)(r#"{"name":"#);
         self.quoted(name);
-        self.text.push_str(r#","type":"#);
+        (self.put)(r#","type":"#);
         self.quoted(of_type);
     }
 
     fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
-        self.text.push('[');
+        (self.put)("[");
         for (index, item) in items.iter().enumerate() {
             if index > 0 {
-                self.text.push(',');
+                (self.put)(",");
             }
             each(self, item);
         }
-        self.text.push(']');
+        (self.put)("]");
     }
 
     fn quoted(&mut self, text: &str) {
-        self.text.push('"');
-        self.text.push_str(text);
-        self.text.push('"');
+        (self.put)("\"");
+        (self.put)(text);
+        (self.put)("\"");
     }
 }
 

@@ -4,8 +4,14 @@
 //! not depend on it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
+
+/// Most bytes that a schema may have, and a name in it: names are told in full wherever they are
+/// referred to, so that what a schema takes is bounded by its size.
+const MAX_SCHEMA: usize = 1 << 20;
+const MAX_NAME: usize = 512;
 
 /// What a value is written as. Names have their namespace.
 #[derive(Clone, Debug)]
@@ -18,7 +24,7 @@ pub(crate) enum Type {
     Union(Vec<Type>),
     Record(Record),
     /// A type that is defined before, or around it.
-    Named(String),
+    Named(Arc<str>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +100,9 @@ impl Primitive {
 impl Type {
     /// Reads a schema's text; what is wrong with it otherwise.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_SCHEMA {
+            return Err(format!("it has {} bytes; at most {MAX_SCHEMA} are read", text.len()));
+        }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let json = serde_json::from_str(&without_comments(text)).map_err(|e| e.to_string())?;
         Parser::default().of(&json, "")
@@ -140,7 +149,7 @@ fn length_of_text(from: &str) -> usize {
 /// Knows the names that have been defined so far, and which type each is: aliases are names too.
 #[derive(Default)]
 struct Parser {
-    defined: HashMap<String, String>,
+    defined: HashMap<String, Arc<str>>,
 }
 
 impl Parser {
@@ -255,12 +264,13 @@ impl Parser {
     /// Makes a name and its aliases known before its type is: records may refer to themselves.
     fn define(&mut self, object: &Map<String, Json>, namespace: &str) -> Result<String, String> {
         let name = name_of(object, namespace)?;
+        let known: Arc<str> = name.as_str().into();
         let space = namespace_of(&name);
         let aliases = object.get("aliases").and_then(Json::as_array).into_iter().flatten();
         for alias in aliases.filter_map(Json::as_str) {
-            self.defined.insert(qualified(alias, space), name.clone());
+            self.defined.insert(qualified(alias, space), known.clone());
         }
-        self.defined.insert(name.clone(), name.clone());
+        self.defined.insert(name.clone(), known);
         Ok(name)
     }
 }
@@ -279,7 +289,14 @@ impl Type {
 
 fn name_of(object: &Map<String, Json>, namespace: &str) -> Result<String, String> {
     let name = text(object, "name").ok_or("a type has no name")?;
-    Ok(qualified(name, text(object, "namespace").unwrap_or(namespace)))
+    let name = qualified(name, text(object, "namespace").unwrap_or(namespace));
+    match name.len() {
+        0..=MAX_NAME => Ok(name),
+        length => Err(format!(
+            "the name {} has {length} bytes; at most {MAX_NAME} are read",
+            shortened(&name)
+        )),
+    }
 }
 
 fn namespace_of(name: &str) -> &str {

@@ -112,7 +112,7 @@ impl Shapes {
             }
             Type::Fixed(name, size, _) => self.define(name, Shape::Fixed(*size)),
             Type::Record(record) => self.record(record),
-            Type::Named(name) => Shape::Named(self.names[name]),
+            Type::Named(name) => Shape::Named(self.names[&**name]),
         }
     }
 

@@ -380,14 +380,18 @@ fn in_avro(wanted: Wanted) -> &'static str {
     }
 }
 
+/// Branches of a union that a message names.
+const NAMED: usize = 8;
+
 fn kind(of: &Type) -> String {
     match of {
         Type::Union(branches) => {
-            let kinds: Vec<String> = branches.iter().map(kind).collect();
-            format!("a union of {}", kinds.join(", "))
+            let kinds: Vec<String> = branches.iter().take(NAMED).map(kind).collect();
+            let more = if branches.len() > NAMED { " and others" } else { "" };
+            format!("a union of {}{more}", kinds.join(", "))
         }
         Type::Map(values) => format!("a map of {}", kind(values)),
-        Type::Named(name) => name.clone(),
+        Type::Named(name) => name.to_string(),
         Type::Primitive(primitive, attributes) => {
             attributes.logical.clone().unwrap_or_else(|| primitive.as_str().to_owned())
         }

@@ -445,6 +445,30 @@ fn ten_thousand_look_ups_at_once_are_answered_or_told_to_come_again() {
 }
 
 #[test]
+fn what_opened_is_told_since_when_it_is_counted_also_behind_a_restart() {
+    let mut admin = Admin::start("opened", 1);
+    let an_hour_ago = now_ms() - 3_600_000;
+    admin.produce([Scan::new("1ZOPENED", "arrived", an_hour_ago).json()]);
+    admin.wait_for("/v1/events", "events", 1);
+    let opened = |admin: &Admin| {
+        let told = admin.told("/v1/summary?by=carrier");
+        let hours = told["opened"]["by_hour"].as_array().unwrap().iter().filter_map(Value::as_u64);
+        let since = told["opened"]["counted_since"][0].as_str().unwrap().to_owned();
+        assert_eq!(told["opened"]["whole"], false, "{told}");
+        (hours.sum::<u64>(), since, told["rows"][0]["open"].clone(), told["at"].clone())
+    };
+    let (count, since, ..) = opened(&admin);
+    assert_eq!(count, 1);
+    admin.service.send("TERM");
+    admin.service.wait_exit();
+    admin.service = admin.setup.start();
+    admin.wait_open(1);
+    let (count, again, open, at) = opened(&admin);
+    assert_eq!((count, open), (0, json!(1)), "what opened before is not known here");
+    assert!(since < again && again.as_str() <= at.as_str().unwrap(), "{since} {again} {at}");
+}
+
+#[test]
 fn every_path_of_the_api_stands_in_its_description() {
     let admin = Admin::start("described", 1);
     let document = admin.told("/openapi.json");

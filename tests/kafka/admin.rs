@@ -371,6 +371,24 @@ fn odd_requests_are_refused_and_hurt_nobody() {
         (format!("POST /v1/shutdown HTTP/1.1\r\n{host}\r\n"), "HTTP/1.1 404"),
         ("GET /v1/log HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), "HTTP/1.1 421"),
         ("GET /v1/log HTTP/1.0\r\n\r\n".to_owned(), "HTTP/1.0 421"),
+        (
+            format!(
+                "POST /v1/policies/reload HTTP/1.1\r\n{host}origin: http://evil.example\r\ncontent-type: text/plain\r\ncontent-length: 1\r\n\r\nx"
+            ),
+            "HTTP/1.1 403",
+        ),
+        (
+            format!(
+                "POST /v1/policies/reload HTTP/1.1\r\n{host}content-type: text/plain\r\ncontent-length: 1\r\n\r\nx"
+            ),
+            "HTTP/1.1 415",
+        ),
+        (
+            format!(
+                "PUT /v1/log HTTP/1.1\r\n{host}sec-fetch-site: cross-site\r\ncontent-type: application/json\r\ncontent-length: 1\r\n\r\n{{"
+            ),
+            "HTTP/1.1 403",
+        ),
         (format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(100_000)), "HTTP/1.1 4"),
         (
             format!(

@@ -49,6 +49,23 @@ struct Summary {
     at: Time,
     rows: Vec<Carrier>,
     rest: Option<Counts>,
+    #[serde(default)]
+    opened: Opened,
+}
+
+/// Since when it is counted what opened.
+#[derive(Default, Deserialize)]
+struct Opened {
+    counted_since: Option<[Time; 2]>,
+}
+
+impl Summary {
+    /// Whether all that opened in the present hour is counted.
+    fn counts_the_hour(&self) -> bool {
+        let now = self.at.0.as_second();
+        let since = self.opened.counted_since.map(|[_, last]| last.0.as_second());
+        since.is_none_or(|since| since <= now - now.rem_euclid(3_600))
+    }
 }
 
 /// RFC 3339.
@@ -269,8 +286,10 @@ impl Picture {
             "no_movement",
             "opened this hour",
         ]);
+        let counted = self.told.iter().all(|told| told.summary.counts_the_hour());
+        let at_least = if counted { "" } else { "≥ " };
         for (carrier, (counts, this_hour)) in rows {
-            table.add_row(row(carrier, counts, grouped(this_hour)));
+            table.add_row(row(carrier, counts, format!("{at_least}{}", grouped(this_hour))));
         }
         if rest.open > 0 {
             table.add_row(row("others", rest, String::new()));
@@ -308,6 +327,10 @@ mod tests {
     use super::*;
 
     fn told(instance: &str, partitions: &[i32], halted: Option<&str>) -> Told {
+        since("2026-03-04T09:00:00Z", instance, partitions, halted)
+    }
+
+    fn since(since: &str, instance: &str, partitions: &[i32], halted: Option<&str>) -> Told {
         let rows: Vec<_> = partitions
             .iter()
             .map(|partition| {
@@ -332,6 +355,8 @@ mod tests {
         };
         let summary = json!({ "by": ["carrier"], "at": "2026-03-04T09:30:00Z",
             "rows": [carrier("ups", 4), carrier("dhl", 8)], "rest": { "open": 0 },
+            "opened": { "by_hour": hours(6), "whole": false,
+                "counted_since": ["2026-03-04T08:00:00Z", since] },
             "partitions": [0], "input_partitions": 4, "complete": false });
         Told::read(partitions, summary).unwrap()
     }
@@ -350,6 +375,13 @@ mod tests {
         assert_eq!(words(&text, "3 "), "3 b live 15 1h 30m 1,234 6");
         assert_eq!(words(&text, "ups"), "ups 8 2 6 0 2 6 6");
         assert!(text.find("dhl") < text.find("ups"), "most open first: {text}");
+    }
+
+    #[test]
+    fn an_hour_that_is_counted_from_its_middle_on_is_a_lower_bound() {
+        let later = since("2026-03-04T09:00:01Z", "b", &[2, 3], None);
+        let text = Picture::of(vec![Ok(told("a", &[0, 1], None)), Ok(later)]).text(usize::MAX);
+        assert_eq!(words(&text, "ups"), "ups 8 2 6 0 2 6 ≥ 6");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
@@ -76,12 +76,54 @@ pub async fn known_host(
     }
 }
 
-/// Lets a request pass that shows the token, as long as there are not too many.
+/// Content types that any page may send anywhere without having to ask first.
+const OF_ANY_PAGE: [&str; 3] =
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
+
+/// Why a request may be the doing of a page of somebody else, opened in the browser of one who may
+/// ask here: browsers say where a page is from, and send some bodies without asking us first.
+fn foreign(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let refused = |why: &str| Err(Refused::new(StatusCode::FORBIDDEN, why));
+    let is_elsewhere = matches!(text("sec-fetch-site"), Some("cross-site" | "same-site"));
+    if method.is_safe() {
+        // A link may lead here from anywhere.
+        return match is_elsewhere && text("sec-fetch-mode") != Some("navigate") {
+            true => {
+                refused("a page of another origin may not ask here; open the page of this service")
+            }
+            false => Ok(()),
+        };
+    }
+    let own = |origin: &str| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_some_and(|authority| text("host") == Some(authority))
+    };
+    if is_elsewhere || text("origin").is_some_and(|origin| !own(origin)) {
+        return refused(
+            "a page of another origin may change nothing here; use the command line, a script or SIGHUP",
+        );
+    }
+    let kind = text("content-type").map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    match kind.filter(|kind| OF_ANY_PAGE.iter().any(|simple| kind.eq_ignore_ascii_case(simple))) {
+        Some(kind) => Err(Refused::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!(
+                "{kind} is not taken, as any page may send it; send no body, or Content-Type: application/json"
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Lets a request pass that is no other page's and shows the token, as long as there are not too
+/// many.
 pub async fn admit(
     State(admin): State<Arc<super::Admin>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refused> {
+    foreign(request.method(), request.headers())?;
     if !admin.guard.admits(request.headers()) {
         return Err(Refused::new(
             StatusCode::UNAUTHORIZED,
@@ -190,5 +232,59 @@ mod tests {
         {
             assert!(!guard.knows(unknown), "{unknown}");
         }
+    }
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn status(method: &Method, pairs: &[(&'static str, &'static str)]) -> u16 {
+        match foreign(method, &headers(pairs)) {
+            Ok(()) => 200,
+            Err(refused) => refused.into_response().status().as_u16(),
+        }
+    }
+
+    #[test]
+    fn what_a_page_of_another_origin_sends_changes_nothing() {
+        let host = ("host", "127.0.0.1:9464");
+        for method in [&Method::POST, &Method::PUT, &Method::DELETE] {
+            for own in [
+                &[host][..],
+                &[host, ("content-type", "application/json")],
+                &[host, ("origin", "http://127.0.0.1:9464"), ("sec-fetch-site", "same-origin")],
+            ] {
+                assert_eq!(status(method, own), 200, "{own:?}");
+            }
+            for elsewhere in [
+                ("origin", "http://evil.example"),
+                ("origin", "http://127.0.0.1:8080"),
+                ("origin", "null"),
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-site", "same-site"),
+            ] {
+                assert_eq!(status(method, &[host, elsewhere]), 403, "{elsewhere:?}");
+                let with_body = [host, elsewhere, ("content-type", "text/plain")];
+                assert_eq!(status(method, &with_body), 403, "{elsewhere:?}");
+            }
+            for kind in OF_ANY_PAGE {
+                assert_eq!(status(method, &[host, ("content-type", kind)]), 415, "{kind}");
+            }
+            let kind = ("content-type", "Text/Plain;charset=UTF-8");
+            assert_eq!(status(method, &[host, kind]), 415);
+        }
+    }
+
+    #[test]
+    fn a_link_may_lead_here_and_a_page_of_another_origin_may_not_take_places() {
+        let asks = |mode| [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
+        assert_eq!(status(&Method::GET, &asks("navigate")), 200);
+        assert_eq!(status(&Method::GET, &asks("no-cors")), 403);
+        assert_eq!(status(&Method::GET, &asks("cors")), 403);
+        let own = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")];
+        assert_eq!(status(&Method::GET, &own), 200);
+        assert_eq!(status(&Method::GET, &[("sec-fetch-site", "none")]), 200);
     }
 }

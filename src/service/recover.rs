@@ -1,7 +1,6 @@
 //! An operator's answer to a partition that has halted, written where the partition looks for it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -57,7 +56,7 @@ pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recove
     let count = kafka::partition_count(&reader, input).map_err(broker("asking for the input"))?;
     let codec = ExceptionCodec::new(config.output.format);
     let topic = OpenTopic { name: &config.output.open, codec: &codec, partition };
-    let stored = read_open(&topic, &reader, &asker, &AtomicBool::new(false))
+    let stored = read_open(&topic, &reader, &asker, || false)
         .map_err(|failure| RecoverError::Broker(failure.to_string()))?;
     let margin_ms = clock_margin_ms(config, None);
     let now_ms =

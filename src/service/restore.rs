@@ -37,7 +37,7 @@ use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, SchemaError};
 use kept::Kept;
 use progress::Progress;
-use read::read;
+pub use read::read;
 
 mod kept;
 mod progress;
@@ -67,8 +67,8 @@ pub struct Restored {
 /// Why a restore did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The partition was taken away meanwhile.
-    #[error("the partition was taken away")]
+    /// The partition was taken away meanwhile, or there is no more time.
+    #[error("it was not read to its end in time")]
     Cancelled,
     /// The broker did not answer; the restore is begun again.
     #[error("{}", kafka::explain(.0, "restoring"))]
@@ -258,7 +258,7 @@ impl Rebuild<'_> {
         asker: &Client,
     ) -> Result<Ask, Failure> {
         let topic = OpenTopic::of(self.shared, self.partition);
-        let stored = read_open(&topic, reader, asker, self.cancelled)?;
+        let stored = read_open(&topic, reader, asker, || self.is_cancelled())?;
         let time = (self.stamp()?, self.shared.clock_margin_ms(None));
         let of = (&*self.shared.input, self.partition);
         let (durable, open) = durable_of(of, reader, stored, time)?;
@@ -305,10 +305,18 @@ impl Rebuild<'_> {
     fn probe(&mut self, reader: &Client, offset: i64) -> Result<Option<LastRecord>, Failure> {
         let mut found = None;
         let (topic, partition) = (&self.shared.input, self.partition);
-        read(reader, topic, partition, offset, offset + 1, self.cancelled, |record| {
-            found = Some((last_of(record), record.log_append_time));
-            Ok(())
-        })?;
+        read(
+            reader,
+            topic,
+            partition,
+            offset,
+            offset + 1,
+            || self.is_cancelled(),
+            |record| {
+                found = Some((last_of(record), record.log_append_time));
+                Ok(())
+            },
+        )?;
         self.log_append_time = found.map(|(_, kind)| kind).or(self.log_append_time);
         Ok(found.map(|(last, _)| last))
     }
@@ -327,19 +335,28 @@ impl Rebuild<'_> {
         let mut log_append_time = self.log_append_time;
         let mut batch = Batch::default();
         let mut gap_since = machine.gap_since();
-        read(reader, &shared.input, partition, from, to, self.cancelled, |record| {
-            if let (Some(since), Some(time_ms)) = (gap_since.take(), record.timestamp_ms) {
-                shared.metrics.state_gap(partition, time_ms.div_euclid(1_000) - since.secs());
-            }
-            log_append_time = Some(record.log_append_time);
-            batch.push(record);
-            if batch.len() == AT_ONCE || batch.size() >= BYTES_AT_ONCE {
-                let batch = std::mem::take(&mut batch);
-                self.apply(machine, &mut decoder, &batch)?;
-            }
-            progress.at(record.offset);
-            Ok(())
-        })?;
+        read(
+            reader,
+            &shared.input,
+            partition,
+            from,
+            to,
+            || self.is_cancelled(),
+            |record| {
+                if let (Some(since), Some(time_ms)) = (gap_since.take(), record.timestamp_ms) {
+                    let gap = time_ms.div_euclid(1_000) - since.secs();
+                    shared.metrics.state_gap(partition, gap);
+                }
+                log_append_time = Some(record.log_append_time);
+                batch.push(record);
+                if batch.len() == AT_ONCE || batch.size() >= BYTES_AT_ONCE {
+                    let batch = std::mem::take(&mut batch);
+                    self.apply(machine, &mut decoder, &batch)?;
+                }
+                progress.at(record.offset);
+                Ok(())
+            },
+        )?;
         self.apply(machine, &mut decoder, &batch)?;
         let records = progress.end();
         self.span.read(from, to, records);
@@ -348,6 +365,10 @@ impl Rebuild<'_> {
         let packages = machine.known();
         tracing::info!(partition, from, to, records, packages, "package state rebuilt");
         Ok(machine.records_end())
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     /// Applies those of these records that are not left out.
@@ -438,7 +459,8 @@ pub struct Stored {
     pub open: Vec<ExceptionEvent>,
 }
 
-/// Offset, owner and number of the commit that a partition's cut record names.
+/// Offset, owner and number of the commit that a partition's cut record names. Its reader does not
+/// wait for long.
 pub fn read_stored(
     shared: &Shared,
     partition: i32,
@@ -446,7 +468,8 @@ pub fn read_stored(
     let reader = kafka::reader(&shared.config.kafka)?;
     let asker = kafka::asker(&shared.config.kafka)?;
     let topic = OpenTopic::of(shared, partition);
-    let stored = read_open(&topic, &reader, &asker, &AtomicBool::new(false))?;
+    let watch = Stopwatch::start();
+    let stored = read_open(&topic, &reader, &asker, || watch.elapsed() > REQUEST)?;
     Ok(stored.cut.map(|CutRecord { owner, commit, offset, .. }| commit_cycle::Stored {
         owner,
         commit,
@@ -476,13 +499,13 @@ pub fn read_open(
     open: &OpenTopic<'_>,
     reader: &Client,
     asker: &Client,
-    cancelled: &AtomicBool,
+    stop: impl Fn() -> bool,
 ) -> Result<Stored, Failure> {
     let OpenTopic { name: topic, codec, partition } = *open;
     let end = kafka::end_offsets(asker, topic, &[partition])?.first().map_or(0, |(_, end)| *end);
     let (start, _) = reader.fetch_watermarks(topic, partition, REQUEST)?;
     let mut latest: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    read(reader, topic, partition, start, end, cancelled, |record| {
+    read(reader, topic, partition, start, end, stop, |record| {
         let key = record.key.unwrap_or_default().to_vec();
         match record.value {
             Some(value) => latest.insert(key, value.to_vec()),

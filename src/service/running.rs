@@ -149,7 +149,8 @@ impl Running {
                     Sink::new(kafka, &shared.input, open, time)?
                 }
             };
-            let Err(error) = made.begin(waiting.left(SLICE)) else {
+            let begun = made.begin(waiting.left(SLICE)).and_then(|()| made.end_what_hangs(&shared));
+            let Err(error) = begun else {
                 shared.status.set_producer_ready(true);
                 self.sink = Some(made);
                 return Ok(true);

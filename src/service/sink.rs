@@ -416,5 +416,6 @@ impl Trouble {
     }
 }
 
+mod hanging;
 #[cfg(test)]
 mod tests;

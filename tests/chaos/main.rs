@@ -59,6 +59,10 @@ struct Options {
     /// Instead of random faults one: the broker is stopped for so long (30s, 10m).
     #[arg(long, value_parser = duration)]
     outage: Option<Duration>,
+    /// Instead of random faults so many outages of 30 s to 3 min, one after the other: in turns the broker
+    /// is stopped and started again, and frozen.
+    #[arg(long, conflicts_with = "outage")]
+    outages: Option<u64>,
     /// The producers stamp the records, and some retry late: the clock margin does not hold.
     #[arg(long)]
     create_time: bool,

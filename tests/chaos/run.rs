@@ -14,6 +14,7 @@ use crate::broker::Broker;
 use crate::faults::{Ledger, SESSION_S, Storm};
 use crate::feed::{self, CYCLE_S, FORGET_S, Flow, Input, QUIET_S, Tap};
 use crate::fleet::{Fleet, Happened, SETTLE};
+use crate::scans::Dice;
 use crate::service::Setup;
 use crate::verdict;
 use crate::wait::now_secs;
@@ -121,9 +122,10 @@ impl<'r> Run<'r> {
         let begun = Instant::now();
         let feed = self.open_the_tap();
         self.wait_near("every partition is live")?;
-        match self.options.outage {
-            None => self.rage(Duration::from_secs_f64(self.options.minutes * 60.0))?,
-            Some(length) => self.outage(length)?,
+        match (self.options.outage, self.options.outages) {
+            (Some(length), _) => self.outage(length)?,
+            (None, Some(count)) => self.outages(count)?,
+            (None, None) => self.rage(Duration::from_secs_f64(self.options.minutes * 60.0))?,
         }
         self.calm()?;
         self.tap.set(Flow::Stopped);
@@ -191,6 +193,35 @@ impl<'r> Run<'r> {
         self.wait(length + SETTLE, "the outage is over", |_| Instant::now() >= over)?;
         self.broker.run();
         self.ledger.note("the broker answers again");
+        let forgotten = Instant::now() + Duration::from_secs(FORGET_S);
+        self.wait(SETTLE, "packages are forgotten", |_| Instant::now() >= forgotten)
+    }
+
+    /// The broker is not there again and again, with all that runs in between.
+    fn outages(&mut self, count: u64) -> Result<(), String> {
+        let mut dice = Dice(self.seed);
+        for number in 1..=count {
+            if number == count {
+                self.tap.set(Flow::Returning);
+            }
+            let length = Duration::from_secs(30 + dice.of(151).unsigned_abs());
+            let kind = if number % 2 == 1 { "broker_restart" } else { "broker_freeze" };
+            self.ledger.fault(kind, &format!("number {number}, for {length:?}"));
+            match kind {
+                "broker_restart" => self.broker.stop(),
+                _ => self.broker.pause(),
+            }
+            let over = Instant::now() + length;
+            self.wait(length + SETTLE, "the outage is over", |_| Instant::now() >= over)?;
+            match kind {
+                "broker_restart" => self.broker.run(),
+                _ => self.broker.resume(),
+            }
+            self.ledger.note("the broker answers again");
+            self.wait_near("every partition is live after the outage")?;
+            let flows = Instant::now() + Duration::from_secs(dice.of(20).unsigned_abs());
+            self.wait(SETTLE, "traffic", |_| Instant::now() >= flows)?;
+        }
         let forgotten = Instant::now() + Duration::from_secs(FORGET_S);
         self.wait(SETTLE, "packages are forgotten", |_| Instant::now() >= forgotten)
     }

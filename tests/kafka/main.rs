@@ -34,6 +34,7 @@ mod rejoin;
 mod restart;
 mod security;
 mod snapshots;
+mod stop;
 mod subscribers;
 mod subscribers_in_trouble;
 mod unread;

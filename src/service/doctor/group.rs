@@ -135,9 +135,10 @@ fn decision(
     let open = OpenTopic { name: &config.output.open, codec: &codec, partition };
     let mut last = Decision::ReadAgain;
     for again in [false, true] {
-        let stored = read_open(&open, reader, asker, cancelled).map_err(|failure| {
-            format!("reading {}, partition {partition}: {failure}", open.name)
-        })?;
+        let stored = read_open(&open, reader, asker, || cancelled.load(Ordering::Relaxed))
+            .map_err(|failure| {
+                format!("reading {}, partition {partition}: {failure}", open.name)
+            })?;
         // It writes nothing, so no broker stamps anything for it.
         let time = (SystemClock.now_ms(), clock_margin_ms(config, None));
         let (durable, _) = durable_of((input, partition), reader, stored, time)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crossbeam_channel::bounded;
+use rdkafka::error::KafkaError;
 
 use super::Engine;
 use crate::protocol::commit_cycle::{Action, Sent, Stored};
@@ -127,7 +128,7 @@ impl Engine<'_> {
                 let done = self.sink.abort();
                 self.keeper.aborted(done);
             }
-            Action::ReplaceProducer => match self.sink.replace() {
+            Action::ReplaceProducer => match self.replace_producer() {
                 Ok(()) => {
                     self.shared.status.set_producer_ready(true);
                     self.keeper.replaced();
@@ -155,6 +156,11 @@ impl Engine<'_> {
             }
         }
         Ok(())
+    }
+
+    fn replace_producer(&mut self) -> Result<(), KafkaError> {
+        self.sink.replace()?;
+        self.sink.end_what_hangs(&self.shared)
     }
 
     fn send(&mut self, partitions: &[i32]) -> Result<Sent, Hopeless> {

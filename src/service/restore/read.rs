@@ -1,6 +1,5 @@
 //! Reads a partition from an offset up to another.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -44,14 +43,15 @@ impl Waiting {
     }
 }
 
-/// Reads a partition from `from` up to, not including, `to`, or to the first failure of `each`.
+/// Reads a partition from `from` up to, not including, `to`, or to the first failure of `each`, or until
+/// `stop` says so.
 pub fn read(
     reader: &Client,
     topic: &str,
     partition: i32,
     from: i64,
     to: i64,
-    cancelled: &AtomicBool,
+    stop: impl Fn() -> bool,
     mut each: impl FnMut(&RecordView<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     if from >= to {
@@ -65,7 +65,7 @@ pub fn read(
     let mut waiting = Waiting::begin();
     while reached < to {
         waiting.tell(topic, partition, (reached, to));
-        if cancelled.load(Ordering::Relaxed) {
+        if stop() {
             return Err(Failure::Cancelled);
         }
         let mut trouble = Ok(());

@@ -122,6 +122,18 @@ pub fn end_offsets(bootstrap: &str, topic: &str) -> BTreeMap<i32, i64> {
         .collect()
 }
 
+/// Where a reader of this isolation level ends in the first partition of a topic.
+#[allow(dead_code, reason = "not for tests/chaos")]
+pub fn end_offset(bootstrap: &str, topic: &str, isolation: &str) -> i64 {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::End).expect("an offset");
+    let found = reader(bootstrap, isolation).offsets_for_times(list, PATIENCE).expect("offsets");
+    match found.elements().first().map(|element| element.offset()) {
+        Some(Offset::Offset(offset)) => offset,
+        other => panic!("no end of {topic}: {other:?}"),
+    }
+}
+
 /// Deletes the records below these offsets, by partition, as retention does in time.
 pub fn delete_records(bootstrap: &str, topic: &str, below: &BTreeMap<i32, i64>) {
     let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("a client");

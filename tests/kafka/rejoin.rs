@@ -1,7 +1,10 @@
 //! Errors that the client calls fatal are not the end of an instance: it joins again.
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
 use crate::broker::{Broker, shared};
-use crate::client::produce;
+use crate::client::{end_offset, produce};
 use crate::equality::assert_equals_replay;
 use crate::evidence::{SHORT_POLICIES, STEP_S};
 use crate::scans::Scan;
@@ -103,5 +106,51 @@ fn of_two_processes_with_one_instance_id_one_ends_and_names_the_other_and_the_ot
     produce(&setup.bootstrap, &setup.scans(), [Scan::new("T1", "arrived", now_ms()).json()]);
     other.wait_frontier(4, begun + STEP_S + 2);
     other.stop();
+    assert_eq!(assert_equals_replay(&setup).len(), 1);
+}
+
+/// A record in a transaction of this instance's name that nobody ends, in a partition of each of these
+/// topics.
+fn leave_open(setup: &Setup, topics: &[String]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &setup.bootstrap)
+        .set("transactional.id", format!("{}/{}", setup.group(), setup.instance()))
+        .set("transaction.timeout.ms", "1000")
+        .create()
+        .expect("a producer");
+    producer.init_transactions(PATIENCE).expect("transactions");
+    producer.begin_transaction().expect("a transaction");
+    for topic in topics {
+        let record = BaseRecord::<str, str>::to(topic).partition(0).key("ups:X").payload("left");
+        producer.send(record).expect("room");
+    }
+    producer.flush(PATIENCE).expect("the broker takes every record");
+    // Its destructor would end the transaction.
+    std::mem::forget(producer);
+}
+
+/// Whether readers of committed data stand before the end of a partition.
+fn hangs(setup: &Setup, topic: &str) -> bool {
+    let end = |isolation| end_offset(&setup.bootstrap, topic, isolation);
+    end("read_committed") < end("read_uncommitted")
+}
+
+#[test]
+fn a_transaction_that_a_restart_of_the_broker_leaves_without_an_end_is_ended_by_the_next_start() {
+    let mut broker = Broker::start();
+    let setup = setup(&broker, "left").with("kafka", "patience = \"60s\"");
+    let topics = [setup.open(), setup.exceptions(), setup.dead_letters()];
+    leave_open(&setup, &topics);
+    broker.stop();
+    until_second(now_secs() + 2);
+    broker.run();
+    let hang: Vec<_> = topics.iter().filter(|topic| hangs(&setup, topic)).collect();
+    let mut service = setup.start();
+    produce(&setup.bootstrap, &setup.scans(), [Scan::new("L1", "arrived", now_ms()).json()]);
+    service.wait_frontier(4, now_secs() + STEP_S + 2);
+    let log = service.log();
+    service.stop();
+    assert_eq!(log.contains("has no end there"), !hang.is_empty(), "{hang:?}\n{log}");
+    assert!(topics.iter().all(|topic| !hangs(&setup, topic)), "{hang:?}\n{log}");
     assert_eq!(assert_equals_replay(&setup).len(), 1);
 }

@@ -44,6 +44,7 @@ use super::table::{Slot, Table};
 use super::time::{Frontier, LogTime};
 use hang::Horizon;
 use look::Look;
+pub use look::LookPosition;
 pub use settings::Retention;
 use stages::{GROUP, STAGES, Sighted, Sighting};
 
@@ -78,6 +79,8 @@ pub struct Shard {
     phases: [usize; Phase::ALL.len()],
     log_clock: Option<LogTime>,
     frontier: Option<Frontier>,
+    /// Both as they were before the look that is under way.
+    before_look: (Option<Frontier>, Option<LogTime>),
     /// While rebuilding, ladders sleep and nothing is published.
     live: bool,
     max_packages: usize,
@@ -164,6 +167,7 @@ impl Shard {
             phases: [0; Phase::ALL.len()],
             log_clock: None,
             frontier: None,
+            before_look: (None, None),
             live: false,
             max_packages: usize::MAX,
             work_per_call: look::WORK,
@@ -207,6 +211,7 @@ impl Shard {
             return false;
         }
         if self.live && self.frontier.is_none_or(|frontier| frontier < to) {
+            self.before_look = (self.frontier, self.log_clock);
             self.frontier = Some(to);
             self.look_up_to(Some(to), None);
         }
@@ -223,6 +228,7 @@ impl Shard {
             return false;
         }
         if let Some(frontier) = self.frontier.max(until) {
+            self.before_look = (self.frontier, self.log_clock);
             self.frontier = Some(frontier);
             self.look_up_to(Some(frontier), None);
         }
@@ -248,6 +254,14 @@ impl Shard {
     /// The log is complete and applied up to here.
     pub fn frontier(&self) -> Option<Frontier> {
         self.frontier
+    }
+
+    /// Frontier and log clock as of the last look that came to its end.
+    pub fn settled_clocks(&self) -> (Option<Frontier>, Option<LogTime>) {
+        match self.is_looking() {
+            true => self.before_look,
+            false => (self.frontier, self.log_clock),
+        }
     }
 
     /// Numbers for metrics.
@@ -346,6 +360,7 @@ impl Shard {
 
     #[inline(never)]
     fn turn(&mut self, log_time: LogTime, budget: &mut u32) -> bool {
+        self.before_look = (self.frontier, self.log_clock);
         self.log_clock = Some(log_time);
         let to = Frontier::at(log_time);
         let enters = self.live && self.frontier.is_none_or(|frontier| frontier < to);

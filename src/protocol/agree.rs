@@ -303,12 +303,13 @@ pub fn decide(durable: &Durable, partitions: i32, again: bool, rules: Rules) -> 
 fn within_time(durable: &Durable, cut: CutRecord) -> Decision {
     let Durable { now_ms, margin_ms, .. } = *durable;
     let latest = floor_to_seconds(now_ms.saturating_add(margin_ms));
-    let Some(frontier) = cut.frontier.filter(|&it| Some(it) > cut.log_clock && it > latest) else {
+    let log_clock = cut.log_clock.max(cut.cursor.as_ref().map(|cursor| cursor.to));
+    let Some(frontier) = cut.frontier.filter(|&it| Some(it) > log_clock && it > latest) else {
         return Decision::Continue(cut);
     };
     if durable.accepts(Accept::Frontier) {
         let proven = floor_to_seconds(now_ms.saturating_sub(margin_ms));
-        let frontier = cut.log_clock.max(Some(proven));
+        let frontier = log_clock.max(Some(proven));
         return Decision::Continue(CutRecord { frontier, ..cut });
     }
     let ahead = frontier - floor_to_seconds(now_ms);
@@ -337,13 +338,15 @@ fn within_log(durable: &Durable, cut: &CutRecord, partitions: i32) -> Decision {
         return Decision::Continue(cut.clone());
     }
     if durable.accepts(Accept::Gap) {
-        return Decision::Continue(CutRecord { offset: log_start, last: None, ..cut.clone() });
+        let (last, cursor) = (None, None);
+        return Decision::Continue(CutRecord { offset: log_start, last, cursor, ..cut.clone() });
     }
     Decision::Halt(HaltReason::Truncated { cut: cut.offset, log_start })
 }
 
 fn on_new_log(cut: &CutRecord, log_start: i64) -> CutRecord {
-    let mut anew = CutRecord { offset: log_start, last: None, ..cut.clone() };
+    let (last, cursor) = (None, None);
+    let mut anew = CutRecord { offset: log_start, last, cursor, ..cut.clone() };
     anew.decisions.start = log_start;
     anew.decisions.refused.clear();
     let last = anew.decisions.settings.pop();

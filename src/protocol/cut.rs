@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decisions;
+use crate::detector::key::PackageKey;
+use crate::detector::shard::LookPosition;
+use crate::detector::time::LogTime;
 
 /// Key of the cut record in the `open` topic. No carrier is empty, so no exception has it.
 pub const CUT_KEY: &str = ":cut";
@@ -45,6 +48,39 @@ pub(super) fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
+/// How far the look of the record at a cut's offset is out: the cut was taken in the midst of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Log time of the record, to which the look goes. Seconds since 1970 UTC.
+    pub to: i64,
+    /// Everything up to this second is out, in seconds since 1970 UTC;
+    pub second: i64,
+    /// and in it everything up to this package: its carrier,
+    pub carrier: String,
+    /// and its tracking number.
+    pub number: String,
+}
+
+impl Cursor {
+    /// The look of a record of this log time, as far as it has come.
+    pub fn new(to: LogTime, position: &LookPosition) -> Self {
+        let LookPosition { second, key } = position;
+        let (carrier, number) = (key.carrier().to_owned(), key.number().to_string());
+        Self { to: to.secs(), second: *second, carrier, number }
+    }
+
+    /// How far the look has come; `None` where that is no package.
+    pub fn position(&self) -> Option<LookPosition> {
+        let key = PackageKey::new(&self.carrier, &self.number).ok()?;
+        Some(LookPosition { second: self.second, key })
+    }
+
+    /// Log time of the record.
+    pub fn log_time(&self) -> LogTime {
+        LogTime::from_secs(self.to)
+    }
+}
+
 /// What a transaction says of a partition beside its exceptions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutRecord {
@@ -75,6 +111,9 @@ pub struct CutRecord {
     /// The last record that was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRecord>,
+    /// The look of the record at the offset, where it is out in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 /// A cut record that cannot be used.
@@ -84,12 +123,16 @@ pub enum CutError {
     #[error("the cut record cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
     /// Written by a later version.
-    #[error("the cut record has version {0}, this program knows up to {VERSION}; upgrade it")]
+    #[error(
+        "the cut record has version {0}, this program knows up to {VERSION_WITH_CURSOR}; upgrade it"
+    )]
     Newer(u32),
 }
 
-/// The version that this program writes.
+/// The version of a cut between two applies.
 pub const VERSION: u32 = 1;
+/// The version of a cut with a cursor, which programs that know none must not go on at.
+pub const VERSION_WITH_CURSOR: u32 = 2;
 
 impl CutRecord {
     /// The record's value.
@@ -104,7 +147,7 @@ impl CutRecord {
             version: u32,
         }
         let version = serde_json::from_slice::<Version>(bytes)?.version;
-        if version > VERSION {
+        if version > VERSION_WITH_CURSOR {
             return Err(CutError::Newer(version));
         }
         Ok(serde_json::from_slice(bytes)?)
@@ -142,6 +185,7 @@ pub(crate) fn example(offset: i64, commit: u64) -> CutRecord {
         },
         partitions: Some(1),
         last: None,
+        cursor: None,
     }
 }
 
@@ -158,8 +202,8 @@ mod tests {
 
     #[test]
     fn a_cut_record_of_a_later_version_is_not_guessed_at() {
-        let later = br#"{"version": 2, "what": "ever"}"#;
-        assert!(matches!(CutRecord::from_bytes(later), Err(CutError::Newer(2))));
+        let later = br#"{"version": 3, "what": "ever"}"#;
+        assert!(matches!(CutRecord::from_bytes(later), Err(CutError::Newer(3))));
         assert!(matches!(CutRecord::from_bytes(b"{"), Err(CutError::Unreadable(_))));
     }
 }

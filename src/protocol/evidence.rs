@@ -53,6 +53,8 @@ pub enum Hold {
     ClockStepped,
     /// The next record was stamped by a broker with a time far ahead of the brokers' stamps.
     LogTimeAhead,
+    /// More is due than one transaction takes; the rest follows commit by commit.
+    Publishing,
 }
 
 impl Hold {
@@ -71,6 +73,7 @@ impl Hold {
             Self::BrokersDisagree => "brokers_disagree",
             Self::ClockStepped => "clock_stepped",
             Self::LogTimeAhead => "log_time_ahead",
+            Self::Publishing => "publishing",
         }
     }
 
@@ -99,6 +102,9 @@ impl Hold {
             }
             Self::ClockStepped => {
                 "the clock of this machine has stepped, and the open topic is not stamped by its brokers: it goes on a minute after the last step; set message.timestamp.type=LogAppendTime on the open topic"
+            }
+            Self::Publishing => {
+                "more is due than one transaction takes; the rest is published commit by commit"
             }
             Self::LogTimeAhead => {
                 "the next record was stamped by its broker far ahead of the other brokers' time: their clocks disagree; let NTP set them, the partition goes on once they agree"

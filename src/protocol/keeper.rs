@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use super::commit_cycle::{Action, CommitCycle, Sent, Stamp, Stored};
-use super::cut::{Backfill, CutRecord, VERSION};
+use super::cut::{Backfill, CutRecord, VERSION, VERSION_WITH_CURSOR};
 use super::evidence::{Evidence, Hold};
 use super::held::{Cut, Ready};
 use super::lane::{Lane, Wait};
@@ -375,7 +375,8 @@ impl<L> Keeper<L> {
             decisions.refused.clear();
         }
         CutRecord {
-            version: VERSION,
+            version: if cut.cursor.is_some() { VERSION_WITH_CURSOR } else { VERSION },
+            cursor: cut.cursor.clone(),
             offset: cut.offset,
             frontier: cut.frontier.map(Frontier::secs),
             log_clock: cut.log_clock.map(LogTime::secs),
@@ -434,6 +435,8 @@ mod tests {
             policies_change: false,
             backfill: Backfill::Publish,
             last: None,
+            cursor: None,
+            is_full: false,
             stats: Stats::default(),
             halt: None,
         }
@@ -448,6 +451,7 @@ mod tests {
             last: None,
             closings: Vec::new(),
             stamp,
+            resume: None,
         }
     }
 

@@ -31,9 +31,10 @@ impl Packages for Plain {
     fn apply_all(
         &mut self,
         mut records: &[Record<'_>],
+        most: usize,
         outcomes: &mut Vec<Option<Outcome>>,
     ) -> Result<(), Infallible> {
-        while !records.is_empty() {
+        while !records.is_empty() && self.0.waiting() < most {
             records = &records[self.0.apply(records, outcomes).records..];
         }
         Ok(())

@@ -364,9 +364,9 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
                 }
             }
             let mut outcomes = Vec::with_capacity(end - start);
-            packages.apply_all(&records[start..end], &mut outcomes).map_err(|no_room| {
-                Failed::NoRoomForRecord(offset_of(start + outcomes.len()), no_room)
-            })?;
+            packages.apply_all(&records[start..end], usize::MAX, &mut outcomes).map_err(
+                |no_room| Failed::NoRoomForRecord(offset_of(start + outcomes.len()), no_room),
+            )?;
             start = end;
         }
         self.last = Some(last);
@@ -424,18 +424,22 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         }
         let frontier = cut.frontier.filter(|_| rules.frontier_from_cut).map(Frontier::from_secs);
         packages.go_live(frontier);
-        packages.set_retention(self.setup.today);
+        // Behind a cursor the settings hold that its look was begun with, until its record is applied.
+        if cut.cursor.is_none() {
+            packages.set_retention(self.setup.today);
+            self.decisions.settle(cut.offset, self.setup.today);
+        }
+        let resume = cut.cursor.clone().map(|cursor| (cursor, self.setup.today));
         if !rules.no_second_look {
             while !packages.finish(None) {}
         }
         if cut.backfill == Backfill::Pending && rules.backfill_again {
             packages.backfill();
         }
-        self.decisions.settle(cut.offset, self.setup.today);
         self.decisions.drop_below(self.log_start);
         self.last = cut.last;
         let stamp = Some((cut.owner, cut.commit));
-        Ok(Ready { stamp, ..self.ready(packages, cut.backfill) })
+        Ok(Ready { stamp, resume, ..self.ready(packages, cut.backfill) })
     }
 
     /// Open exceptions from the table: only what has been published is open.
@@ -509,6 +513,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             last: self.last,
             closings: self.closings,
             stamp: None,
+            resume: None,
         }
     }
 

@@ -91,6 +91,10 @@ rules! {
     pending_waited_for,
     /// The group's offset must belong to the cut.
     offset_agrees_with_cut,
+    /// A cut in the midst of a look bears the clocks of before it.
+    frontier_of_before,
+    /// No snapshot is taken in the midst of a look.
+    snapshot_outside_looks,
     /// A package that the records no longer tell of is given back from its open exception.
     given_back,
 }

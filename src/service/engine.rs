@@ -29,8 +29,10 @@ use crate::protocol::keeper::Keeper;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::rules::Rules;
 use batching::Carried;
+use budget::Budget;
 
 mod batching;
+mod budget;
 mod stalled;
 mod waiting;
 
@@ -71,7 +73,12 @@ pub struct Engine<'m> {
     keeper: Keeper<DeadLetter>,
     carried: BTreeMap<i32, Carried>,
     restored: (Sender<Restored>, Receiver<Restored>),
+    /// Since the cycle under way began, and its present attempt.
     cycle: Stopwatch,
+    sending: Stopwatch,
+    budget: Budget,
+    /// More is to be said than the last cuts held.
+    is_full: bool,
     commit: spans::Commit,
     last_commit: Stopwatch,
     last_heartbeat: Stopwatch,
@@ -114,6 +121,9 @@ impl<'m> Engine<'m> {
             carried: BTreeMap::new(),
             restored: unbounded(),
             cycle: Stopwatch::start(),
+            sending: Stopwatch::start(),
+            budget: Budget::default(),
+            is_full: false,
             commit: spans::Commit::none(),
             last_commit: Stopwatch::start(),
             last_heartbeat: Stopwatch::start(),
@@ -141,7 +151,8 @@ impl<'m> Engine<'m> {
             self.look_for_answers();
             self.seek_what_stands_still();
             self.hold_back();
-            if self.last_commit.elapsed() >= self.shared.config.output.commit_interval {
+            let interval = self.shared.config.output.commit_interval;
+            if self.is_full || self.last_commit.elapsed() >= interval {
                 self.commit_round()?;
             }
             if let Some(failure) = self.failure.take() {

@@ -184,9 +184,10 @@ impl Packages for BoundedShard {
     fn apply_all(
         &mut self,
         mut records: &[Record<'_>],
+        most: usize,
         outcomes: &mut Vec<Option<Outcome>>,
     ) -> Result<(), NoRoom> {
-        while !records.is_empty() {
+        while !records.is_empty() && self.shard.waiting() < most {
             let applied = self.shard.apply(records, outcomes);
             records = &records[applied.records..];
             if applied.stop == Stop::Full {
@@ -258,7 +259,7 @@ mod tests {
     fn opened() -> ExceptionEvent {
         let mut shard = shard(&Room::new(None));
         fill(&mut shard, 1);
-        shard.apply_all(&[arrived(1, 3)], &mut Vec::new()).unwrap();
+        shard.apply_all(&[arrived(1, 3)], usize::MAX, &mut Vec::new()).unwrap();
         shard.take_outbox().remove(0)
     }
 
@@ -277,8 +278,9 @@ mod tests {
 
     /// Applies so many new packages, or as many as there is room for; how many.
     fn fill(shard: &mut BoundedShard, count: usize) -> usize {
-        let fits =
-            |number: &usize| shard.apply_all(&[arrived(*number, 0)], &mut Vec::new()).is_ok();
+        let fits = |number: &usize| {
+            shard.apply_all(&[arrived(*number, 0)], usize::MAX, &mut Vec::new()).is_ok()
+        };
         (0..count).take_while(fits).count()
     }
 
@@ -289,7 +291,7 @@ mod tests {
         assert_eq!(fill(&mut one, 60), 60);
         assert_eq!(fill(&mut other, 60), 40);
         assert_eq!((one.len(), other.len(), room.free()), (60, 40, 0));
-        let no_room = other.apply_all(&[arrived(40, 0)], &mut Vec::new()).unwrap_err();
+        let no_room = other.apply_all(&[arrived(40, 0)], usize::MAX, &mut Vec::new()).unwrap_err();
         assert_eq!(no_room, NoRoom { limit: 100, here: 40, to_go_on: 1 });
         assert_eq!(no_room.before(7).places_needed, Some(1));
         assert_eq!(no_room.restoring("it").places_needed, Some(41));
@@ -301,7 +303,7 @@ mod tests {
         let (mut one, mut other) = (shard(&room), shard(&room));
         fill(&mut one, 70);
         fill(&mut other, 30);
-        one.apply_all(&[arrived(0, 11)], &mut Vec::new()).unwrap();
+        one.apply_all(&[arrived(0, 11)], usize::MAX, &mut Vec::new()).unwrap();
         one.settle();
         assert_eq!((one.len(), room.free()), (1, 69));
         drop(other);
@@ -355,7 +357,7 @@ mod tests {
         assert_eq!(no_room, NoRoomForAll { limit: 10, free: 4, packages: 5 });
         assert_eq!(no_room.halt().places_needed, Some(5));
         assert_eq!(room.free(), 4, "nothing was taken");
-        one.apply_all(&[arrived(6, 0)], &mut Vec::new()).unwrap();
+        one.apply_all(&[arrived(6, 0)], usize::MAX, &mut Vec::new()).unwrap();
         assert_eq!((one.len(), room.free()), (7, 3));
         drop(one);
         assert_eq!(room.free(), 10);

@@ -116,12 +116,11 @@ impl Time {
         let received = self.mono();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match message.timestamp() {
-            Timestamp::LogAppendTime(broker_ms) => {
+            // Whoever simulates the time tells it to nobody else.
+            Timestamp::LogAppendTime(broker_ms) if !self.clock.is_simulated() => {
                 known.stamped(message.partition(), Stamp { broker_ms, sent, received });
             }
-            Timestamp::CreateTime(_) | Timestamp::NotAvailable => {
-                known.acknowledged_without_stamp();
-            }
+            _ => known.acknowledged_without_stamp(),
         }
         drop(known);
         self.stamped.notify_all();

@@ -31,8 +31,6 @@ const QUEUE: usize = 1024;
 const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
 /// How long it waits before it looks again whether what waits may go on.
 const RETRY: std::time::Duration = std::time::Duration::from_millis(20);
-/// Events of a backfill in one transaction.
-pub const BACKFILL_CHUNK: usize = 10_000;
 
 /// A partition as a worker holds it.
 pub type Partition = Held<BoundedShard, DeadLetter>;
@@ -52,8 +50,8 @@ pub enum Job {
     Advance(i32, Epoch, Frontier),
     /// There is room for packages again: a partition that halted for want of it goes on.
     Resume(i32, Epoch),
-    /// Take a cut of every partition.
-    Cut(Sender<Vec<Cut>>),
+    /// Take a cut of every partition; the next may hold so many records of each.
+    Cut(Sender<Vec<Cut>>, usize),
     /// The partition is no longer ours.
     Drop(i32, Epoch),
     /// The partition is given away: its state is kept if it is that of the commit at this offset.
@@ -205,10 +203,11 @@ impl Loop {
                     owned.held.resume();
                 }
             }
-            Job::Cut(reply) => {
+            Job::Cut(reply, budget) => {
                 let today = self.tools.policies.get();
-                let cuts = self.held.iter_mut().map(|owned| owned.held.cut(&today));
+                let cuts = self.held.iter_mut().map(|owned| owned.held.cut(&today, budget));
                 let _ = reply.send(cuts.collect());
+                self.go_on();
             }
             Job::Drop(partition, epoch) => drop(self.remove(partition, epoch)),
             Job::HandOver(partition, epoch, committed) => {

@@ -14,6 +14,7 @@
 mod drive;
 mod examples;
 mod generate;
+#[allow(dead_code, reason = "a part is for the simulation")]
 mod model;
 mod report;
 

@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::exception::Change;
+use super::super::key::PackageKey;
+use super::super::keyring::PackedKey;
 use super::super::memory::BlockSource;
 use super::super::open::{NextStep, OpenException, kind_of};
 use super::super::order::Order;
@@ -49,6 +51,12 @@ pub(super) struct Look {
     /// Where the clocks went: how far to look, by wheel.
     limits: [Option<u32>; 2],
     second: u32,
+    /// The package that came up last, and the second in which it did.
+    last: Option<(u32, PackedKey)>,
+    /// As it stood when a call ended in the midst of it.
+    stands: Option<LookPosition>,
+    /// Where one stood that is carried on in another process; what ended up to there ends silently.
+    resumed: Option<LookPosition>,
     /// Positions whose items are being taken down.
     taking: [Option<Position>; 2],
     order: Order,
@@ -64,6 +72,9 @@ impl Look {
             overdue: [BTreeSet::new(), BTreeSet::new()],
             limits: [None; 2],
             second: 0,
+            last: None,
+            stands: None,
+            resumed: None,
             taking: [None; 2],
             order: Order::new(source),
             items: Vec::new(),
@@ -146,6 +157,15 @@ impl Look {
     }
 }
 
+/// How far a look has come: everything up to this package in this second has happened.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LookPosition {
+    /// Seconds since 1970 UTC.
+    pub second: i64,
+    /// The package.
+    pub key: PackageKey,
+}
+
 /// Where a package hangs up again.
 #[derive(Clone, Copy)]
 struct Later {
@@ -168,10 +188,35 @@ impl Shard {
     /// Begins a look; [`Shard::look_on`] carries it out.
     #[inline]
     pub(super) fn look_up_to(&mut self, frontier: Option<Frontier>, log_clock: Option<LogTime>) {
+        self.look.last = None;
+        self.look.stands = None;
         self.look.limits = [
             frontier.map(|time| to_wheel(time.secs())),
             log_clock.map(|time| to_wheel(time.secs())),
         ];
+    }
+
+    /// Whether a look is under way that has not come to its end.
+    pub fn is_looking(&self) -> bool {
+        self.look.is_under_way()
+    }
+
+    /// Whether a look is under way that a record has begun, which is applied behind it.
+    pub fn is_amid_record(&self) -> bool {
+        self.look.limits[Wheel::Ends as usize].is_some()
+    }
+
+    /// How far the look of a record has come that is under way, or that is yet to be carried on;
+    /// `None` where nothing has come of one.
+    pub fn look_position(&self) -> Option<LookPosition> {
+        let stands = self.look.stands.clone().filter(|_| self.is_amid_record());
+        stands.max(self.look.resumed.clone())
+    }
+
+    /// The next record's look was begun in another process and had come so far: what ended up to there
+    /// ends silently, for it has been told.
+    pub fn resume_look(&mut self, position: LookPosition) {
+        self.look.resumed = Some(position);
     }
 
     /// Carries on the look that is under way; false when the budget is used up before its end.
@@ -179,6 +224,11 @@ impl Shard {
     pub(super) fn look_on(&mut self, budget: &mut u32) -> bool {
         while self.look.is_under_way() {
             if !self.take_down(budget) || !self.give_out(budget) {
+                let last = self.look.last;
+                self.look.stands = last.map(|(at, key)| LookPosition {
+                    second: i64::from(at),
+                    key: self.keyring.key(key),
+                });
                 return false;
             }
             match self.look.seek() {
@@ -188,7 +238,12 @@ impl Shard {
                     self.fetch_first();
                 }
                 Sought::Span => self.fetch_first(),
-                Sought::Nothing => self.look.limits = [None; 2],
+                Sought::Nothing => {
+                    if self.is_amid_record() {
+                        self.look.resumed = None;
+                    }
+                    self.look.limits = [None; 2];
+                }
             }
         }
         true
@@ -361,6 +416,10 @@ impl Shard {
         }
         let [steps, ends] = self.look.limits;
         let package = self.table.package(slot);
+        self.look.last = Some((self.look.second, self.table.get(slot).key()));
+        if self.look.resumed.is_some() && self.has_ended(slot, &package) {
+            return self.forget(slot);
+        }
         if steps.is_some() {
             while let Some((next, policy)) = self.next_step(slot, &package) {
                 if to_wheel(next.due) > self.look.second {
@@ -374,6 +433,14 @@ impl Shard {
         } else {
             self.hang(slot);
         }
+    }
+
+    /// Whether it had ended, silently or not, when the look stood that is carried on.
+    fn has_ended(&self, slot: Slot, package: &Package) -> bool {
+        let second = i64::from(self.end_of(package));
+        let record = self.table.get(slot);
+        let end = LookPosition { second, key: self.keyring.key(record.key()) };
+        !record.is_open() && self.look.resumed.as_ref().is_some_and(|stood| end <= *stood)
     }
 
     fn step(&mut self, slot: Slot, package: &Package, next: NextStep, policy: usize) {

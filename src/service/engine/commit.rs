@@ -58,6 +58,7 @@ impl Engine<'_> {
             self.last_heartbeat = Stopwatch::start();
         }
         let cuts = self.cuts();
+        self.is_full = cuts.iter().any(|cut| cut.is_full);
         for cut in &cuts {
             self.note(cut);
         }
@@ -70,11 +71,17 @@ impl Engine<'_> {
         }
     }
 
+    /// Records that each partition may put into one transaction, so that all together keep to the
+    /// budget.
+    pub(super) fn share(&self) -> usize {
+        self.budget.records() / self.keeper.lanes().count().max(1)
+    }
+
     /// A cut of every partition, from every worker.
     pub(super) fn cuts(&self) -> Vec<Cut> {
         let (reply, replies) = bounded(self.workers.len());
         for worker in self.workers {
-            worker.tell(Job::Cut(reply.clone()));
+            worker.tell(Job::Cut(reply.clone(), self.share()));
         }
         drop(reply);
         replies.iter().flatten().collect()
@@ -164,6 +171,7 @@ impl Engine<'_> {
     }
 
     fn send(&mut self, partitions: &[i32]) -> Result<Sent, Hopeless> {
+        self.sending = Stopwatch::start();
         let shared = &self.shared;
         let now_ms = shared.now_ms();
         let writer = Writer {
@@ -204,6 +212,8 @@ impl Engine<'_> {
             Sent::Indefinite => "indefinite",
         };
         self.commit.ended(outcome);
+        let timeout = self.shared.config.kafka.transaction_timeout;
+        self.budget.took(self.sending.elapsed(), timeout, sent == Sent::Committed);
         self.shared.metrics.transaction(outcome, self.cycle.elapsed().as_secs_f64());
     }
 

@@ -17,7 +17,7 @@ use crate::service::kafka::{self, REQUEST};
 use crate::service::restore::Restored;
 use crate::service::spans;
 use crate::service::status::{PartitionStatus, Stage};
-use crate::service::worker::{BACKFILL_CHUNK, Job, Partition};
+use crate::service::worker::{Job, Partition};
 
 impl Engine<'_> {
     /// Takes partitions over: assigned at the committed offset and paused until they are restored.
@@ -171,7 +171,7 @@ impl Engine<'_> {
         }
         let (offset, stats) = (ready.offset, ready.packages.stats());
         let frontier = ready.packages.frontier().map(|frontier| frontier.secs());
-        let held = Partition::new(partition, epoch, *ready, BACKFILL_CHUNK);
+        let held = Partition::new(partition, epoch, *ready, self.share());
         // A predecessor that halted may still be there.
         worker_of(&self.workers, partition).tell(Job::Drop(partition, epoch));
         worker_of(&self.workers, partition).tell(Job::Own(Box::new(held)));

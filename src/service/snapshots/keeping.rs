@@ -67,6 +67,7 @@ impl Keeping {
             }
             return;
         }
+        let Some(header) = self.header(held) else { return };
         let slots = held.packages().slots();
         let Some(mut image) = self.writer.ready(slots) else { return };
         if held.packages().image(&mut image).is_err() {
@@ -74,7 +75,7 @@ impl Keeping {
             return;
         }
         let failed = timer.taken(held.offset(), self.interval);
-        self.writer.submit(image, self.header(held), move |outcome| {
+        self.writer.submit(image, header, move |outcome| {
             failed.store(matches!(outcome, Outcome::Failed(_)), Ordering::Relaxed);
         });
     }
@@ -88,7 +89,7 @@ impl Keeping {
         if held.is_halted() || self.leaves_store_alone() {
             return;
         }
-        let header = self.header(&held);
+        let Some(header) = self.header(&held) else { return };
         self.writer.submit_shard(held.into_packages(), header, |_| ());
     }
 
@@ -107,8 +108,9 @@ impl Keeping {
         done
     }
 
-    fn header<S: Packages, L>(&self, held: &Held<S, L>) -> Header {
-        header_of(held.snapshot(&self.topic, self.partitions.load(Ordering::Relaxed)))
+    /// `None` in the midst of a look.
+    fn header<S: Packages, L>(&self, held: &Held<S, L>) -> Option<Header> {
+        held.snapshot(&self.topic, self.partitions.load(Ordering::Relaxed)).map(header_of)
     }
 }
 

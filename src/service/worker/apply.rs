@@ -27,8 +27,13 @@ pub(super) fn apply(
 ) -> Option<Hold> {
     let mut wait = None;
     let guard = LogTimeGuard::new(tools, reading.read);
+    let mut is_judged = held.is_amid_record();
     let mut raws = reading.batch.iter_from(reading.done).peekable();
     while !held.is_halted() && wait.is_none() && raws.peek().is_some() {
+        if held.is_full() {
+            wait = Some(Hold::Publishing);
+            break;
+        }
         let scans = decoder.batch();
         let mut group = Group::default();
         for raw in raws.by_ref().take(AT_ONCE) {
@@ -37,7 +42,11 @@ pub(super) fn apply(
             let payload = raw.value.unwrap_or_default();
             let scan = scans.decode_telling(payload, origin, |of_scan| remarks = of_scan);
             let scan = scan.map_err(|why| framing::with_headers(why, raw.header_names()));
-            match guard.judge(&raw, scan) {
+            let judged = match std::mem::take(&mut is_judged) {
+                true => Ok(scan),
+                false => guard.judge(&raw, scan),
+            };
+            match judged {
                 Ok(scan) => group.push(raw, scan, remarks),
                 Err(hold) => {
                     wait = Some(hold);
@@ -45,8 +54,12 @@ pub(super) fn apply(
                 }
             }
         }
-        reading.done += group.raws.len();
-        apply_group(held, tools, group, counts);
+        let wanted = group.raws.len();
+        let reached = apply_group(held, tools, group, counts);
+        reading.done += reached;
+        if reached < wanted {
+            wait = Some(Hold::Publishing);
+        }
     }
     held.settle();
     counts.flush(&tools.metrics);
@@ -106,9 +119,14 @@ impl<'a> LogTimeGuard<'a> {
     }
 }
 
-/// Applies records up to the first that stops the partition, and tells of those that are no scans
-/// once everything in front of them is applied.
-fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &mut ScanCounts) {
+/// Applies records up to the first that stops the partition or has to wait, and tells of those that are
+/// no scans once everything in front of them is applied. Returns how many were applied.
+fn apply_group(
+    held: &mut Partition,
+    tools: &Tools,
+    group: Group<'_>,
+    counts: &mut ScanCounts,
+) -> usize {
     let Group { records, raws, rejected, remarks } = group;
     let mut outcomes = Vec::with_capacity(records.len());
     let stop = match tools.on_reject {
@@ -153,6 +171,7 @@ fn apply_group(held: &mut Partition, tools: &Tools, group: Group<'_>, counts: &m
     if let Err(no_room) = applied {
         held.stop(no_room.before(raws[reached].offset));
     }
+    reached
 }
 
 /// Keeps the trace contexts of scans that closed an exception: they are handed on with its event.

@@ -115,11 +115,16 @@ impl Owned {
                     tools.status.bytes_applied(reading.batch.size());
                 }
                 Work::Pass(offset) => held.pass(*offset),
-                Work::Advance(to) => held.advance(*to),
+                Work::Advance(to) => {
+                    if !held.advance(*to) && !held.is_halted() {
+                        hold = Some(Hold::Publishing);
+                        break;
+                    }
+                }
             }
             inbox.work.pop_front();
         }
-        if hold.is_some() {
+        if hold.is_some_and(|hold| hold != Hold::Publishing) {
             tools.stamper.want(partition);
         }
         let before = inbox.waits.as_ref().map(|waits| waits.hold);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use stallwatch::detector::exception::{Change, ExceptionEvent};
 use stallwatch::detector::time::Deadline;
 
-use super::{Coming, Model, id_of};
+use stallwatch::detector::key::PackageKey;
+
+use super::{Coming, Id, Model, id_of};
 use crate::generate::Rules;
 
 impl<'r> Model<'r> {
@@ -79,5 +81,25 @@ impl<'r> Model<'r> {
     pub fn take_open(&mut self, event: &ExceptionEvent) {
         let package = self.packages.get_mut(&id_of(&event.key)).expect("its package is known");
         package.open = Some(ExceptionEvent { backfilled: false, ..event.clone() });
+    }
+
+    /// An event of a look that is not at its end has been published.
+    pub fn take_published(&mut self, event: &ExceptionEvent) {
+        match event.change.closes() {
+            true => drop(self.packages.remove(&id_of(&event.key))),
+            false => self.take_open(event),
+        }
+    }
+
+    /// Whatever ends up to this package in this second has ended.
+    pub fn end_up_to(&mut self, second: i64, key: &PackageKey) {
+        let up_to = (second, id_of(key));
+        let ended: Vec<Id> = self
+            .packages
+            .iter()
+            .filter(|(id, package)| (self.end_of(package), (*id).clone()) <= up_to)
+            .map(|(id, _)| id.clone())
+            .collect();
+        ended.iter().for_each(|id| drop(self.packages.remove(id)));
     }
 }

@@ -446,6 +446,7 @@ impl<'o> World<'o> {
             let in_sight = topics.open.last_stable_offset() == topics.open.high_watermark();
             self.around.oracle.cut(partition).is_some_and(|cut| {
                 in_sight
+                    && !self.around.oracle.is_amid_look(partition)
                     && cut.offset == end
                     && cut.frontier.is_some_and(|frontier| frontier >= target)
             })

@@ -101,6 +101,17 @@ const FOCI: &[&[Fault]] = &[
     &[Fault::TookLater, Fault::Zombie, Fault::Replaced, Fault::CrashInCommit],
     &[Fault::Snapshot, Fault::ForeignSnapshot, Fault::Crash],
     &[Fault::Zombie, Fault::LostUnheard, Fault::Scale],
+    MANY_DUE,
+];
+
+/// Very much is due and little of it goes into one transaction, amid crashes and other settings.
+const MANY_DUE: &[Fault] = &[
+    Fault::Crash,
+    Fault::CrashInCommit,
+    Fault::NewPolicies,
+    Fault::Snapshot,
+    Fault::FutureRecord,
+    Fault::SameSecond,
 ];
 
 /// What a seed decides beforehand.
@@ -118,8 +129,10 @@ pub struct Options {
     /// Scans that are in the log before anybody reads it.
     pub history: usize,
     pub packages: usize,
-    /// Events of a backfill in one transaction.
-    pub chunk: usize,
+    /// Records that a partition may put into one transaction.
+    pub budget: usize,
+    /// How many packages a call of the detector may look at.
+    pub work: u32,
     pub margin_ms: i64,
     pub max_future_skew_ms: i64,
     /// Brokers stamp the records of the `open` topic; else each process goes by its own clock.
@@ -145,7 +158,7 @@ impl Options {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let unit = 1;
-        let count = if random.chance(25) { 3 } else { 1 };
+        let count = if random.chance(25) || seed % 20 == 19 { 3 } else { 1 };
         let mut sets = Vec::new();
         while sets.len() < count {
             let rules = rules(&mut random, unit);
@@ -171,6 +184,7 @@ impl Options {
         // Where brokers tell the time none is ahead of them, but whoever writes may be behind.
         let (ahead_ms, behind_ms) = if stamped { (0, ahead_ms) } else { (ahead_ms, 0) };
         let focus = (seed % 4 == 3).then(|| FOCI[(seed / 4) as usize % FOCI.len()]);
+        let many_due = focus == Some(MANY_DUE);
         let chances = Fault::ALL
             .iter()
             .map(|fault| match (focus, random.below(5)) {
@@ -189,10 +203,11 @@ impl Options {
             steps: random.pick(&[80, 150, 250, 400]),
             marks: marks(&sets[0].0),
             sets,
-            silent_start: random.chance(45),
+            silent_start: random.chance(45) && !many_due,
             history: random.pick(&[0, 0, 3, 12, 25, 40]),
-            packages: random.between(1, 5) as usize,
-            chunk: random.pick(&[1, 1, 2, 10_000]),
+            packages: if many_due { 5 } else { random.between(1, 5) as usize },
+            budget: if many_due { 1 } else { random.pick(&[1, 2, 4, 10_000]) },
+            work: if many_due { 1 } else { random.pick(&[1, 1, 64, 512]) },
             margin_ms,
             max_future_skew_ms: random.pick(&[3_000, 8_000]),
             stamped,

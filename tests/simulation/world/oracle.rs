@@ -75,6 +75,8 @@ pub type Schedule = Vec<(i64, i64)>;
 pub struct AtCut {
     pub digest: Digest,
     pub schedule: Schedule,
+    /// A look was under way, or one is to be carried on: what is published may be ahead of the clocks.
+    pub amid_look: bool,
 }
 
 /// A restore that has come to its end.
@@ -104,6 +106,8 @@ struct Part<'o> {
     /// More than one set of policies has been in force, or what is published began silently.
     mixed: bool,
     states: BTreeMap<(String, u64), AtCut>,
+    /// Policies changed in the midst of a look: what comes of it is no longer followed.
+    lost_track: bool,
     /// By exception: its last sequence, and whether it is open; by package: what is open.
     exceptions_seen: BTreeMap<uuid::Uuid, (u32, bool)>,
     open_now: BTreeMap<String, uuid::Uuid>,
@@ -146,6 +150,10 @@ impl<'o> Oracle<'o> {
         if restored.backfill == Backfill::Pending {
             theirs.open = ours.open;
         }
+        if part.cut.as_ref().is_some_and(|cut| cut.cursor.is_some()) {
+            // What had ended by the cursor ends once more, silently.
+            theirs.packages = ours.packages;
+        }
         if ours != theirs {
             return Err(format!(
                 "partition {}: the state restored at {stamp:?} is not that of its owner\n  owner    {theirs:?}\n  restored {ours:?}\n  {}",
@@ -170,6 +178,13 @@ impl<'o> Oracle<'o> {
     /// The last cut of a partition.
     pub fn cut(&self, partition: i32) -> Option<&Arc<CutRecord>> {
         self.parts[partition as usize].cut.as_ref()
+    }
+
+    /// Whether the last cut of a partition was taken in the midst of a look.
+    pub fn is_amid_look(&self, partition: i32) -> bool {
+        let part = &self.parts[partition as usize];
+        let stamp = part.cut.as_ref().map(|cut| (cut.owner.clone(), cut.commit));
+        stamp.and_then(|stamp| part.states.get(&stamp)).is_some_and(|at| at.amid_look)
     }
 
     /// How far the `open` topic of a partition has been looked at.
@@ -430,6 +445,9 @@ impl<'o> Part<'o> {
             }
             None => Model::new(rules, policies.hash().clone()),
         };
+        if before.is_some_and(|before| before.cursor.is_some()) && self.set != set {
+            self.lost_track = true;
+        }
         if before.is_some() && self.set != set {
             model.switch(rules, policies.hash().clone());
             self.mixed = true;
@@ -465,6 +483,21 @@ impl<'o> Part<'o> {
                 return Err(format!("{} open exceptions are not out", model.backfill().len()));
             }
         }
+        if self.lost_track {
+            self.mixed = true;
+            return Ok(());
+        }
+        if self.states.get(&stamp).is_some_and(|at| at.amid_look) {
+            let ahead = ahead(&expected, events)?;
+            ahead.iter().for_each(|event| model.take_published(event));
+            if let Some((cursor, position)) =
+                cut.cursor.as_ref().and_then(|cursor| Some((cursor, cursor.position()?)))
+            {
+                model.end_up_to(cursor.second, &position.key);
+            }
+            self.model = Some(model);
+            return Ok(());
+        }
         let clocks = model.clocks();
         if clocks.1 != cut.frontier {
             return Err(format!("frontier {:?}, by the model {:?}", cut.frontier, clocks.1));
@@ -472,6 +505,24 @@ impl<'o> Part<'o> {
         self.model = Some(model);
         same(expected, events.iter().map(|event| (**event).clone()).collect())
     }
+}
+
+/// What is published beyond what is expected, where that comes first, package by package.
+fn ahead(
+    expected: &[ExceptionEvent],
+    published: &[Arc<ExceptionEvent>],
+) -> Result<Vec<ExceptionEvent>, String> {
+    let mut ahead: Vec<ExceptionEvent> = published.iter().map(|event| (**event).clone()).collect();
+    for event in expected {
+        match ahead.iter().position(|its| its.key == event.key) {
+            Some(at) if ahead[at] == *event => drop(ahead.remove(at)),
+            at => {
+                let found = at.map_or("nothing".to_owned(), |at| line(&ahead[at]));
+                return Err(format!("expected  {}\n  published {found}", line(event)));
+            }
+        }
+    }
+    Ok(ahead)
 }
 
 /// Both give the same, package by package.

@@ -8,7 +8,7 @@ use stallwatch::wire::exception::open_key;
 
 use super::{Around, AtCut, Fault, Process};
 use crate::world::broker::{Offsets, Open, Out, Refused};
-use crate::world::oracle::Digest;
+use crate::world::oracle::{Digest, line};
 
 /// Actions in one round; a cycle that needs more goes on in the next.
 const ACTIONS: usize = 6;
@@ -37,12 +37,15 @@ impl Process {
             let fresh = !self.keeper.is_committing();
             let mut cuts = Vec::new();
             for (&partition, held) in &mut self.held {
-                let digest = Digest::of(held.packages());
+                let mut digest = Digest::of(held.packages());
                 let schedule = std::mem::take(self.schedules.entry(partition).or_default());
+                let amid_look = held.packages().is_looking() || held.is_amid_record();
+                let mut cut = held.cut(&self.policies, around.options.budget);
+                digest.log_clock = cut.log_clock.map(|clock| clock.secs());
+                digest.frontier = cut.frontier.map(|frontier| frontier.secs());
                 if fresh {
-                    self.at_cuts.insert(partition, AtCut { digest, schedule });
+                    self.at_cuts.insert(partition, AtCut { digest, schedule, amid_look });
                 }
-                let mut cut = held.cut(&self.policies);
                 if !around.rules.cut_names_its_policies {
                     cut.policies = self.policies.hash().clone();
                 }
@@ -172,12 +175,13 @@ impl Process {
             }
             around.tell.say(around.now_ms, || {
                 format!(
-                    "{}: sends {partition} #{} at {} frontier {:?}, {} events",
+                    "{}: sends {partition} #{} at {} frontier {:?} cursor {:?}, events {:?}",
                     record.owner,
                     record.commit,
                     record.offset,
                     record.frontier,
-                    cut.events.len()
+                    record.cursor,
+                    cut.events.iter().map(line).collect::<Vec<_>>()
                 )
             });
             offsets.push((partition, record.offset, record.metadata()));

@@ -119,7 +119,8 @@ impl Process {
         self.halted.remove(&partition);
         self.schedules.insert(partition, Vec::new());
         self.inboxes.remove(&partition);
-        self.held.insert(partition, Held::new(partition, epoch, ready, around.options.chunk));
+        let held = Held::new(partition, epoch, ready, around.options.budget).under(around.rules);
+        self.held.insert(partition, held);
         Ok(())
     }
 
@@ -229,7 +230,8 @@ impl Process {
     // ---- commits and snapshots
 
     fn commit_if_due(&mut self, around: &mut Around<'_>) {
-        if around.now_ms - self.last_commit_ms >= around.options.commit_interval_ms {
+        let is_full = self.held.values().any(Held::is_full);
+        if is_full || around.now_ms - self.last_commit_ms >= around.options.commit_interval_ms {
             self.begin_cycle(None, around);
         }
     }
@@ -250,7 +252,7 @@ impl Process {
         }
         let partition = around.random.pick(&held);
         let held = &self.held[&partition];
-        let meta = held.snapshot("scans", around.options.partitions as i32);
+        let Some(meta) = held.snapshot("scans", around.options.partitions as i32) else { return };
         let mut snapshot = Snapshot::of(meta, held.packages(), around.now_ms);
         if around.strikes(Fault::CorruptSnapshot, 200) {
             snapshot.corrupt = true;

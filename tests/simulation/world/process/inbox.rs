@@ -42,15 +42,22 @@ pub fn work_off(
                 let log = LogTimeRead { time_ms, by_broker, read: *read };
                 let skew_ms = around.options.max_future_skew_ms;
                 let refused = match time.now(around).guard(log, mono, skew_ms) {
+                    _ if held.is_amid_record() => false,
                     Guard::Wait(_) => return time.want_stamp(held.partition()),
                     guard => guard != Guard::Pass,
                 };
-                apply(held, *offset, input, refused);
+                if !apply(held, *offset, input, refused) {
+                    return;
+                }
             }
             Work::Pass(offset) => held.pass(*offset),
             Work::Advance(frontier) => {
-                held.advance(*frontier);
-                schedule.push((held.offset(), frontier.secs()));
+                let is_done = held.advance(*frontier);
+                let (finished, _) = held.packages().settled_clocks();
+                schedule.extend(finished.map(|finished| (held.offset(), finished.secs())));
+                if !is_done {
+                    return;
+                }
             }
         }
         inbox.pop_front();
@@ -58,17 +65,24 @@ pub fn work_off(
 }
 
 /// Applies a record as a worker does: a refused one is noted, a rejected one goes to the dead letters.
-fn apply(held: &mut Held<Plain, Letter>, offset: i64, input: &Input, refused: bool) {
+/// False where more is due than one transaction takes: the record waits.
+fn apply(held: &mut Held<Plain, Letter>, offset: i64, input: &Input, refused: bool) -> bool {
     if held.is_halted() {
-        return;
+        return true;
+    }
+    if held.is_full() {
+        return false;
     }
     let record = match refused {
         true => Record::Rejected { log_time: None },
         false => input.at(offset),
     };
-    held.apply(std::slice::from_ref(&record), |_| offset, &mut Vec::new())
-        .1
-        .expect("there is room");
+    let mut outcomes = Vec::new();
+    let applied = held.apply(std::slice::from_ref(&record), |_| offset, &mut outcomes);
+    applied.1.expect("there is room");
+    if applied.0 == 0 {
+        return held.is_halted();
+    }
     if refused {
         held.refused(offset);
     }
@@ -77,4 +91,5 @@ fn apply(held: &mut Held<Plain, Letter>, offset: i64, input: &Input, refused: bo
     }
     held.applied_last(input.last(offset));
     held.settle();
+    true
 }

@@ -65,11 +65,14 @@ impl Rebuild {
             max_future_skew_ms: around.options.max_future_skew_ms,
             rules: around.rules,
         };
+        let work = around.options.work;
         let make: Box<dyn Fn(bool) -> Plain> = Box::new(move |awake| {
-            Plain(match awake {
+            let mut shard = match awake {
                 true => Shard::new(policies.clone()),
                 false => Shard::rebuilding(policies.clone()),
-            })
+            };
+            shard.set_work_per_call(work);
+            Plain(shard)
         });
         let (machine, ask) = Restore::begin(setup, make);
         Self {

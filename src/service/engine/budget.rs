@@ -1,0 +1,56 @@
+//! How much one transaction may hold, by what the last ones took.
+
+use std::time::Duration;
+
+/// Most records of a transaction: with 2 KiB each some 20 MB on their way.
+const MOST: usize = 10_000;
+/// Fewest: what cannot be written at this size is no matter of size.
+const FEWEST: usize = 16;
+
+/// See the module's head.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(MOST)
+    }
+}
+
+impl Budget {
+    /// Records of a transaction.
+    pub fn records(self) -> usize {
+        self.0
+    }
+
+    /// An attempt took so long. One that took more than a third of the time-out was too large; what
+    /// went well in a tenth may grow again.
+    pub fn took(&mut self, time: Duration, timeout: Duration, committed: bool) {
+        if time > timeout / 3 {
+            self.0 = (self.0 / 2).max(FEWEST);
+        } else if committed && time < timeout / 10 {
+            self.0 = (self.0 * 2).min(MOST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_shrinks_with_what_takes_long_and_grows_again() {
+        let (mut budget, timeout) = (Budget::default(), Duration::from_secs(30));
+        budget.took(Duration::from_secs(11), timeout, true);
+        budget.took(timeout, timeout, false);
+        assert_eq!(budget.records(), MOST / 4);
+        budget.took(Duration::from_secs(5), timeout, true);
+        assert_eq!(budget.records(), MOST / 4, "neither too long nor short");
+        budget.took(Duration::from_millis(50), timeout, false);
+        assert_eq!(budget.records(), MOST / 4, "what failed at once was not too large");
+        budget.took(Duration::from_millis(50), timeout, true);
+        budget.took(Duration::from_millis(50), timeout, true);
+        budget.took(Duration::from_millis(50), timeout, true);
+        assert_eq!(budget.records(), MOST);
+    }
+}

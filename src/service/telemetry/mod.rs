@@ -2,6 +2,7 @@
 
 mod names;
 mod scans;
+mod states;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,6 +23,7 @@ use crate::wire::reject::Reason;
 use crate::wire::scan::unknown::UnknownText;
 pub use names::{Metric, Type, document};
 pub use scans::ScanCounts;
+use states::States;
 
 /// Carriers with a label of their own; any further ones are [`OTHER`].
 pub(super) const CARRIERS: usize = 64;
@@ -52,15 +54,10 @@ pub struct Metrics {
     transactions: IntCounterVec,
     rebalances: IntCounter,
     tracked: IntGaugeVec,
-    state_bytes: IntGaugeVec,
-    /// Of partitions: size of the last snapshot, length of the gap before the state. Those of
-    /// partitions that are not held are forgotten when the metrics are next told.
-    state_sizes: DashMap<i32, i64>,
-    state_gaps: DashMap<i32, i64>,
+    states: States,
     open: IntGaugeVec,
     lateness: Histogram,
     misrouted: IntCounter,
-    state_gap: IntGauge,
     lag: IntGaugeVec,
     lag_seconds: GaugeVec,
     frontier: IntGaugeVec,
@@ -103,13 +100,10 @@ impl Metrics {
             transactions: new.counters(Metric::Transactions)?,
             rebalances: new.counter(Metric::Rebalances)?,
             tracked: new.gauges(Metric::PackagesTracked)?,
-            state_bytes: new.gauges(Metric::StateBytes)?,
-            state_sizes: DashMap::new(),
-            state_gaps: DashMap::new(),
+            states: States::new(new.gauges(Metric::StateBytes)?, new.gauge(Metric::StateGap)?),
             open: new.gauges(Metric::ExceptionsOpen)?,
             lateness: new.histogram(Metric::Lateness)?,
             misrouted: new.counter(Metric::Misrouted)?,
-            state_gap: new.gauge(Metric::StateGap)?,
             lag: new.gauges(Metric::LagRecords)?,
             lag_seconds: new.float_gauges(Metric::LagSeconds)?,
             frontier: new.gauges(Metric::Frontier)?,
@@ -182,7 +176,7 @@ impl Metrics {
 
     /// A gap in the log before a partition's state, in seconds.
     pub fn state_gap(&self, partition: i32, seconds: i64) {
-        self.state_gaps.insert(partition, seconds);
+        self.states.gap(partition, seconds);
     }
 
     /// The policies file was read, and was in order or not.
@@ -268,7 +262,7 @@ impl Metrics {
     /// A snapshot of a partition was saved at this wall time.
     pub fn snapshot_saved(&self, partition: i32, bytes: u64, now_ms: i64) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.state_sizes.insert(partition, bytes);
+        self.states.saved(partition, bytes);
         self.snapshot_success.set(now_ms as f64 / 1000.0);
     }
 
@@ -327,19 +321,6 @@ impl Metrics {
         }
     }
 
-    /// What belongs to the state of partitions that are held; that of others is forgotten, also where
-    /// their last snapshot was saved after they had gone.
-    fn refresh_states(&self, status: &Status) {
-        for of_partitions in [&self.state_sizes, &self.state_gaps] {
-            of_partitions.retain(|partition, _| status.partitions.contains_key(partition));
-        }
-        self.state_bytes.reset();
-        for size in &self.state_sizes {
-            self.state_bytes.with_label_values(&[&size.key().to_string()]).set(*size.value());
-        }
-        self.state_gap.set(self.state_gaps.iter().map(|gap| *gap.value()).max().unwrap_or(0));
-    }
-
     fn refresh(&self, topic: &str, status: &Status, now_ms: i64) {
         for gauges in [&self.lag, &self.frontier, &self.tracked, &self.open, &self.held] {
             gauges.reset();
@@ -377,7 +358,7 @@ impl Metrics {
                 *open.entry(key.clone()).or_default() += count;
             }
         }
-        self.refresh_states(status);
+        self.states.refresh(status);
         self.assigned.set(status.partitions.len() as i64);
         self.restoring.set(restoring);
         let now_s = now_ms as f64 / 1000.0;
@@ -492,7 +473,7 @@ mod tests {
             }
             for vec in [
                 &metrics.tracked,
-                &metrics.state_bytes,
+                &metrics.states.bytes,
                 &metrics.open,
                 &metrics.lag,
                 &metrics.frontier,
@@ -547,39 +528,6 @@ mod tests {
         assert_eq!(metrics.carrier("one-more"), OTHER);
         assert_eq!(metrics.carrier("c0"), "c0");
     }
-    #[test]
-    fn nothing_is_told_of_the_state_of_a_partition_that_has_gone() {
-        let metrics = metrics(None);
-        let status = Status::new(1);
-        let told = || {
-            let text = metrics.render("scans", &status, 0);
-            let of_state = text.lines().filter(|line| line.starts_with("stallwatch_state_"));
-            of_state.map(str::to_owned).collect::<Vec<_>>()
-        };
-        for partition in [3, 4] {
-            status.partitions.insert(partition, PartitionStatus::restoring());
-            metrics.snapshot_saved(partition, 1_000, 0);
-        }
-        metrics.state_gap(3, 70);
-        metrics.state_gap(4, 60);
-        assert_eq!(
-            told(),
-            [
-                "stallwatch_state_bytes{partition=\"3\"} 1000",
-                "stallwatch_state_bytes{partition=\"4\"} 1000",
-                "stallwatch_state_gap_seconds 70"
-            ]
-        );
-        status.partitions.remove(&3);
-        // The snapshot for whoever comes next may be saved after the partition has gone.
-        metrics.snapshot_saved(3, 2_000, 0);
-        let left =
-            ["stallwatch_state_bytes{partition=\"4\"} 1000", "stallwatch_state_gap_seconds 60"];
-        assert_eq!(told(), left);
-        status.partitions.insert(3, PartitionStatus::restoring());
-        assert_eq!(told(), left, "what it had before is forgotten");
-    }
-
     #[test]
     fn counters_of_the_input_begin_with_zero_so_that_their_first_rise_is_seen() {
         let metrics = metrics(None);

@@ -26,7 +26,8 @@ enum What {
 
 /// State, policy and every deadline of a package, and why it is or is not open
 ///
-/// All addresses are asked at once. An answer that does not cover every partition says so.
+/// All addresses are asked at once. An answer that does not cover every partition says so. A package
+/// that is not known ends it with 1.
 #[derive(Args)]
 struct Package {
     /// The carrier
@@ -50,7 +51,11 @@ pub fn run(Arguments { what: What::Package(package) }: &Arguments) -> Result<(),
         Report::Text => harmless(&merged.text()),
         Report::Json => serde_json::to_string_pretty(&merged)
             .map_err(|error| Failure::Failed(format!("the answer cannot be written: {error}")))?,
-    })
+    })?;
+    match merged.packages.is_empty() {
+        true => Err(Failure::NotFound),
+        false => Ok(()),
+    }
 }
 
 /// What one instance answers, itself and for those that it asked.

@@ -3,7 +3,9 @@
 
 #[cfg(feature = "otel")]
 mod export;
+mod repeats;
 
+use repeats::Repeats;
 use stallwatch::config::LogFormat;
 use stallwatch::service::spans;
 use tracing::{Metadata, Subscriber};
@@ -58,7 +60,7 @@ where
     F: Filter<S> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let filter = filter.and(no_spans());
+    let filter = filter.and(no_spans()).and(Repeats::new());
     match format {
         LogFormat::Text => lines.with_ansi(false).with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
@@ -158,6 +160,28 @@ mod tests {
         let mut names: Vec<String> = json(true).keys().cloned().collect();
         names.sort();
         assert_eq!(names, ["level", "message", "partition", "target"]);
+    }
+
+    #[test]
+    fn a_warning_that_lasts_is_written_once_whatever_its_numbers_and_once_for_each_partition() {
+        let written = Written::default();
+        let into = written.clone();
+        let lines =
+            lines::<Registry, _>(LogFormat::Text, EnvFilter::new("info"), move || into.clone());
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(subscriber, || {
+            for left in 0..100 {
+                tracing::warn!("the broker is away; trying again for {left} s");
+                tracing::warn!(partition = left % 2, "away");
+                tracing::info!("a round");
+                tracing::error!("halted at {left}");
+                tracing::error!("kafka client: refused after {left} ms");
+            }
+        });
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let count = |what: &str| written.matches(what).count();
+        let told = ["trying again", "away partition", "a round", "halted", "refused"].map(count);
+        assert_eq!(told, [1, 2, 100, 100, 1], "{written}");
     }
 
     #[test]

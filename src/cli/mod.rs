@@ -35,7 +35,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 #[cfg(feature = "kafka")]
-use stallwatch::config::{Config, Environment};
+use stallwatch::config::Config;
+use stallwatch::config::Environment;
 use stallwatch::wire::toml_reader::Problem;
 
 /// Notices parcels that went silent: carrier scans in, stall exceptions out, exactly once.
@@ -92,6 +93,9 @@ enum Report {
 enum Failure {
     /// 1: it was asked for rightly and did not work out.
     Failed(String),
+    /// 1: what was looked for is not there, and that has been told.
+    #[cfg(feature = "kafka")]
+    NotFound,
     /// 2: it was asked for wrongly, or is not built yet.
     Usage(String),
     /// 3: problems were found, and told.
@@ -121,7 +125,15 @@ impl Failure {
 /// The configuration that a verb works with.
 #[cfg(feature = "kafka")]
 fn load(file: &std::path::Path) -> Result<Config, Failure> {
-    Config::load(file, &Environment::of_process()).map_err(Failure::Configuration)
+    Config::load(file, &environment(false)).map_err(Failure::Configuration)
+}
+
+/// What configurations draw on here; variables are not looked at where they are to be ignored.
+fn environment(ignored: bool) -> Environment {
+    let environment = if ignored { Environment::ignored() } else { Environment::of_process() };
+    #[cfg(feature = "kafka")]
+    let environment = environment.with_client(stallwatch::service::check_property);
+    environment
 }
 
 /// Runs the verb that the arguments name.
@@ -167,6 +179,8 @@ fn told(result: Result<(), Failure>) -> u8 {
     match result {
         Ok(()) | Err(Failure::ClosedPipe) => 0,
         Err(Failure::Failed(message)) => failed(1, [message]),
+        #[cfg(feature = "kafka")]
+        Err(Failure::NotFound) => 1,
         Err(Failure::Usage(message)) => failed(2, [message]),
         #[cfg(feature = "kafka")]
         Err(Failure::Problems) => 3,

@@ -11,6 +11,7 @@ use stallwatch::service::clock::SystemClock;
 use stallwatch::service::log_level::LogLevel;
 use stallwatch::service::policies::{Asked, Policies};
 use stallwatch::service::{Guards, Service, Shutdown};
+use stallwatch::wire::toml_reader::Problem;
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::Failure;
@@ -47,7 +48,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let _hangups = Hangups::heard(service.policies())?;
             service.run(&shutdown)
         })
-        .map_err(|error| Failure::Failed(error.to_string()))
+        .map_err(|error| match error.is_configuration() {
+            true => {
+                let file = arguments.config.display().to_string();
+                Failure::Configuration(vec![Problem::of_file(&file, error.to_string())])
+            }
+            false => Failure::Failed(error.to_string()),
+        })
 }
 
 /// Ends the process at once: threads of the client may have been left behind, and what is done at an

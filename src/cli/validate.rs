@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use stallwatch::config::{self, Config, Environment, State};
+use stallwatch::config::{self, Config, State};
 use stallwatch::detector::shard::BYTES_PER_PACKAGE;
 use stallwatch::wire::toml_reader::{Problem, format_duration};
 
@@ -27,11 +27,14 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let environment = match arguments.no_environment {
-        true => Environment::ignored(),
-        false => Environment::of_process(),
-    };
+    let environment = super::environment(arguments.no_environment);
     let checked = config::check(&arguments.config, &environment);
+    #[cfg(feature = "kafka")]
+    let checked = checked.and_then(|config| match environment.is_ignored() {
+        // Secrets and files of the place where the service runs are not known.
+        true => Ok(config),
+        false => with_clients(config, &arguments.config),
+    });
     print::say(match (arguments.report, &checked) {
         (Report::Text, Ok(config)) => {
             format!("ok\n{}\n{}", memory_text(config), snapshots_text(config))
@@ -45,6 +48,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         (Report::Json, Err(problems)) => json(problems),
     })?;
     checked.map(drop).map_err(|_| Failure::Reported)
+}
+
+/// The configuration, unless the Kafka client refuses it.
+#[cfg(feature = "kafka")]
+fn with_clients(config: Config, file: &std::path::Path) -> Result<Config, Vec<Problem>> {
+    let of_file = |why| vec![Problem::of_file(&file.display().to_string(), why)];
+    stallwatch::service::check_clients(&config).map_err(of_file)?;
+    Ok(config)
 }
 
 fn text(problems: &[Problem]) -> String {

@@ -7,10 +7,14 @@ use crate::wire::toml_reader::{Entry, Node, Origin, Place, Problems, Table, Valu
 /// Overrides begin with this; the rest names section and key: `STALLWATCH__KAFKA__GROUP_ID`.
 const PREFIX: &str = "STALLWATCH__";
 
-/// The variables that a configuration may draw on.
+/// Says what is wrong with a property of the Kafka client.
+pub type PropertyCheck = fn(name: &str, value: &str) -> Result<(), String>;
+
+/// What a configuration may draw on: variables, and the Kafka client of this program.
 #[derive(Clone, Debug)]
 pub struct Environment {
     variables: Option<BTreeMap<String, String>>,
+    client: Option<PropertyCheck>,
 }
 
 impl Environment {
@@ -19,7 +23,8 @@ impl Environment {
         let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self { variables: Some(std::env::vars_os().filter_map(unicode).collect()) }
+        let variables = std::env::vars_os().filter_map(unicode).collect();
+        Self { variables: Some(variables), client: None }
     }
 
     /// Given variables and no others.
@@ -27,13 +32,22 @@ impl Environment {
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         let owned = |(name, value): (K, V)| (name.into(), value.into());
-        Self { variables: Some(variables.into_iter().map(owned).collect()) }
+        Self { variables: Some(variables.into_iter().map(owned).collect()), client: None }
     }
 
     /// An environment that is not looked at: what depends on it stays unknown and is not checked,
     /// secrets in files are not read. What is read this way is good for checking only.
     pub fn ignored() -> Self {
-        Self { variables: None }
+        Self { variables: None, client: None }
+    }
+
+    /// With a client that knows its properties; without one they are taken as they are.
+    pub fn with_client(self, check: PropertyCheck) -> Self {
+        Self { client: Some(check), ..self }
+    }
+
+    pub(super) fn check_property(&self, name: &str, value: &str) -> Result<(), String> {
+        self.client.map_or(Ok(()), |check| check(name, value))
     }
 
     /// Whether nothing is known of the environment.

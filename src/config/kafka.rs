@@ -248,6 +248,8 @@ impl<'d> Reader<'d> {
                         "{name} belongs to the service and cannot be passed through; {governed_by}"
                     ),
                 );
+            } else if let Err(why) = self.environment.check_property(&name, &value) {
+                self.problems.at(&entry.place, format!("`kafka.properties.{name}`: {why}"));
             } else if into.insert(name.clone(), value).is_some() {
                 self.problems.at(&entry.place, format!("`kafka.properties.{name}` stands twice"));
             }

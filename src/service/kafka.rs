@@ -9,12 +9,15 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaConfRes;
 
 use super::clock::Stopwatch;
-use super::peer_name;
 use super::rights::Operation;
+use super::{native, peer_name, sink};
 use crate::config::{Config, Kafka};
+use crate::wire::toml_reader::nearest;
 
 /// How long one request to the broker may take.
 pub const REQUEST: Duration = Duration::from_secs(10);
@@ -95,6 +98,12 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
 /// A consumer as this service uses it.
 pub type Client = BaseConsumer<Context>;
 
@@ -156,13 +165,52 @@ fn consumer(kafka: &Kafka) -> ClientConfig {
 
 /// The member of the group that is given partitions. Its name tells the others where to ask.
 pub fn member(config: &Config) -> KafkaResult<Client> {
+    of_member(config).create_with_context(Context::default())
+}
+
+fn of_member(config: &Config) -> ClientConfig {
     let kafka = &config.kafka;
-    consumer(kafka)
+    let mut member = consumer(kafka);
+    member
         .set("client.id", peer_name::of_member(kafka, &config.admin))
         .set("group.instance.id", &kafka.instance_id)
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
-        .create_with_context(Context::default())
+        .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string());
+    member
+}
+
+/// What the client says of one of its properties.
+///
+/// # Errors
+/// It has none of this name, or not with this value.
+pub fn check_property(name: &str, value: &str) -> Result<(), String> {
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            let known = native::properties();
+            let meant = nearest(name, known.iter().map(String::as_str));
+            let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+            Err(format!("the Kafka client has no such property{meant}"))
+        }
+        Err(KafkaError::ClientConfig(_, why, ..)) => Err(format!("the Kafka client says: {why}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Makes a client of each kind that the service has, with no broker to talk to.
+///
+/// # Errors
+/// What the client refuses about the settings as a whole.
+pub fn check_clients(config: &Config) -> Result<(), String> {
+    let made = |error: KafkaError| explain(&error, "making a Kafka client");
+    for mut consumer in [of_member(config), consumer(&config.kafka)] {
+        let alone = consumer.remove("bootstrap.servers");
+        let client: Client = alone.create_with_context(Context::default()).map_err(made)?;
+        native::end_without_closing(client);
+    }
+    let mut producer = sink::of_producer(&config.kafka);
+    let alone = producer.remove("bootstrap.servers");
+    alone.create_with_context(Context::default()).map(|_: BaseProducer<Context>| ()).map_err(made)
 }
 
 /// A consumer that is told what to read: for restores. It commits nothing and joins nothing.

@@ -72,6 +72,7 @@ use crate::prefault::ReadyBlocks;
 use crate::wire::scan::{AvroScans, Framing, JsonScans, SCAN_SCHEMA, ScanDecoder, SchemaError};
 use clock::Clock;
 use contents::ExceptionCodec;
+pub use kafka::{check_clients, check_property};
 use log_level::LogLevel;
 use policies::Policies;
 use recent::Recent;
@@ -180,6 +181,19 @@ pub enum ServiceError {
         "stopping took longer than shutdown.deadline ({0:?}); what is missing is done again at the next start"
     )]
     Deadline(Duration),
+}
+
+impl ServiceError {
+    /// Whether the configuration must be changed: no restart mends it.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Client(error) => {
+                matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))
+            }
+            Self::Schema(_) | Self::SchemaFile { .. } | Self::Tls { .. } | Self::Http(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Topics that are written.

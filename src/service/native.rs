@@ -4,6 +4,7 @@
 //!   end-of-partition event, and that offset is the proof that control records have been passed. It
 //!   also hides rebalances in a callback, where a commit would have to happen behind a lock.
 //! - A member that ends without closing, which would wait for answers to rebalances.
+//! - The names of the client's properties.
 //! - Offsets sent with a membership that has been looked at, in a time that has an end: the bindings
 //!   hide what they send, and librdkafka may wait for ever.
 //! - [`describe`]: topics and groups with the rights of the user who asks.
@@ -287,6 +288,20 @@ pub fn end_without_closing<C: ConsumerContext>(consumer: BaseConsumer<C>) {
     // SAFETY: the bindings would destroy the client when the consumer is dropped, which it is not any
     // more; so it is destroyed once, and what it calls back into is never freed.
     unsafe { rdsys::rd_kafka_destroy_flags(client, flags) }
+}
+
+/// The names of all properties that the client has.
+pub fn properties() -> Vec<String> {
+    // SAFETY: the configuration is ours and destroyed once; the list has pairs of name and value, which
+    // are copied before it is freed.
+    unsafe {
+        let (config, mut length) = (rdsys::rd_kafka_conf_new(), 0);
+        let list = rdsys::rd_kafka_conf_dump(config, &mut length);
+        let names = (0..length).step_by(2).map(|at| text(*list.add(at))).collect();
+        rdsys::rd_kafka_conf_dump_free(list, length);
+        rdsys::rd_kafka_conf_destroy(config);
+        names
+    }
 }
 
 /// Group metadata as offsets are sent with it.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -342,14 +343,21 @@ fn new_producer(
     failures: Failures,
     stamps: Stamps,
 ) -> Result<BaseProducer<Deliveries>, KafkaError> {
-    kafka::common(kafka)
+    let context = Deliveries { failures, context: Context::default(), stamps };
+    of_producer(kafka).create_with_context(context)
+}
+
+/// The producer's settings.
+pub fn of_producer(kafka: &Kafka) -> ClientConfig {
+    let mut config = kafka::common(kafka);
+    config
         .set("transactional.id", kafka::transactional_id(kafka))
         .set("transaction.timeout.ms", kafka.transaction_timeout.as_millis().to_string())
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
-        .set("compression.type", compression(kafka))
-        .create_with_context(Deliveries { failures, context: Context::default(), stamps })
+        .set("compression.type", compression(kafka));
+    config
 }
 
 fn compression(kafka: &Kafka) -> &str {

@@ -49,10 +49,14 @@ fn assert_valid(manifest: &str, mut variables: Vec<(String, String)>, least: usi
     assert!(ran.status.success(), "{manifest}: {said}");
 }
 
-/// The policies are compose's own; secrets are any text that is long enough for a token.
+/// The policies are compose's own, authorities the tests'; secrets are any text that is long enough for
+/// a token.
 fn stand_in(here: &Path, named: &str) -> PathBuf {
     if named.ends_with("demo-policies.toml") {
         return project().join("deploy/compose/policies.toml");
+    }
+    if named.ends_with(".crt") {
+        return project().join("tests/cli/authority.pem");
     }
     let file = here.join(named.rsplit('/').next().unwrap());
     fs::write(&file, "a-secret-of-the-tests").unwrap();

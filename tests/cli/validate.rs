@@ -196,3 +196,47 @@ fn a_writer_schema_is_looked_into() {
     folder.file("scan.avsc", schema);
     validate(&folder, &config, &[]).with(0);
 }
+
+/// Properties of the Kafka client, which only a build with one knows.
+#[cfg(feature = "kafka")]
+mod properties {
+    use super::*;
+
+    fn with(properties: &str) -> String {
+        format!("{CONFIG}[kafka.properties]\n{properties}\n")
+    }
+
+    #[test]
+    fn properties_that_the_client_does_not_have_or_take_are_named_at_once_with_their_places() {
+        let folder = Folder::new();
+        let config = with("fetch.mim.bytes = 1\n\"socket.timeout.ms\" = \"soon\"");
+        let ran = validate(&folder, &config, &["--no-environment"]).with(78);
+        let said: Vec<_> = ran.text().lines().collect();
+        assert!(said[0].contains("stallwatch.toml:8:"), "{said:#?}");
+        assert!(said[0].contains("`kafka.properties.fetch.mim.bytes`"), "{said:#?}");
+        assert!(said[0].ends_with("did you mean `fetch.min.bytes`?"), "{said:#?}");
+        assert!(said[1].contains("stallwatch.toml:9:"), "{said:#?}");
+        assert!(said[1].contains("socket.timeout.ms"), "{said:#?}");
+        assert_eq!(said[2], "2 problems");
+    }
+
+    #[test]
+    fn properties_that_do_not_go_together_are_named() {
+        let folder = Folder::new();
+        let ran = validate(&folder, &with("fetch.max.bytes = 1000"), &[]).with(78);
+        assert!(ran.text().contains("fetch.max.bytes"), "{}", ran.text());
+        assert!(ran.text().ends_with("1 problem\n"), "{}", ran.text());
+    }
+
+    #[test]
+    fn run_ends_with_78_for_what_validate_names_so_that_no_supervisor_repeats_it() {
+        for wrong in ["no.such.property = 1", "fetch.max.bytes = 1000"] {
+            let folder = Folder::new();
+            let free = "[admin]\nlisten = \"127.0.0.1:0\"\nprobe_listen = \"127.0.0.1:0\"\n";
+            let config = folder.file("stallwatch.toml", &format!("{free}{}", with(wrong)));
+            let ran = run(&["run", "--config", &config]).with(78);
+            let name = wrong.split(' ').next().expect("a name");
+            assert!(ran.stderr.contains(name), "{}", ran.stderr);
+        }
+    }
+}

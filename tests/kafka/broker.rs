@@ -41,6 +41,7 @@ pub struct Broker {
     dir: PathBuf,
     ports: Ports,
     certificates: Certificates,
+    more: &'static str,
     leash: Option<Leash>,
 }
 
@@ -93,6 +94,11 @@ pub fn signal(pid: u32, name: &str) {
 impl Broker {
     /// A new broker, ready to be asked.
     pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// A new broker with lines of settings that count more than ours.
+    pub fn with(more: &'static str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("stallwatch-kafka-")
             .tempdir()
@@ -101,7 +107,7 @@ impl Broker {
         let [plain, sasl, tls, mtls, controller] = [(); 5].map(|()| free_port());
         let ports = Ports { plain, sasl, tls, mtls, controller };
         let certificates = Certificates::make(&dir);
-        let mut broker = Self { dir, ports, certificates, leash: None };
+        let mut broker = Self { dir, ports, certificates, more, leash: None };
         broker.write_tools();
         fs::write(broker.dir.join("log4j2.properties"), LOG_SETTINGS).expect("written");
         fs::write(broker.properties(), broker.settings()).expect("written");
@@ -226,7 +232,8 @@ impl Broker {
              ssl.truststore.type=PEM\n\
              ssl.truststore.location={dir}/ca.pem\n\
              log.dirs={dir}/data\n\
-             {SETTINGS}"
+             {SETTINGS}{more}",
+            more = self.more
         )
     }
 

@@ -27,6 +27,31 @@ fn a_broker_that_cannot_be_reached_is_tried_for_the_configured_patience() {
     assert!(log.contains(&address), "the log does not name {address}:\n{log}");
 }
 
+/// However long it lasts, a line a minute says that it is waited for, in whole seconds.
+fn assert_told_once(log: &str) {
+    let told: Vec<_> = log.lines().filter(|line| line.contains("; trying again for ")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    let seconds = told[0].rsplit_once("for ").and_then(|(_, left)| left.strip_suffix(" s"));
+    assert!(seconds.is_some_and(|left| left.parse::<u32>().is_ok()), "{}", told[0]);
+}
+
+#[test]
+fn a_broker_that_gives_no_transactions_is_tried_for_the_configured_patience() {
+    let broker = Broker::with("transaction.state.log.replication.factor=3\n");
+    let setup = Setup::new(&broker, "no-transactions", 1, "json")
+        .policies(SHORT_POLICIES)
+        .with("kafka", "session_timeout = \"3s\"")
+        .with("kafka", "transaction_timeout = \"2s\"")
+        .with("kafka", "patience = \"8s\"");
+    let begun = Instant::now();
+    let (code, log) = setup.run_to_failure();
+    assert_eq!(code, 1, "{log}");
+    assert!(begun.elapsed() >= Duration::from_secs(8), "it gave up early\n{log}");
+    assert!(log.contains("beginning transactions"), "{log}");
+    assert!(log.contains("given up after kafka.patience (8 s)"), "{log}");
+    assert_told_once(&log);
+}
+
 #[test]
 fn a_broker_that_appears_within_the_patience_is_used() {
     let address = format!("127.0.0.1:{}", free_port());
@@ -71,6 +96,7 @@ fn misses(name: &str, missing: impl Fn(&Setup) -> String) {
     let (_, log) = setup.run_to_failure();
     assert!(log.contains(&missing), "the log does not name {missing}:\n{log}");
     assert!(log.contains("does not exist"), "the log does not say what is wrong:\n{log}");
+    assert_told_once(&log);
 }
 
 #[test]

@@ -1,22 +1,27 @@
 //! Errors that the client calls fatal are not the end of an instance: it joins again.
 
-use rdkafka::ClientConfig;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::broker::{Broker, shared};
-use crate::client::{end_offset, produce};
+use crate::client::{committing, end_offset, produce};
 use crate::equality::assert_equals_replay;
 use crate::evidence::{SHORT_POLICIES, STEP_S};
 use crate::scans::Scan;
 use crate::service::{PATIENCE, Service, Setup};
 use crate::wait::{now_ms, now_secs, until, until_second};
 
+const PARTITIONS: i32 = 4;
 /// Longer than the session of a member, each time by more.
 const AWAY_S: [i64; 3] = [7, 11, 16];
 
 fn setup(broker: &Broker, name: &str) -> Setup {
     let settings = [("message.timestamp.type", "LogAppendTime")];
-    Setup::with_scans(broker, name, 4, "json", &settings)
+    Setup::with_scans(broker, name, PARTITIONS, "json", &settings)
         .policies(SHORT_POLICIES)
         .with("kafka", "session_timeout = \"6s\"")
         .with("kafka", "transaction_timeout = \"4s\"")
@@ -27,6 +32,7 @@ fn setup(broker: &Broker, name: &str) -> Setup {
 fn survives(name: &str, mut without_broker: impl FnMut(&mut Broker, i64)) {
     let mut broker = Broker::start();
     let setup = setup(&broker, name);
+    let begun = Instant::now();
     let mut services = [setup.spawn_as("one"), setup.spawn_as("two")];
     services.iter_mut().for_each(Service::wait_ready);
     let scan = |round: usize, at| Scan::new(&format!("R{round}P{at}"), "arrived", now_ms()).json();
@@ -40,9 +46,21 @@ fn survives(name: &str, mut without_broker: impl FnMut(&mut Broker, i64)) {
         let quiet = log_scans(round + AWAY_S.len());
         wait_frontiers(&mut services, quiet);
     }
+    services.iter().for_each(|service| assert_few_repeats(&service.log(), begun.elapsed()));
     services.into_iter().for_each(Service::stop);
     let replayed = assert_equals_replay(&setup);
     assert_eq!(replayed.len(), 12 * 2 * AWAY_S.len(), "every package fell silent");
+}
+
+/// Warnings that differ in numbers alone, for a partition each, are written once a minute.
+fn assert_few_repeats(log: &str, length: Duration) {
+    let most = PARTITIONS as usize * (length.as_secs() as usize / 60 + 1);
+    let mut counts = BTreeMap::<String, usize>::new();
+    for line in log.lines().filter(|line| line.contains(" WARN ")) {
+        *counts.entry(line.replace(|it: char| it.is_ascii_digit(), "")).or_default() += 1;
+    }
+    let often: Vec<_> = counts.into_iter().filter(|(_, count)| *count > most).collect();
+    assert!(often.is_empty(), "{often:#?}\n{log}");
 }
 
 /// Waits until every partition has reached a second with whoever holds it.
@@ -56,7 +74,7 @@ fn wait_frontiers(services: &mut [Service; 2], second: i64) {
             let name = "stallwatch_frontier_timestamp_seconds";
             metrics.iter().filter_map(|it| it.value(name, &label)).any(|it| it >= second as f64)
         };
-        (0..4).all(reached).then_some(())
+        (0..PARTITIONS).all(reached).then_some(())
     });
 }
 
@@ -104,13 +122,13 @@ fn of_two_processes_with_one_instance_id_one_ends_and_names_the_other_and_the_ot
     let mut other = if ended == 0 { two } else { one };
     let begun = now_secs();
     produce(&setup.bootstrap, &setup.scans(), [Scan::new("T1", "arrived", now_ms()).json()]);
-    other.wait_frontier(4, begun + STEP_S + 2);
+    other.wait_frontier(PARTITIONS, begun + STEP_S + 2);
     other.stop();
     assert_eq!(assert_equals_replay(&setup).len(), 1);
 }
 
 /// A record in a transaction of this instance's name that nobody ends, in a partition of each of these
-/// topics.
+/// topics, and an offset of the group.
 fn leave_open(setup: &Setup, topics: &[String]) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &setup.bootstrap)
@@ -125,6 +143,10 @@ fn leave_open(setup: &Setup, topics: &[String]) {
         producer.send(record).expect("room");
     }
     producer.flush(PATIENCE).expect("the broker takes every record");
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&setup.scans(), 0, Offset::Offset(0)).expect("an offset");
+    let group = committing(&setup.bootstrap, &setup.group()).group_metadata().expect("a group");
+    producer.send_offsets_to_transaction(&offsets, &group, PATIENCE).expect("an offset is taken");
     // Its destructor would end the transaction.
     std::mem::forget(producer);
 }
@@ -147,7 +169,7 @@ fn a_transaction_that_a_restart_of_the_broker_leaves_without_an_end_is_ended_by_
     let hang: Vec<_> = topics.iter().filter(|topic| hangs(&setup, topic)).collect();
     let mut service = setup.start();
     produce(&setup.bootstrap, &setup.scans(), [Scan::new("L1", "arrived", now_ms()).json()]);
-    service.wait_frontier(4, now_secs() + STEP_S + 2);
+    service.wait_frontier(PARTITIONS, now_secs() + STEP_S + 2);
     let log = service.log();
     service.stop();
     assert_eq!(log.contains("has no end there"), !hang.is_empty(), "{hang:?}\n{log}");

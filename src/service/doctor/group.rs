@@ -18,6 +18,8 @@ use crate::service::native::describe::Group;
 use crate::service::restore::{OpenTopic, durable_of, read_open};
 
 const CHECK: &str = "group";
+/// The state of a group that has neither members nor offsets.
+const DEAD: &str = "Dead";
 /// How long the open topic is read for.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -62,7 +64,10 @@ fn members(config: &Config, group: &Result<Group, KafkaError>, report: &mut Repo
     let foreign = |client: &&str| !client.starts_with("stallwatch-");
     let clients: Vec<_> = group.members.iter().map(|member| member.client.as_str()).collect();
     let strangers: Vec<_> = clients.iter().copied().filter(foreign).collect();
-    if strangers.is_empty() {
+    if clients.is_empty() && group.state == DEAD {
+        // So the broker describes one that it does not know.
+        report.ok(CHECK, format!("{name} does not exist yet"));
+    } else if strangers.is_empty() {
         let (state, count) = (&group.state, clients.len());
         report.ok(CHECK, format!("{name} is {state} with {count} members"));
     } else {

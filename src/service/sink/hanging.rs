@@ -51,11 +51,12 @@ impl Sink {
             let now = look.hanging()?;
             hanging.retain(|place, (from, _)| now.get(place).is_some_and(|it| it.0 == *from));
         }
-        let offset = look.hanging_offset()?;
+        let Some(offsets) = look.offsets() else { return Ok(()) };
+        let offset = look.hanging_offset(&offsets)?;
         if hanging.is_empty() && offset.is_none() {
             return Ok(());
         }
-        let committed = look.is_committed(&hanging)?;
+        let committed = look.is_committed(&hanging, &offsets)?;
         hanging.retain(|(topic, _), _| !committed || *topic == *shared.topics.open);
         let places: Vec<_> = hanging.keys().map(|(topic, at)| format!("{topic}-{at}")).collect();
         tracing::warn!(
@@ -125,27 +126,26 @@ impl Look<'_> {
         Ok(hanging)
     }
 
-    /// One of the group's offsets as it is, if others hang behind it.
-    fn hanging_offset(&self) -> Result<Option<TopicPartitionList>, KafkaError> {
-        let all = self.partitions()?;
-        let hangs = match self.reader.committed_offsets(all.clone(), STABLE) {
-            Ok(_) => false,
-            Err(error) => match kafka::code(&error) {
-                Some(
-                    RDKafkaErrorCode::UnstableOffsetCommit | RDKafkaErrorCode::OperationTimedOut,
-                ) => true,
-                _ => return Err(error),
-            },
-        };
-        if !hangs {
+    /// The group's offsets of the input, as they are; `None` where the broker does not tell.
+    fn offsets(&self) -> Option<TopicPartitionList> {
+        let told = self.partitions().and_then(|all| self.asker.committed_offsets(all, STABLE));
+        told.map_err(|error| tracing::debug!(%error, "the group's offsets are not known")).ok()
+    }
+
+    /// One of the group's offsets as it is, if others hang behind them.
+    fn hanging_offset(
+        &self,
+        known: &TopicPartitionList,
+    ) -> Result<Option<TopicPartitionList>, KafkaError> {
+        if self.reader.committed_offsets(self.partitions()?, STABLE).is_ok() {
             return Ok(None);
         }
-        let known = self.asker.committed_offsets(all, REQUEST)?;
+        let first = known.elements().first().map(|element| element.offset());
         let mut one = TopicPartitionList::new();
-        let offset = known.elements().first().map_or(Offset::Offset(0), |it| match it.offset() {
-            offset @ Offset::Offset(_) => offset,
+        let offset = match first {
+            Some(offset @ Offset::Offset(_)) => offset,
             _ => Offset::Offset(0),
-        });
+        };
         one.add_partition_offset(&self.shared.input, 0, offset)?;
         Ok(Some(one))
     }
@@ -160,8 +160,11 @@ impl Look<'_> {
     }
 
     /// Whether what hangs was committed: the group has the offset of a cut that hangs.
-    fn is_committed(&self, hanging: &Hanging) -> Result<bool, KafkaError> {
-        let offsets = self.asker.committed_offsets(self.partitions()?, REQUEST)?;
+    fn is_committed(
+        &self,
+        hanging: &Hanging,
+        offsets: &TopicPartitionList,
+    ) -> Result<bool, KafkaError> {
         for ((topic, partition), (from, to)) in hanging {
             if **topic != *self.shared.topics.open {
                 continue;

@@ -85,6 +85,8 @@ fn the_clock_is_compared_by_the_records_that_the_broker_stamps() {
     let setup = sound("clock", 2, &STAMPED, &COMPACTED);
     let said = setup.run_verb(&["doctor"]);
     assert_has(&said, "skip", &["clock: not checked: ", "has no record"]);
+    assert_has(&said, "ok", &["group: ", &setup.group(), "does not exist yet"]);
+    assert!(!said.out.contains("Dead"), "{said:?}");
     produce(&setup.bootstrap, &setup.scans(), [Scan::new("1Z1", "arrived", now_ms()).json()]);
     let said = setup.run_verb(&["doctor"]);
     assert_has(&said, "ok", &["clock: the broker's clock was not ahead of ours"]);

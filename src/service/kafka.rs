@@ -163,7 +163,7 @@ fn consumer(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// The member of the group that is given partitions. Its name tells the others where to ask.
+/// The member of the group that is given partitions.
 pub fn member(config: &Config) -> KafkaResult<Client> {
     of_member(config).create_with_context(Context::default())
 }
@@ -172,7 +172,6 @@ fn of_member(config: &Config) -> ClientConfig {
     let kafka = &config.kafka;
     let mut member = consumer(kafka);
     member
-        .set("client.id", peer_name::of_member(kafka, &config.admin))
         .set("group.instance.id", &kafka.instance_id)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string());

@@ -255,7 +255,7 @@ impl Shared {
         let keeping = keeping(&config, of, &metrics, &clock)?;
         let file = config.policies.file.clone();
         let policies = Policies::new(file, policies, metrics.clone(), clock.clone());
-        let owner = format!("{}/{}", config.kafka.instance_id, clock.now_ms());
+        let owner = peer_name::of_owner(&config.kafka, &config.admin, clock.now_ms());
         let time = Time::new(clock.clone(), clock_margin_ms(&config, None));
         let open = &config.output.open;
         let stamper = Stamper::start(&config.kafka, open, owner.clone(), time.clone())?;

@@ -1,58 +1,71 @@
-//! The name of an instance's member of the group. It tells the others where its admin listener is,
-//! so that they find each other without anything else to be set up.
+//! How instances find each other: by the name of the owner that the group's offsets carry. It is new
+//! with every commit, and tells of each partition where it can be asked for, so that nothing else has
+//! to be set up. A member's client name would not do: the broker keeps that of a static member's first
+//! life for as long as the member comes back in time (Apache Kafka 4.3.1).
 
 use crate::config::{Address, Admin, Kafka};
 
-/// What every name of ours begins with.
+/// What every name of a client of ours begins with.
 const OURS: &str = "stallwatch-";
 /// What stands between the instance and its address; no instance id has it.
 const AT: char = '@';
+/// What stands before the start of the process; no address has it.
+const START: char = '/';
 
 /// The name of a client of this instance.
 pub fn of_client(kafka: &Kafka) -> String {
     format!("{OURS}{}", kafka.instance_id)
 }
 
-/// The name of this instance's member.
-pub fn of_member(kafka: &Kafka, settings: &Admin) -> String {
-    let name = of_client(kafka);
+/// The name of the owner of partitions: this instance, where it can be asked if it says so, and when
+/// this process started. Milliseconds since 1970 UTC.
+pub fn of_owner(kafka: &Kafka, settings: &Admin, started_ms: i64) -> String {
+    let instance = &kafka.instance_id;
     match &settings.advertised {
-        Some(address) => format!("{name}{AT}{address}"),
-        None => name,
+        Some(address) => format!("{instance}{AT}{address}{START}{started_ms}"),
+        None => format!("{instance}{START}{started_ms}"),
     }
 }
 
-/// Where the instance with this name of a member can be asked; `None` if it is none of ours, or does
-/// not say.
-pub fn address(member: &str) -> Option<Address> {
-    Address::parse(member.strip_prefix(OURS)?.split_once(AT)?.1)
+/// Where the owner can be asked that committed an offset with this metadata; `None` where it does not
+/// say.
+pub fn address(metadata: &str) -> Option<Address> {
+    let owner = metadata.split(' ').nth(1)?;
+    let (instance, _) = owner.rsplit_once(START)?;
+    Address::parse(instance.split_once(AT)?.1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::cut::example;
 
     #[test]
-    fn only_our_members_are_asked_and_only_at_a_host_and_a_port() {
-        let told = |member: &str| address(member).map(|address| address.to_string());
-        assert_eq!(told("stallwatch-a@a.parcels:9464").as_deref(), Some("a.parcels:9464"));
-        assert_eq!(told("stallwatch-a@[::1]:9464").as_deref(), Some("[::1]:9464"));
+    fn the_owner_of_a_cut_is_asked_where_it_says_and_only_at_a_host_and_a_port() {
+        let told = |instance: &str| {
+            let mut cut = example(7, 3);
+            cut.owner = format!("{instance}/1772438400000");
+            address(&cut.metadata()).map(|address| address.to_string())
+        };
+        assert_eq!(told("a@a.parcels:9464").as_deref(), Some("a.parcels:9464"));
+        assert_eq!(told("a/b@[::1]:9464").as_deref(), Some("[::1]:9464"));
         for other in [
-            "stallwatch-a",
-            "console@a.parcels:9464",
-            "stallwatch-a@a.parcels",
-            "stallwatch-a@a.parcels:0",
-            "stallwatch-a@a.parcels:99999",
-            "stallwatch-a@evil.example/path?:80",
-            "stallwatch-a@user@evil.example:80",
-            "stallwatch-a@user:password@evil.example:80",
-            "stallwatch-a@::1:9464",
-            "stallwatch-a@[::1:9464",
-            "stallwatch-a@:9464",
-            "stallwatch-a@a b:9464",
-            "stallwatch-a@a\r\n:9464",
+            "a",
+            "a@a.parcels",
+            "a@a.parcels:0",
+            "a@a.parcels:99999",
+            "a@evil.example/path?:80",
+            "a@user@evil.example:80",
+            "a@user:password@evil.example:80",
+            "a@::1:9464",
+            "a@[::1:9464",
+            "a@:9464",
+            "a@a b:9464",
+            "a@a\r\n:9464",
         ] {
             assert_eq!(told(other), None, "{other:?}");
         }
+        assert_eq!(address(""), None);
+        assert_eq!(address("3 a@a.parcels:9464"), None);
     }
 }

@@ -16,8 +16,8 @@ use crate::broker::{free_port, shared};
 use crate::client::{NewRecord, header, produce, read};
 use crate::evidence::SHORT_POLICIES;
 use crate::scans::Scan;
-use crate::service::{Service, Setup};
-use crate::wait::now_ms;
+use crate::service::{PATIENCE, Service, Setup};
+use crate::wait::{now_ms, until};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const DAY_MS: i64 = 86_400_000;
@@ -127,56 +127,130 @@ fn a_package_is_told_with_its_policy_and_every_deadline_wherever_it_is() {
     assert!(body["error"].as_str().unwrap().contains("tracking number is empty"), "{body}");
 }
 
-#[test]
-fn a_look_up_at_one_instance_finds_what_another_one_holds_and_says_who_does_not_answer() {
-    const PACKAGES: usize = 12;
-    let addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
-    let setup = Setup::new(shared(), "peers", 4, "json").policies(SHORT_POLICIES);
-    let start = |setup: Setup, address: &str, name: &str| {
-        let setup = setup
-            .with("admin", format!("listen = \"{address}\""))
-            .with("admin", format!("advertised = \"{address}\""));
-        let service = setup.spawn_as(name);
-        (setup, service)
-    };
-    let (setup, mut one) = start(setup, &addresses[0], "one");
-    let (setup, mut two) = start(setup, &addresses[1], "two");
-    let records = (0..PACKAGES).map(|number| silent(&format!("1ZE{number}"), "MIAA"));
-    produce(&setup.bootstrap, &setup.scans(), records);
-    let runtime = Runtime::new().expect("a runtime");
-    let client = Client::builder().no_proxy().build().expect("a client");
-    let ask = |path: &str| {
-        let url = format!("http://{}{path}", addresses[0]);
-        runtime.block_on(async {
-            let body = client.get(url).send().await.ok()?.bytes().await.ok()?;
+/// Two instances of one group, and the way to the first.
+struct Pair {
+    setup: Setup,
+    addresses: [String; 2],
+    services: Vec<Service>,
+    client: Client,
+    runtime: Runtime,
+}
+
+const NAMES: [&str; 2] = ["one", "two"];
+
+impl Pair {
+    fn new(name: &str) -> Self {
+        Self {
+            setup: Setup::new(shared(), name, 4, "json").policies(SHORT_POLICIES),
+            addresses: [(); 2].map(|()| format!("127.0.0.1:{}", free_port())),
+            services: Vec::new(),
+            client: Client::builder().no_proxy().build().expect("a client"),
+            runtime: Runtime::new().expect("a runtime"),
+        }
+    }
+
+    /// Starts one of them, which advertises its address or does not.
+    fn spawn(&mut self, at: usize, advertises: bool) -> Service {
+        let address = &self.addresses[at];
+        let mut lines = vec![("admin", format!("listen = \"{address}\""))];
+        if advertises {
+            lines.push(("admin", format!("advertised = \"{address}\"")));
+        }
+        std::mem::swap(&mut self.setup.lines, &mut lines);
+        let service = self.setup.spawn_as(NAMES[at]);
+        std::mem::swap(&mut self.setup.lines, &mut lines);
+        service
+    }
+
+    fn start(mut self, advertise: bool) -> Self {
+        self.services = (0..2).map(|at| self.spawn(at, advertise)).collect();
+        self.hold_all();
+        self
+    }
+
+    /// Waits until each holds half of the partitions.
+    fn hold_all(&mut self) {
+        for service in &mut self.services {
+            service.wait("both hold partitions", |service| {
+                let assigned = service.metrics()?.sum("stallwatch_partitions_assigned");
+                let restoring = service.metrics()?.sum("stallwatch_partitions_restoring");
+                (assigned == 2.0 && restoring == 0.0).then_some(())
+            });
+        }
+    }
+
+    /// What the first tells.
+    fn ask(&self, path: &str) -> Option<Value> {
+        let url = format!("http://{}{path}", self.addresses[0]);
+        self.runtime.block_on(async {
+            let body = self.client.get(url).send().await.ok()?.bytes().await.ok()?;
             serde_json::from_slice::<Value>(&body).ok()
         })
-    };
-    for service in [&mut one, &mut two] {
-        service.wait("both hold partitions", |service| {
-            let assigned = service.metrics()?.sum("stallwatch_partitions_assigned");
-            let restoring = service.metrics()?.sum("stallwatch_partitions_restoring");
-            (assigned == 2.0 && restoring == 0.0).then_some(())
-        });
     }
-    let local = ask("/v1/packages/ups/1ZE0?scope=local").expect("an answer");
+
+    /// Waits until the first finds every one of so many packages, wherever it is.
+    fn find_all(&mut self, packages: usize) {
+        for number in 0..packages {
+            let path = format!("/v1/packages/ups/1ZE{number}");
+            let mut service = self.services.remove(0);
+            service.wait("the package is found", |_| {
+                let told = self.ask(&path)?;
+                (told["complete"] == json!(true) && told["packages"].as_array()?.len() == 1)
+                    .then_some(())
+            });
+            self.services.insert(0, service);
+        }
+    }
+
+    fn produce(&self, packages: usize) {
+        let records = (0..packages).map(|number| silent(&format!("1ZE{number}"), "MIAA"));
+        produce(&self.setup.bootstrap, &self.setup.scans(), records);
+    }
+}
+
+#[test]
+fn a_look_up_at_one_instance_finds_what_another_one_holds_and_says_who_does_not_answer() {
+    let mut pair = Pair::new("peers").start(true);
+    pair.produce(12);
+    let local = pair.ask("/v1/packages/ups/1ZE0?scope=local").expect("an answer");
     assert_eq!(local["complete"], json!(false), "{local}");
-    for number in 0..PACKAGES {
-        let path = format!("/v1/packages/ups/1ZE{number}");
-        one.wait("the package is found", |_| {
-            let told = ask(&path)?;
-            (told["complete"] == json!(true) && told["packages"].as_array()?.len() == 1)
-                .then_some(())
-        });
-    }
-    two.send("STOP");
-    let told = ask("/v1/packages/ups/1ZE0").expect("an answer");
-    two.send("CONT");
+    pair.find_all(12);
+    pair.services[1].send("STOP");
+    let told = pair.ask("/v1/packages/ups/1ZE0").expect("an answer");
+    pair.services[1].send("CONT");
     assert_eq!(told["complete"], json!(false), "{told}");
-    assert_eq!(told["instances"][0]["address"], addresses[1]);
+    assert_eq!(told["instances"][0]["address"], pair.addresses[1]);
     assert!(told["instances"][0]["error"].is_string(), "{told}");
-    two.stop();
-    one.stop();
+    pair.services.into_iter().for_each(Service::stop);
+}
+
+#[test]
+fn addresses_that_a_rolling_restart_adds_or_changes_are_asked_right_afterwards() {
+    let mut pair = Pair::new("rolling").start(false);
+    pair.produce(12);
+    for number in 0..3 {
+        if number > 0 {
+            pair.addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+        }
+        for at in 0..2 {
+            pair.services.remove(at).stop();
+            let again = pair.spawn(at, true);
+            pair.services.insert(at, again);
+        }
+        pair.hold_all();
+        pair.find_all(12);
+        until(
+            "nobody asks at addresses that are gone",
+            PATIENCE,
+            || {
+                let told = pair.ask("/v1/packages/ups/1ZE0")?;
+                let asked = told["instances"].as_array()?;
+                (asked.len() == 1 && asked[0]["address"] == pair.addresses[1]).then_some(())
+            },
+            || format!("{:?}", pair.ask("/v1/packages/ups/1ZE0")),
+        );
+    }
+    pair.services.into_iter().for_each(Service::stop);
 }
 
 #[test]

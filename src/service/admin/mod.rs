@@ -76,7 +76,7 @@ pub(super) fn start(shared: Arc<Shared>, ask: Arc<Questions>) -> Result<Listener
     }
     let admin = Arc::new(Admin {
         guard: Guard::new(settings, REQUESTS),
-        peers: Peers::new(&shared.config)?,
+        peers: Peers::new(shared.clone())?,
         counted: Counted::default(),
         taps: Arc::new(Semaphore::new(TAPS)),
         shared,

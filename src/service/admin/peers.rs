@@ -1,23 +1,27 @@
-//! The other instances of the group: found by the addresses that they advertise as a part of their
-//! client's name, asked in parallel, each for so long and no longer.
+//! The other instances of the group: found by the addresses that they leave with the group's offsets,
+//! asked in parallel, each for so long and no longer.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use openssl::pkey::PKey;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::Mutex;
 
-use crate::config::{Address, Admin as Settings, AdminTls, Config, Kafka};
+use crate::config::{Address, Admin as Settings, AdminTls};
 use crate::service::clock::Stopwatch;
-use crate::service::peer_name;
-use crate::service::{ServiceError, kafka};
+use crate::service::kafka::{self, Client};
+use crate::service::{ServiceError, Shared, peer_name};
 
 /// How long an instance may take to answer.
 pub(in crate::service) const DEADLINE: Duration = Duration::from_secs(2);
 /// So long a list of instances is good.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_secs(2);
 /// Instances that are asked at most.
 pub(in crate::service) const MOST: usize = 64;
 /// Bytes of an answer that are read.
@@ -33,21 +37,26 @@ pub struct Asked {
 
 /// See the module's head.
 pub struct Peers {
-    kafka: Kafka,
-    settings: Settings,
+    shared: Arc<Shared>,
     http: reqwest::Client,
-    known: Mutex<Option<(Stopwatch, Vec<Address>)>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    client: Option<Arc<Client>>,
+    found: Option<(Stopwatch, Vec<Address>)>,
 }
 
 impl Peers {
     /// With what is needed to ask them.
-    pub fn new(config: &Config) -> Result<Self, ServiceError> {
-        Ok(Self {
-            kafka: config.kafka.clone(),
-            settings: config.admin.clone(),
-            http: client(&config.admin)?,
-            known: Mutex::default(),
-        })
+    pub fn new(shared: Arc<Shared>) -> Result<Self, ServiceError> {
+        let http = client(&shared.config.admin)?;
+        Ok(Self { shared, http, known: Mutex::default() })
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.shared.config.admin
     }
 
     /// Asks every other instance; none where no address is advertised.
@@ -61,10 +70,10 @@ impl Peers {
     }
 
     async fn ask_one(&self, address: &Address, path: &str) -> Result<Vec<u8>, String> {
-        let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.settings().tls.is_some() { "https" } else { "http" };
         // An address is a host and a port and has nothing else in it.
         let mut request = self.http.get(format!("{scheme}://{address}{path}"));
-        if let Some(token) = &self.settings.token {
+        if let Some(token) = &self.settings().token {
             request = request.bearer_auth(token.reveal());
         }
         let failed = |error: reqwest::Error| error.without_url().to_string();
@@ -83,19 +92,22 @@ impl Peers {
     }
 
     async fn addresses(&self) -> Vec<Address> {
-        let Some(own) = self.settings.advertised.clone() else { return Vec::new() };
+        let Some(own) = self.settings().advertised.clone() else { return Vec::new() };
         let mut known = self.known.lock().await;
-        if let Some((since, addresses)) = &*known
+        if let Some((since, addresses)) = &known.found
             && since.elapsed() < FRESH
         {
             return addresses.clone();
         }
-        let kafka = self.kafka.clone();
-        let found = tokio::task::spawn_blocking(move || advertised(&kafka)).await;
+        let (shared, client) = (self.shared.clone(), known.client.clone());
+        let found = tokio::task::spawn_blocking(move || advertised(&shared, client)).await;
         let mut addresses = match found {
-            Ok(Ok(addresses)) => addresses,
+            Ok(Ok((client, addresses))) => {
+                known.client = Some(client);
+                addresses
+            }
             Ok(Err(error)) => {
-                let doing = "asking for the members of the group";
+                let doing = "asking for the other instances";
                 tracing::warn!("{}", kafka::explain(&error, doing));
                 Vec::new()
             }
@@ -103,21 +115,26 @@ impl Peers {
         };
         addresses.retain(|address| *address != own);
         addresses.truncate(MOST);
-        *known = Some((Stopwatch::start(), addresses.clone()));
+        known.found = Some((Stopwatch::start(), addresses.clone()));
         addresses
     }
 }
 
-/// What the members of the group advertise.
-fn advertised(kafka: &Kafka) -> rdkafka::error::KafkaResult<Vec<Address>> {
-    let client = kafka::asker(kafka)?;
-    let groups = client.fetch_group_list(Some(&kafka.group_id), DEADLINE)?;
-    let members = groups.groups().iter().flat_map(|group| group.members());
-    let mut found: Vec<Address> =
-        members.filter_map(|member| peer_name::address(member.client_id())).collect();
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
+/// What the owners of all partitions advertise, and the client that was asked.
+fn advertised(
+    shared: &Shared,
+    client: Option<Arc<Client>>,
+) -> KafkaResult<(Arc<Client>, Vec<Address>)> {
+    let client = client.map_or_else(|| kafka::asker(&shared.config.kafka).map(Arc::new), Ok)?;
+    let mut all = TopicPartitionList::new();
+    for partition in 0..shared.input_partitions() {
+        all.add_partition(&shared.input, partition);
+    }
+    let offsets = client.committed_offsets(all, DEADLINE)?;
+    let elements = offsets.elements();
+    let told = elements.iter().filter_map(|element| peer_name::address(element.metadata()));
+    let found: BTreeSet<Address> = told.collect();
+    Ok((client, found.into_iter().collect()))
 }
 
 /// Instances trust the authorities of `admin.ca_file`, else the certificates in `admin.tls_cert_file`

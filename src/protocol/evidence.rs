@@ -55,6 +55,8 @@ pub enum Hold {
     LogTimeAhead,
     /// More is due than one transaction takes; the rest follows commit by commit.
     Publishing,
+    /// A transaction on the input is open: what comes behind its beginning is given to nobody.
+    OpenTransaction,
 }
 
 impl Hold {
@@ -69,6 +71,7 @@ impl Hold {
             Self::Paused => "paused",
             Self::NoAnswer => "no_answer",
             Self::Behind => "behind",
+            Self::OpenTransaction => "open_transaction",
             Self::NoTrustedTime => "no_trusted_time",
             Self::BrokersDisagree => "brokers_disagree",
             Self::ClockStepped => "clock_stepped",
@@ -94,6 +97,9 @@ impl Hold {
             }
             Self::NoAnswer => "the broker does not say where the log ends; look at the broker",
             Self::Behind => "records up to the end of the log are still to come",
+            Self::OpenTransaction => {
+                "a transaction on the input is open, and what comes behind its beginning is given to nobody: kafka-transactions.sh find-hanging names it, abort ends it"
+            }
             Self::NoTrustedTime => {
                 "no broker has stamped a record of the open topic lately, so nobody knows what time it is: look at the brokers, and at whether this instance can write to the open topic"
             }

@@ -25,11 +25,13 @@ use super::spans;
 use super::status::{Halt, Stage};
 use super::worker::{DeadLetter, Job, Worker};
 use super::{ServiceError, Shared, Shutdown};
+use crate::protocol::evidence::Hold;
 use crate::protocol::keeper::Keeper;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::rules::Rules;
 use batching::Carried;
 use budget::Budget;
+use stalled::Stable;
 
 mod batching;
 mod budget;
@@ -84,6 +86,10 @@ pub struct Engine<'m> {
     last_heartbeat: Stopwatch,
     last_look_for_room: Stopwatch,
     last_look_for_stalls: Stopwatch,
+    stable: (Sender<Stable>, Receiver<Stable>),
+    /// Last stable offsets are being asked for.
+    stable_is_due: bool,
+    asked_for_stable: Option<Stopwatch>,
     /// Since the broker last said where the log ends.
     last_answer: Stopwatch,
     paused: bool,
@@ -129,6 +135,9 @@ impl<'m> Engine<'m> {
             last_heartbeat: Stopwatch::start(),
             last_look_for_room: Stopwatch::start(),
             last_look_for_stalls: Stopwatch::start(),
+            stable: unbounded(),
+            stable_is_due: false,
+            asked_for_stable: None,
             last_answer: Stopwatch::start(),
             paused: false,
             failure: None,
@@ -149,7 +158,7 @@ impl<'m> Engine<'m> {
             self.take_evidence();
             self.go_on_where_there_is_room();
             self.look_for_answers();
-            self.seek_what_stands_still();
+            self.look_at_what_stands_still();
             self.hold_back();
             let interval = self.shared.config.output.commit_interval;
             if self.is_full || self.last_commit.elapsed() >= interval {
@@ -261,7 +270,10 @@ impl<'m> Engine<'m> {
                 worker.tell(Job::Pass(partition, lane.epoch, offset));
             }
             let position = lane.evidence.position();
-            let hold = keeper.hold(partition);
+            let hold = match keeper.hold(partition) {
+                Some(Hold::Behind) if carried.waits_at.is_some() => Some(Hold::OpenTransaction),
+                hold => hold,
+            };
             shared.status.update(partition, |status| {
                 status.position = position;
                 status.hold = status.waits.or(hold);

@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, Producer};
 use serde_json::Value;
 
 use crate::broker::shared;
-use crate::client::{NewRecord, produce};
+use crate::client::{NewRecord, produce, send};
 use crate::scans::Scan;
-use crate::service::{Service, Setup};
+use crate::service::{PATIENCE, Service, Setup};
 use crate::wait::{now_ms, now_secs, until_second};
 
 /// Seconds until the only step of [`SHORT_POLICIES`].
@@ -144,4 +146,45 @@ fn a_record_from_the_future_is_put_aside_and_moves_no_clock() {
         dead.iter().map(|one| crate::client::header(one, "__stallwatch.errors.reason")).collect();
     assert_eq!(reasons, [Some("future_log_time".to_owned())]);
     assert_eq!(told(&setup.published()), [("NOW1".to_owned(), "opened".to_owned())]);
+}
+
+/// A producer whose transaction holds one scan of a package in the first partition.
+fn begin_transaction(setup: &Setup, number: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &setup.bootstrap)
+        .set("transactional.id", format!("{}-feed", setup.name))
+        .create()
+        .expect("a producer");
+    producer.init_transactions(PATIENCE).expect("transactions");
+    producer.begin_transaction().expect("a transaction");
+    send(&producer, &setup.scans(), &in_partition(0, number));
+    producer.flush(PATIENCE).expect("the broker takes the record");
+    producer
+}
+
+#[test]
+fn an_open_transaction_on_the_input_is_named_as_the_reason_and_nothing_is_sought() {
+    let setup = stamped_by_the_broker("transaction", 2);
+    let mut service = setup.start();
+    let producer = begin_transaction(&setup, "OPEN1");
+    produce(&setup.bootstrap, &setup.scans(), [in_partition(0, "BEHIND1")]);
+    let held = |service: &Service| {
+        let reason = [("reason", "open_transaction".to_owned())];
+        service.metrics()?.value("stallwatch_frontier_held", &reason)
+    };
+    service.wait("the reason", |service| (held(service)? == 1.0).then_some(()));
+    // Longer than a client may stand still for itself.
+    until_second(now_secs() + 22);
+    assert_eq!(held(&service), Some(1.0));
+    let log = service.log();
+    let named = "partition=0 offset=0";
+    assert_eq!(log.matches("a transaction on the input topic").count(), 1, "{log}");
+    assert!(log.lines().any(|line| line.contains("is open from") && line.contains(named)), "{log}");
+    assert!(!log.contains("sent to the position anew"), "{log}");
+    producer.commit_transaction(PATIENCE).expect("a commit");
+    service.wait_scans(2);
+    service.wait("the end of it", |service| held(service).is_none_or(|it| it == 0.0).then_some(()));
+    service.wait_frontier(2, now_secs());
+    assert!(service.log().contains("the transaction on the input has ended"), "{}", service.log());
+    service.kill();
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::stalled::Standing;
 use crate::service::batch::Batch;
 use crate::service::clock::Stopwatch;
 
@@ -12,15 +13,23 @@ pub struct Carried {
     pub batch: Batch,
     /// Since when it is halted, if an operator's answer may let it go on.
     pub waits_for_an_answer: Option<Stopwatch>,
-    /// The position, and since when it stands still although there is more to read.
-    pub stands: Option<(i64, Stopwatch)>,
+    /// The position, if it stands still although there is more to read.
+    pub stands: Option<Standing>,
+    /// The position at which it waits for a transaction on the input to end.
+    pub waits_at: Option<i64>,
     cancelled: Arc<AtomicBool>,
 }
 
 impl Carried {
     /// A partition whose state is being restored; the flag stops that.
     pub fn new(cancelled: Arc<AtomicBool>) -> Self {
-        Self { batch: Batch::default(), waits_for_an_answer: None, stands: None, cancelled }
+        Self {
+            batch: Batch::default(),
+            waits_for_an_answer: None,
+            stands: None,
+            waits_at: None,
+            cancelled,
+        }
     }
 
     /// Stops a restore that is under way.

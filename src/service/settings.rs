@@ -1,55 +1,50 @@
 //! What the topics are set to, as far as the service depends on it: asked for once, at the start, and
-//! by `doctor`.
+//! by `doctor`, which has the list of checks.
+
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Shared;
-use super::kafka::{self, Context, Meaning, REQUEST};
-use super::rights::Operation;
+use super::doctor::{Report, group, topics};
+use super::kafka::{self, Context, REQUEST};
+use super::native::describe;
 use crate::config::Kafka;
 
-/// Looks at the topics' settings.
+/// How long the group's coordinator is waited for.
+const GROUP: Duration = Duration::from_secs(2);
+
+/// Looks at the topics' settings and at who is in the group, as `doctor` does.
 ///
 /// # Errors
-/// When the open topic is not compacted: then what is open would be lost with time; and when the
-/// right to see that is missing. What else cannot be asked for is told in the log.
+/// What the service must not run on, and what to do. All else that is worth a change is told in the
+/// log.
 pub fn check(shared: &Shared) -> Result<(), String> {
-    let (input, open) = (&*shared.input, &*shared.topics.open);
-    let settings = match Settings::new(&shared.config.kafka) {
-        Ok(settings) => settings,
-        Err(error) => return unknown(&error, "the topics"),
-    };
-    match settings.of(open) {
-        Ok(found) => {
-            compacted(open, value(&found, "cleanup.policy"))?;
-            if let Some(why) = unstamped(open, value(&found, "message.timestamp.type")) {
-                tracing::warn!("{why}: {}", alter(open, STAMPED));
-            }
+    let config = &shared.config;
+    let (mut report, policies) = (Report::default(), shared.policies.get());
+    let asked = Settings::new(&config.kafka).and_then(|settings| {
+        topics::find(config, settings.admin().inner()).map(|it| (it, settings))
+    });
+    match asked {
+        Ok((found, settings)) => {
+            topics::of_settings(config, &policies, &found, &settings, &mut report);
         }
-        Err(error) => unknown(&error, open)?,
-    }
-    let forget_after = shared.policies.get().defaults().forget_after;
-    match settings.of(input) {
-        Ok(found) => {
-            if let Some(why) = too_short(input, value(&found, "retention.ms"), forget_after) {
-                tracing::warn!("{why}");
-            }
+        Err(error) => {
+            let why = kafka::explain(&error, "asking for the settings of the topics");
+            tracing::warn!("{why}; whether they are set as they should be is not known");
         }
-        Err(error) => unknown(&error, input)?,
     }
-    Ok(())
-}
-
-/// Settings that cannot be asked for are no reason to stand still, unless somebody has to grant it.
-fn unknown(error: &KafkaError, topic: &str) -> Result<(), String> {
-    let doing = format!("asking for the settings of topic {topic}");
-    let why = kafka::explain_on_topic(error, &doing, Operation::DescribeConfigs);
-    if kafka::code(error).map(kafka::meaning) == Some(Meaning::Forbidden) {
-        return Err(why);
+    let group = kafka::asker(&config.kafka)
+        .and_then(|client| describe::group(client.client(), &config.kafka.group_id, GROUP));
+    // One that cannot be asked now shows when it is joined.
+    if group.is_ok() {
+        group::members(config, &group, &mut report);
     }
-    tracing::warn!("{why}; whether it is set as it should be is not known");
-    Ok(())
+    report.worth_a_change().for_each(|finding| tracing::warn!("{finding}"));
+    let refused: Vec<_> = report.refused().collect();
+    if refused.is_empty() { Ok(()) } else { Err(refused.join("; ")) }
 }
 
 /// Asks for settings of topics.

@@ -13,11 +13,17 @@ use super::rights::{Operation, quote};
 use super::settings::{LOG_APPEND_TIME, Settings, value, wanted_retention};
 use crate::config::{Config, Kafka};
 
-const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 /// Partitions of topics of which nothing is known.
 const PARTITIONS: i32 = 12;
-/// How long a deletion stays in the open topic, for subscribers that were away.
-pub const DELETE_RETENTION_MS: i64 = 7 * DAY_MS;
+/// How long deletions and commit markers stay in the open topic: subscribers that build a table of it
+/// and were away for longer begin anew, and a restart reads all of them.
+pub const DELETE_RETENTION_MS: i64 = 6 * HOUR_MS;
+/// How long the open topic is written to a segment, which is not cleaned before.
+pub const SEGMENT_MS: i64 = HOUR_MS;
+/// How long what has been replaced may stay in the open topic, whatever share of it that is.
+pub const COMPACTION_LAG_MS: i64 = 5 * 60_000;
 
 /// How large topics are made.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +59,8 @@ pub fn plan(config: &Config, forget_after: i64, sizes: Sizes) -> Vec<Plan> {
     let open = vec![
         ("cleanup.policy", "compact".to_owned()),
         ("delete.retention.ms", DELETE_RETENTION_MS.to_string()),
+        ("segment.ms", SEGMENT_MS.to_string()),
+        ("max.compaction.lag.ms", COMPACTION_LAG_MS.to_string()),
         ("message.timestamp.type", LOG_APPEND_TIME.to_owned()),
     ];
     let output = &config.output;
@@ -276,6 +284,6 @@ mod tests {
             lines[2].contains("--topic tracking.exceptions.open.v1 --partitions 6 "),
             "{lines:?}"
         );
-        assert!(lines[2].contains("cleanup.policy=compact --config delete.retention.ms=604800000"));
+        assert!(lines[2].contains("cleanup.policy=compact --config delete.retention.ms=21600000 --config segment.ms=3600000 --config max.compaction.lag.ms=300000 --config message.timestamp.type=LogAppendTime"));
     }
 }

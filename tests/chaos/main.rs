@@ -34,6 +34,7 @@ mod feed;
 mod fleet;
 mod latency;
 mod lookups;
+mod open_log;
 mod recovery;
 mod run;
 mod verdict;
@@ -87,6 +88,9 @@ struct Options {
     /// Measure what look-ups cost the shards instead.
     #[arg(long)]
     lookups: bool,
+    /// Measure what a restart reads of a partition of the open topic instead.
+    #[arg(long)]
+    open_log: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -109,6 +113,10 @@ fn main() -> ExitCode {
     }
     if options.lookups {
         lookups::measure();
+        return ExitCode::SUCCESS;
+    }
+    if options.open_log {
+        open_log::measure();
         return ExitCode::SUCCESS;
     }
     let seed = options.seed.unwrap_or_else(|| now_ms().unsigned_abs() % 1_000_000);

@@ -38,14 +38,17 @@ class Strimzi(unittest.TestCase):
         self.assertEqual(topics()[scans]["partitions"], topics()[table]["partitions"])
 
     def test_each_topic_is_kept_as_long_as_it_must_be(self):
-        day = 86_400_000
+        hour = 3_600_000
+        day = 24 * hour
         scans, exceptions, table, dead = (topics()[name]["config"] for name in configured())
         self.assertEqual(scans["message.timestamp.type"], "LogAppendTime")
         policies = tomllib.loads((DEPLOY / "policies.toml").read_text(encoding="utf-8"))
         forget_after = int(re.fullmatch(r"(\d+)d", policies["defaults"]["forget_after"])[1])
         self.assertEqual(scans["retention.ms"], 2 * forget_after * day)
         self.assertEqual(exceptions["retention.ms"], 14 * day)
-        self.assertEqual((table["cleanup.policy"], table["delete.retention.ms"]), ("compact", 7 * day))
+        self.assertEqual((table["cleanup.policy"], table["delete.retention.ms"]), ("compact", 6 * hour))
+        self.assertEqual((table["segment.ms"], table["max.compaction.lag.ms"]), (hour, hour // 12))
+        self.assertEqual(table["message.timestamp.type"], "LogAppendTime")
         self.assertNotIn("retention.ms", table)
         self.assertEqual(dead["retention.ms"], 30 * day)
 

@@ -1,11 +1,15 @@
 //! What is wrong around the service is noticed, named and counted.
 
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+
 use crate::broker::shared;
-use crate::client::{NewRecord, create_topic, produce};
+use crate::client::{NewRecord, committing, create_topic, produce};
 use crate::evidence::SHORT_POLICIES;
 use crate::scans::Scan;
-use crate::service::{SCANS_SETTINGS, Service, Setup};
-use crate::wait::{now_ms, now_secs};
+use crate::service::{PATIENCE, SCANS_SETTINGS, Service, Setup};
+use crate::wait::{now_ms, now_secs, until};
 
 fn in_partition(partition: i32, number: &str, time_ms: i64) -> NewRecord {
     NewRecord { partition: Some(partition), ..Scan::new(number, "arrived", time_ms).json() }
@@ -44,6 +48,71 @@ fn an_input_topic_that_forgets_too_soon_is_warned_of() {
     let log = service.log();
     service.stop();
     assert!(log.contains("keeps records for 1 days"), "{log}");
+}
+
+/// Starts on an input with these settings.
+fn on_an_input(name: &str, settings: &[(&str, &str)]) -> Setup {
+    let broker = shared();
+    Setup::with_scans(broker, name, 1, "json", settings).policies(SHORT_POLICIES)
+}
+
+#[test]
+fn a_compacted_input_is_refused_with_the_remedy_as_doctor_fails_it() {
+    for (name, policy) in [("compacted", "compact"), ("compacted-too", "compact,delete")] {
+        let setup = on_an_input(name, &[("cleanup.policy", policy)]);
+        let (code, log) = setup.run_to_failure();
+        assert_eq!(code, 1, "{log}");
+        let remedy = format!("--entity-name {} --add-config cleanup.policy=delete", setup.scans());
+        let says = format!("has cleanup.policy={policy}: scans are lost before their time");
+        let doctor = setup.run_verb(&["doctor"]);
+        assert_eq!(doctor.code, 3, "{doctor:?}");
+        for part in [&says, &remedy] {
+            assert!(log.contains(part), "the log says nothing of {part}:\n{log}");
+            let failed = |line: &str| line.starts_with("FAIL") && line.contains(part);
+            assert!(doctor.out.lines().any(failed), "{doctor:?}");
+        }
+    }
+}
+
+#[test]
+fn an_input_that_is_cut_by_its_size_is_warned_of_as_doctor_fails_it() {
+    let setup = on_an_input("cut", &[("retention.bytes", "1000000")]);
+    let service = setup.start();
+    let log = service.log();
+    service.stop();
+    let doctor = setup.run_verb(&["doctor"]);
+    assert_eq!(doctor.code, 3, "{doctor:?}");
+    let says = "has retention.bytes=1000000: on a busy day records go before their time";
+    let told = |line: &str| line.contains(" WARN ") && line.contains(says);
+    assert!(log.lines().any(told), "{log}");
+    let failed = |line: &str| line.starts_with("FAIL") && line.contains(says);
+    assert!(doctor.out.lines().any(failed), "{doctor:?}");
+}
+
+#[test]
+fn a_stranger_in_the_group_is_warned_of_as_doctor_fails_it() {
+    let setup = on_an_input("stranger", &[]);
+    let stranger = committing(&setup.bootstrap, &setup.group());
+    stranger.subscribe(&[&setup.scans()]).expect("a subscription");
+    let assigned = || {
+        let _ = stranger.poll(Duration::from_millis(50));
+        stranger.assignment().is_ok_and(|it| it.count() == 1).then_some(())
+    };
+    until("the stranger is in the group", PATIENCE, assigned, String::new);
+    let doctor = setup.run_verb(&["doctor"]);
+    assert_eq!(doctor.code, 3, "{doctor:?}");
+    let says = format!("group: {} has members that are none of ours", setup.group());
+    assert!(
+        doctor.out.lines().any(|it| it.starts_with("FAIL") && it.contains(&says)),
+        "{doctor:?}"
+    );
+    let mut service = setup.spawn();
+    service.wait("word of the stranger", |service| {
+        let _ = stranger.poll(Duration::ZERO);
+        let told = |line: &str| line.contains(" WARN ") && line.contains("none of ours");
+        service.log().lines().any(told).then_some(())
+    });
+    service.kill();
 }
 
 #[test]

@@ -41,7 +41,8 @@ pub(super) fn check(
     }
 }
 
-fn members(config: &Config, group: &Result<Group, KafkaError>, report: &mut Report) {
+/// Who is in the group. The service looks at this too when it starts.
+pub fn members(config: &Config, group: &Result<Group, KafkaError>, report: &mut Report) {
     let name = &config.kafka.group_id;
     let group = match group {
         Ok(group) => group,
@@ -71,8 +72,11 @@ fn members(config: &Config, group: &Result<Group, KafkaError>, report: &mut Repo
         let (state, count) = (&group.state, clients.len());
         report.ok(CHECK, format!("{name} is {state} with {count} members"));
     } else {
-        let says = format!("{name} has members that are none of ours: {}", strangers.join(", "));
-        report.fail(CHECK, says, "give the service a kafka.group_id of its own");
+        let strangers = strangers.join(", ");
+        let says = format!(
+            "{name} has members that are none of ours, and what they are given nobody watches: {strangers}"
+        );
+        report.fail_in_time(CHECK, says, "give the service a kafka.group_id of its own");
     }
     let static_ones = group.members.iter().filter(|member| member.instance.is_some()).count();
     if static_ones < group.members.len() {

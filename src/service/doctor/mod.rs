@@ -5,12 +5,12 @@
 mod broker;
 pub mod certificates;
 mod clock;
-mod group;
+pub(super) mod group;
 mod records;
 mod report;
 mod rights;
 mod store;
-mod topics;
+pub(super) mod topics;
 
 use std::time::Duration;
 
@@ -57,9 +57,7 @@ fn at_the_broker(config: &Config, policies: &PolicySet, report: &mut Report) -> 
     let made = |error: KafkaError| kafka::explain(&error, "making a client");
     let reader = kafka::reader(&config.kafka).map_err(made)?;
     let settings = Settings::new(&config.kafka).map_err(made)?;
-    let names = topics::names(config);
-    let names: Vec<_> = names.iter().map(|(_, name)| *name).collect();
-    let found = describe::topics(reader.client(), &names, REQUEST);
+    let found = topics::find(config, reader.client());
     let group = group_of(&reader, &config.kafka.group_id);
     let found = found.unwrap_or_else(|error| {
         let why = kafka::explain(&error, "asking for the topics");

@@ -1,19 +1,20 @@
 //! Whether the topics are there and set as they should be.
 
 use rdkafka::admin::ConfigResource;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::Report;
 use super::rights::Found;
 use crate::config::{Config, OnReject};
 use crate::detector::policy::PolicySet;
-use crate::service::kafka::{self, Meaning};
-use crate::service::native::describe::Topic;
+use crate::service::kafka::{self, Meaning, REQUEST};
+use crate::service::native::describe::{self, Topic};
 use crate::service::rights::Operation;
 use crate::service::settings::{
     STAMPED, Settings, alter, compacted, retention, too_short, unstamped, value,
 };
-use crate::service::topics::DELETE_RETENTION_MS;
+use crate::service::topics::{COMPACTION_LAG_MS, DELETE_RETENTION_MS, SEGMENT_MS};
 
 const CHECK: &str = "topics";
 const CREATE: &str =
@@ -21,15 +22,25 @@ const CREATE: &str =
 
 /// What a topic is to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+enum Role {
     Input,
     Open,
     Exceptions,
     DeadLetter,
 }
 
+/// Asks for the topics that are looked at.
+///
+/// # Errors
+/// When the broker does not answer.
+pub fn find<C: ClientContext>(config: &Config, client: &Client<C>) -> KafkaResult<Vec<Found>> {
+    let names = names(config);
+    let names: Vec<_> = names.iter().map(|(_, name)| *name).collect();
+    describe::topics(client, &names, REQUEST)
+}
+
 /// The topics that are looked at.
-pub(super) fn names(config: &Config) -> Vec<(Role, &str)> {
+fn names(config: &Config) -> Vec<(Role, &str)> {
     let output = &config.output;
     let mut names = vec![
         (Role::Input, config.input.topics.first().map_or("", String::as_str)),
@@ -50,13 +61,9 @@ pub(super) fn check(
     report: &mut Report,
 ) {
     let topic = |name: &str| found.iter().find(|(found, _)| found == name);
-    for (role, name) in names(config) {
+    for (_, name) in names(config) {
         match topic(name) {
-            Some((_, Ok(topic))) => {
-                replicas(topic, report);
-                let look = Look { config, policies, role, topic, report };
-                of_settings(look, settings);
-            }
+            Some((_, Ok(topic))) => replicas(topic, report),
             Some((_, Err(code))) if kafka::meaning(*code) == Meaning::NoSuchTopic => {
                 report.fail(CHECK, format!("{name} does not exist"), CREATE);
             }
@@ -70,6 +77,22 @@ pub(super) fn check(
         }
     }
     counts(config, found, report);
+    of_settings(config, policies, found, settings, report);
+}
+
+/// What the topics are set to. The service looks at this too when it starts.
+pub fn of_settings(
+    config: &Config,
+    policies: &PolicySet,
+    found: &[Found],
+    settings: &Settings,
+    report: &mut Report,
+) {
+    for (role, name) in names(config) {
+        if let Some((_, Ok(topic))) = found.iter().find(|(found, _)| found == name) {
+            Look { config, policies, role, topic, report }.look(settings);
+        }
+    }
 }
 
 fn counts(config: &Config, found: &[Found], report: &mut Report) {
@@ -120,32 +143,31 @@ struct Look<'l> {
     report: &'l mut Report,
 }
 
-fn of_settings(mut look: Look<'_>, settings: &Settings) {
-    let name = &look.topic.name;
-    let found = match settings.of(name) {
-        Ok(found) => found,
-        Err(error) => {
-            let doing = format!("the settings of {name}");
-            let why = kafka::explain_on_topic(&error, &doing, Operation::DescribeConfigs);
-            let why = match look.role {
-                Role::Exceptions | Role::DeadLetter => {
-                    format!("{why}; `stallwatch acls print --doctor` grants it")
-                }
-                Role::Input | Role::Open => why,
-            };
-            look.report.skip(CHECK, why);
-            return;
-        }
-    };
-    look.in_sync(&found);
-    match look.role {
-        Role::Input => look.input(&found),
-        Role::Open => look.open(&found),
-        Role::Exceptions | Role::DeadLetter => look.events(&found),
-    }
-}
-
 impl Look<'_> {
+    fn look(mut self, settings: &Settings) {
+        let name = &self.topic.name;
+        let found = match settings.of(name) {
+            Ok(found) => found,
+            Err(error) => {
+                let doing = format!("the settings of {name}");
+                let why = kafka::explain_on_topic(&error, &doing, Operation::DescribeConfigs);
+                return match self.role {
+                    Role::Exceptions | Role::DeadLetter => {
+                        let grant = "`stallwatch acls print --doctor` grants it";
+                        self.report.skip(CHECK, format!("{why}; {grant}"));
+                    }
+                    Role::Input | Role::Open => self.report.unknown(CHECK, why),
+                };
+            }
+        };
+        self.in_sync(&found);
+        match self.role {
+            Role::Input => self.input(&found),
+            Role::Open => self.open(&found),
+            Role::Exceptions | Role::DeadLetter => self.events(&found),
+        }
+    }
+
     fn set(&self, setting: &str) -> String {
         format!("set it: {}", alter(&self.topic.name, setting))
     }
@@ -206,7 +228,16 @@ impl Look<'_> {
             let says = format!(
                 "{name} has retention.bytes={bytes}: on a busy day records go before their time"
             );
-            self.report.warn(CHECK, says, self.set("retention.bytes=-1"));
+            let remedy = self.set("retention.bytes=-1");
+            match self.config.state.url {
+                Some(_) => self.report.warn(CHECK, says, remedy),
+                None => {
+                    let says = format!(
+                        "{says}, and there are no snapshots: a restart forgets packages then"
+                    );
+                    self.report.fail_in_time(CHECK, says, remedy);
+                }
+            }
         }
     }
 
@@ -226,7 +257,7 @@ impl Look<'_> {
                     days(kept),
                     days(longest)
                 );
-                self.report.fail(CHECK, says, remedy);
+                self.report.fail_in_time(CHECK, says, remedy);
             }
             kept => match (too_short(name, retention_ms, forget_after), kept) {
                 (Some(why), _) => self.report.warn(CHECK, why, remedy),
@@ -248,13 +279,32 @@ impl Look<'_> {
             None => self.report.ok(CHECK, format!("{name} is stamped by its brokers")),
             Some(why) => self.report.warn(CHECK, why, self.set(STAMPED)),
         }
-        let kept = value(found, "delete.retention.ms").and_then(|text| text.parse::<i64>().ok());
-        if let Some(kept) = kept.filter(|kept| *kept < DELETE_RETENTION_MS) {
-            let says = format!(
-                "{name} has delete.retention.ms={kept}: a subscriber that is away for longer keeps as open what has been closed"
-            );
-            let setting = format!("delete.retention.ms={DELETE_RETENTION_MS}");
-            self.report.warn(CHECK, says, self.set(&setting));
+        self.kept_no_longer_than_needed(found);
+    }
+
+    /// All of the open topic is read by every restart, and by subscribers that build a table of it.
+    fn kept_no_longer_than_needed(&mut self, found: &ConfigResource) {
+        let name = &self.topic.name;
+        let number = |setting| value(found, setting).and_then(|text| text.parse::<i64>().ok());
+        for (setting, planned) in [
+            ("delete.retention.ms", DELETE_RETENTION_MS),
+            ("segment.ms", SEGMENT_MS),
+            ("max.compaction.lag.ms", COMPACTION_LAG_MS),
+        ] {
+            let remedy = self.set(&format!("{setting}={planned}"));
+            let Some(kept) = number(setting).filter(|kept| *kept != planned) else { continue };
+            let says = format!("{name} has {setting}={kept}");
+            if kept > planned {
+                let says = format!(
+                    "{says}: a restart reads more deletions, cut records and commit markers than it need"
+                );
+                self.report.warn(CHECK, says, remedy);
+            } else if setting == "delete.retention.ms" {
+                let says = format!(
+                    "{says}: a subscriber that is away for longer keeps as open what has been closed"
+                );
+                self.report.warn(CHECK, says, remedy);
+            }
         }
     }
 

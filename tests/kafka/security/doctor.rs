@@ -109,8 +109,10 @@ fn topics_that_are_not_as_they_should_be_are_told_with_the_remedy() {
     );
     assert_has(&said, "FAIL", &[&scans, "the longest step is", "no snapshots", "retention.ms="]);
     assert_has(&said, "warn", &[&scans, "CreateTime", "message.timestamp.type=LogAppendTime"]);
-    assert_has(&said, "warn", &[&scans, "retention.bytes=1000000"]);
-    assert_has(&said, "warn", &[&open, "delete.retention.ms="]);
+    assert_has(&said, "FAIL", &[&scans, "retention.bytes=1000000", "no snapshots"]);
+    assert_has(&said, "warn", &[&open, "delete.retention.ms=", "delete.retention.ms=21600000"]);
+    assert_has(&said, "warn", &[&open, "segment.ms=604800000", "segment.ms=3600000"]);
+    assert_has(&said, "warn", &[&open, "max.compaction.lag.ms=", "max.compaction.lag.ms=300000"]);
     assert_has(&said, "skip", &["clock: ", "CreateTime"]);
 }
 

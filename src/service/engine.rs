@@ -292,7 +292,7 @@ impl<'m> Engine<'m> {
             }
         }
         for (partition, epoch, frontier) in self.keeper.advances() {
-            worker_of(&self.workers, partition).tell(Job::Advance(partition, epoch, frontier));
+            worker_of(self.workers, partition).tell(Job::Advance(partition, epoch, frontier));
         }
     }
 

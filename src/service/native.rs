@@ -284,7 +284,7 @@ pub fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
 pub fn end_without_closing<C: ConsumerContext>(consumer: BaseConsumer<C>) {
     let client = consumer.client().native_ptr();
     std::mem::forget(consumer);
-    let flags = rdsys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as i32;
+    let flags = rdsys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;
     // SAFETY: the bindings would destroy the client when the consumer is dropped, which it is not any
     // more; so it is destroyed once, and what it calls back into is never freed.
     unsafe { rdsys::rd_kafka_destroy_flags(client, flags) }

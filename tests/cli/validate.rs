@@ -233,7 +233,7 @@ mod properties {
         for wrong in ["no.such.property = 1", "fetch.max.bytes = 1000"] {
             let folder = Folder::new();
             let free = "[admin]\nlisten = \"127.0.0.1:0\"\nprobe_listen = \"127.0.0.1:0\"\n";
-            let config = folder.file("stallwatch.toml", &format!("{free}{}", with(wrong)));
+            let config = folder.file("stallwatch.toml", format!("{free}{}", with(wrong)));
             let ran = run(&["run", "--config", &config]).with(78);
             let name = wrong.split(' ').next().expect("a name");
             assert!(ran.stderr.contains(name), "{}", ran.stderr);

@@ -97,7 +97,7 @@ impl Engine<'_> {
             && let Some(committed) = lane.committed()
         {
             let job = Job::HandOver(partition, lane.epoch, committed);
-            worker_of(&self.workers, partition).tell(job);
+            worker_of(self.workers, partition).tell(job);
         }
     }
 
@@ -122,7 +122,7 @@ impl Engine<'_> {
     /// Contents and state of the partition are dropped for good.
     pub(super) fn drop_partition(&mut self, partition: i32) {
         if let Some(epoch) = self.keeper.lost(partition) {
-            worker_of(&self.workers, partition).tell(Job::Drop(partition, epoch));
+            worker_of(self.workers, partition).tell(Job::Drop(partition, epoch));
         }
         if let Some(carried) = self.carried.remove(&partition) {
             carried.cancel();
@@ -173,8 +173,8 @@ impl Engine<'_> {
         let frontier = ready.packages.frontier().map(|frontier| frontier.secs());
         let held = Partition::new(partition, epoch, *ready, self.share());
         // A predecessor that halted may still be there.
-        worker_of(&self.workers, partition).tell(Job::Drop(partition, epoch));
-        worker_of(&self.workers, partition).tell(Job::Own(Box::new(held)));
+        worker_of(self.workers, partition).tell(Job::Drop(partition, epoch));
+        worker_of(self.workers, partition).tell(Job::Own(Box::new(held)));
         self.shared.status.update(partition, |status| {
             status.position = offset;
             status.frontier = frontier;

@@ -30,7 +30,7 @@ impl Engine<'_> {
         };
         tracing::info!(partition, free, "there is room for packages again: the partition goes on");
         if wait.restored {
-            worker_of(&self.workers, partition).tell(Job::Resume(partition, epoch));
+            worker_of(self.workers, partition).tell(Job::Resume(partition, epoch));
             self.go_live(partition);
         } else if let Some(epoch) = self.keeper.restoring_again(partition) {
             self.begin_restore(partition, epoch);

@@ -113,7 +113,7 @@ pub struct CutRecord {
     pub last: Option<LastRecord>,
     /// The look of the record at the offset, where it is out in part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
+    pub cursor: Option<Box<Cursor>>,
 }
 
 /// A cut record that cannot be used.

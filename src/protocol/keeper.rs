@@ -376,7 +376,7 @@ impl<L> Keeper<L> {
         }
         CutRecord {
             version: if cut.cursor.is_some() { VERSION_WITH_CURSOR } else { VERSION },
-            cursor: cut.cursor.clone(),
+            cursor: cut.cursor.clone().map(Box::new),
             offset: cut.offset,
             frontier: cut.frontier.map(Frontier::secs),
             log_clock: cut.log_clock.map(LogTime::secs),

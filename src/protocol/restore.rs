@@ -429,7 +429,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             packages.set_retention(self.setup.today);
             self.decisions.settle(cut.offset, self.setup.today);
         }
-        let resume = cut.cursor.clone().map(|cursor| (cursor, self.setup.today));
+        let resume = cut.cursor.clone().map(|cursor| (*cursor, self.setup.today));
         if !rules.no_second_look {
             while !packages.finish(None) {}
         }

@@ -108,7 +108,7 @@ fn a_clock_that_lies_decides_nothing(name: &str, settings: &[(&str, &str)]) {
     wait_for_exceptions(&shifted.setup, &mut service, 1);
     service.stop();
     let quiet = ("QUIET".to_owned(), "opened".to_owned());
-    assert_eq!(told(&shifted.setup.published())[..1], [quiet.clone()]);
+    assert_eq!(told(&shifted.setup.published())[..1], [quiet]);
     assert!(client::read(&shifted.setup.bootstrap, &shifted.setup.dead_letters()).is_empty());
 }
 

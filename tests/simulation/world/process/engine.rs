@@ -167,7 +167,7 @@ impl Process {
         let mut fetched = 0;
         for (entry, input) in log.committed(lane.evidence.position()).take(most) {
             if lane.takes(entry.offset, input.by_broker) {
-                inbox.push_back(Work::Record(entry.offset, input.clone(), read));
+                inbox.push_back(Work::Record(entry.offset, Box::new(input.clone()), read));
                 fetched += 1;
             }
         }

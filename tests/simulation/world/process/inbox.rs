@@ -16,7 +16,7 @@ use crate::world::oracle::Schedule;
 /// A piece of work for a partition.
 pub enum Work {
     /// A record at this offset, read at this time of the monotonic clock.
-    Record(i64, Input, i64),
+    Record(i64, Box<Input>, i64),
     /// Control records up to here are passed.
     Pass(i64),
     /// The log is complete up to here.

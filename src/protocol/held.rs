@@ -523,12 +523,12 @@ mod tests {
         let (before, after) = (policies(2), policies(1));
         held.advance(Frontier::from_secs(START + 2 * DAY));
         for left in [2, 1] {
-            let cut = held.cut(&after, 10_000);
+            let cut = held.cut(&after, RECORDS_PER_EVENT);
             assert_eq!((cut.events.len(), cut.backfill), (1, Backfill::Pending), "{left} are left");
             held.pass(5);
             assert_eq!(held.packages().policies().hash(), before.hash());
         }
-        let cut = held.cut(&after, 10_000);
+        let cut = held.cut(&after, RECORDS_PER_EVENT);
         assert_eq!((cut.backfill, &cut.policies), (Backfill::Done, before.hash()));
         held.pass(7);
         assert_eq!(held.packages().policies().hash(), after.hash());

@@ -10,7 +10,7 @@ use stallwatch::detector::memory::SystemBlocks;
 use stallwatch::detector::snapshot::Image;
 use stallwatch::service::clock::SystemClock;
 use stallwatch::service::snapshots::{Limits, Outcome, SnapshotStore, SnapshotWriter};
-use stallwatch::service::status::Status;
+use stallwatch::service::status::{PartitionStatus, Status};
 use stallwatch::service::telemetry::Metrics;
 
 use crate::state::{found, header, policies, shard, state_at};
@@ -47,7 +47,9 @@ impl Running {
     }
 
     fn metric(&self, line: &str) -> Option<f64> {
-        let text = self.metrics.render("topic", &Status::new(0), 0);
+        let status = Status::new(0);
+        status.partitions.insert(7, PartitionStatus::restoring());
+        let text = self.metrics.render("topic", &status, 0);
         text.lines().find_map(|it| it.strip_prefix(line)?.trim().parse().ok())
     }
 }

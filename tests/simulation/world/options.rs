@@ -102,7 +102,11 @@ const FOCI: &[&[Fault]] = &[
     &[Fault::Snapshot, Fault::ForeignSnapshot, Fault::Crash],
     &[Fault::Zombie, Fault::LostUnheard, Fault::Scale],
     MANY_DUE,
+    FIRST_START,
 ];
+
+/// A first start that is crashed in while it publishes.
+const FIRST_START: &[Fault] = &[Fault::Crash, Fault::CrashInCommit];
 
 /// Very much is due and little of it goes into one transaction, amid crashes and other settings.
 const MANY_DUE: &[Fault] = &[
@@ -185,6 +189,7 @@ impl Options {
         let (ahead_ms, behind_ms) = if stamped { (0, ahead_ms) } else { (ahead_ms, 0) };
         let focus = (seed % 4 == 3).then(|| FOCI[(seed / 4) as usize % FOCI.len()]);
         let many_due = focus == Some(MANY_DUE);
+        let first_start = focus == Some(FIRST_START);
         let chances = Fault::ALL
             .iter()
             .map(|fault| match (focus, random.below(5)) {
@@ -203,10 +208,10 @@ impl Options {
             steps: random.pick(&[80, 150, 250, 400]),
             marks: marks(&sets[0].0),
             sets,
-            silent_start: random.chance(45) && !many_due,
-            history: random.pick(&[0, 0, 3, 12, 25, 40]),
-            packages: if many_due { 5 } else { random.between(1, 5) as usize },
-            budget: if many_due { 1 } else { random.pick(&[1, 2, 4, 10_000]) },
+            silent_start: (random.chance(45) || first_start) && !many_due,
+            history: if first_start { 40 } else { random.pick(&[0, 0, 3, 12, 25, 40]) },
+            packages: if many_due || first_start { 5 } else { random.between(1, 5) as usize },
+            budget: if many_due || first_start { 1 } else { random.pick(&[1, 2, 4, 10_000]) },
             work: if many_due { 1 } else { random.pick(&[1, 1, 64, 512]) },
             margin_ms,
             max_future_skew_ms: random.pick(&[3_000, 8_000]),

@@ -127,11 +127,20 @@ pub fn end_offsets(bootstrap: &str, topic: &str) -> BTreeMap<i32, i64> {
 pub fn end_offset(bootstrap: &str, topic: &str, isolation: &str) -> i64 {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::End).expect("an offset");
-    let found = reader(bootstrap, isolation).offsets_for_times(list, PATIENCE).expect("offsets");
-    match found.elements().first().map(|element| element.offset()) {
-        Some(Offset::Offset(offset)) => offset,
-        other => panic!("no end of {topic}: {other:?}"),
-    }
+    let reader = reader(bootstrap, isolation);
+    // A broker that has just started may not lead the partition yet.
+    until(
+        "the end of a partition",
+        PATIENCE,
+        || {
+            let found = reader.offsets_for_times(list.clone(), PATIENCE).expect("offsets");
+            match found.elements().first().map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => Some(offset),
+                _ => None,
+            }
+        },
+        || topic.to_owned(),
+    )
 }
 
 /// Deletes the records below these offsets, by partition, as retention does in time.

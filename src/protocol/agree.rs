@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::cut::CutRecord;
+use super::cut::{CutRecord, Source};
+use super::decisions::{Decisions, StateSettings};
+use super::rejections::{Differ, Rejections};
 use super::rules::Rules;
 use crate::detector::time::floor_to_seconds;
 
@@ -30,6 +32,12 @@ pub enum Accept {
     TrustLog,
     /// The frontier was stored ahead of time: it goes back to what is known to be complete.
     Frontier,
+    /// The other group has stopped for good: this one goes on in its place.
+    Group,
+    /// The records count as they are read now.
+    Rejections,
+    /// The open topic counts as it is.
+    OpenTable,
 }
 
 impl Accept {
@@ -42,6 +50,9 @@ impl Accept {
         Self::FirstStart,
         Self::TrustLog,
         Self::Frontier,
+        Self::Group,
+        Self::Rejections,
+        Self::OpenTable,
     ];
 
     /// As it is written on the command line.
@@ -54,6 +65,9 @@ impl Accept {
             Self::FirstStart => "first-start",
             Self::TrustLog => "trust-log",
             Self::Frontier => "frontier",
+            Self::Group => "group",
+            Self::Rejections => "rejections",
+            Self::OpenTable => "open-table",
         }
     }
 
@@ -112,6 +126,15 @@ impl Answer {
     }
 }
 
+/// A group that writes to our output topics, and the owner of its cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherGroup {
+    /// The group.
+    pub group: String,
+    /// Instance and start of the process that committed.
+    pub owner: String,
+}
+
 /// What is durable about a partition, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Durable {
@@ -125,6 +148,8 @@ pub struct Durable {
     pub log_end: i64,
     /// What an operator has answered.
     pub answer: Option<Answer>,
+    /// A group that has been seen to commit beside ours, whatever the last cut is.
+    pub other: Option<OtherGroup>,
     /// The brokers' clock at some moment since all this was read, in milliseconds.
     pub now_ms: i64,
     /// By how much clocks may differ, in milliseconds.
@@ -211,6 +236,33 @@ pub enum HaltReason {
         /// How far it is ahead. Seconds.
         ahead: i64,
     },
+    /// Another group has committed to the output topics.
+    OtherGroup {
+        /// Theirs.
+        theirs: OtherGroup,
+        /// Our group.
+        ours: String,
+    },
+    /// The topic is another one, and no record shows that it has the same log.
+    OtherTopic {
+        /// Its identity at the cut.
+        then: String,
+        /// At present.
+        now: String,
+    },
+    /// The records are read otherwise than they were.
+    RejectionsDiffer(Differ),
+    /// The open topic does not hold what the cut says.
+    OpenDiffers {
+        /// Open exceptions at the cut.
+        then: u64,
+        /// Entries of the open topic.
+        now: u64,
+        /// Packages whose entry is gone, by the log.
+        missing: Vec<String>,
+        /// Packages with an entry that nobody has published, as far as can be told.
+        foreign: Vec<String>,
+    },
 }
 
 impl HaltReason {
@@ -220,9 +272,14 @@ impl HaltReason {
             Self::OffsetDisagrees { .. } => Accept::Cut,
             Self::CutMissing { .. } => Accept::FirstStart,
             Self::Truncated { .. } | Self::SnapshotBelowLog { .. } => Accept::Gap,
-            Self::TooShort { .. } | Self::Recreated { .. } => Accept::NewLog,
+            Self::TooShort { .. } | Self::Recreated { .. } | Self::OtherTopic { .. } => {
+                Accept::NewLog
+            }
             Self::PartitionsChanged { .. } => Accept::Partitions,
             Self::FrontierAhead { .. } => Accept::Frontier,
+            Self::OtherGroup { .. } => Accept::Group,
+            Self::RejectionsDiffer(_) => Accept::Rejections,
+            Self::OpenDiffers { .. } => Accept::OpenTable,
         }
     }
 }
@@ -262,6 +319,30 @@ impl fmt::Display for HaltReason {
                 f,
                 "the stored frontier ({frontier}, in seconds since 1970) lies {ahead} s ahead of the brokers' clock, and nothing would be reported until then: did a clock run ahead? To go on from the present; what was published stays, and what moves is retracted"
             ),
+            Self::OtherGroup { theirs: OtherGroup { group: theirs, owner }, ours } => write!(
+                f,
+                "group {theirs:?} ({owner}) has committed to the output topics of group {ours:?}: two groups on one set of them publish everything twice; give one of them topics of its own, or, if {theirs:?} has stopped for good, go on in its place"
+            ),
+            Self::OtherTopic { then, now } => write!(
+                f,
+                "the input topic is another one than at the cut (topic id {now}, it was {then}), and no record shows that its log is the same: was it recreated? To go on with the new log and what is open"
+            ),
+            Self::RejectionsDiffer(Differ { from, to, then, now }) => write!(
+                f,
+                "rejections-differ: of the records from offset {from} up to {to}, {then} were rejected when they were read first, and others are now ({now}): was a schema or a setting of the input changed? Put it back, or go on with the records as they are read now; an exception that they contradict is closed as they say"
+            ),
+            Self::OpenDiffers { then, now, missing, foreign } => {
+                write!(
+                    f,
+                    "the open topic does not hold what was published: {now} entries, {then} were open at the cut"
+                )?;
+                named(f, "gone by the log", missing)?;
+                named(f, "of nobody", foreign)?;
+                write!(
+                    f,
+                    "; did somebody write to it or delete from it? To go on with it as it is: what is gone and still silent is published again under the same identity, and what the log contradicts is closed"
+                )
+            }
         }?;
         write!(f, ": {}", self.accepted_by().command())
     }
@@ -269,14 +350,27 @@ impl fmt::Display for HaltReason {
 
 impl std::error::Error for HaltReason {}
 
+/// The first of some packages.
+fn named(f: &mut fmt::Formatter<'_>, what: &str, packages: &[String]) -> fmt::Result {
+    const MOST: usize = 10;
+    let Some(more) = packages.len().checked_sub(1) else { return Ok(()) };
+    let first = packages[..packages.len().min(MOST)].join(", ");
+    let more = (more + 1).saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    write!(f, "; {what}: {first}{more}")
+}
+
 /// A halt's text with the partition in its command.
 pub fn of_partition(text: &str, partition: i32) -> String {
     text.replace("--partition P ", &format!("--partition {partition} "))
 }
 
 /// Decides; `again` when offset and cut have been read a second time.
-pub fn decide(durable: &Durable, partitions: i32, again: bool, rules: Rules) -> Decision {
+pub fn decide(durable: &Durable, source: &Source, again: bool, rules: Rules) -> Decision {
     let halt = |reason| if again { Decision::Halt(reason) } else { Decision::ReadAgain };
+    if let Some(reason) = other_group(durable, &source.group).filter(|_| rules.group_in_cut) {
+        return halt(reason);
+    }
     match (&durable.cut, &durable.group) {
         (None, None) => Decision::FirstStart,
         (None, Some(_)) if durable.accepts(Accept::FirstStart) => Decision::FirstStart,
@@ -292,11 +386,22 @@ pub fn decide(durable: &Durable, partitions: i32, again: bool, rules: Rules) -> 
                 cut: cut.offset,
             })
         }
-        (Some(cut), _) => match within_log(durable, cut, partitions) {
+        (Some(cut), _) => match within_log(durable, cut, source.partitions) {
             Decision::Continue(cut) if rules.frontier_not_ahead => within_time(durable, cut),
             decision => decision,
         },
     }
+}
+
+/// Another group's cut, unless somebody has accepted to go on in its place.
+fn other_group(durable: &Durable, ours: &str) -> Option<HaltReason> {
+    let of_cut = durable.cut.as_ref().and_then(|cut| {
+        let group = cut.group.clone().filter(|theirs| theirs != ours)?;
+        Some(OtherGroup { group, owner: cut.owner.clone() })
+    });
+    let theirs = of_cut.or_else(|| durable.other.clone())?;
+    let accepted = durable.accepts(Accept::Group);
+    (!accepted).then(|| HaltReason::OtherGroup { theirs, ours: ours.to_owned() })
 }
 
 /// A frontier that our own clock led astray says nothing of the log; the log clock does.
@@ -346,18 +451,14 @@ fn within_log(durable: &Durable, cut: &CutRecord, partitions: i32) -> Decision {
 
 fn on_new_log(cut: &CutRecord, log_start: i64) -> CutRecord {
     let (last, cursor) = (None, None);
-    let mut anew = CutRecord { offset: log_start, last, cursor, ..cut.clone() };
-    anew.decisions.start = log_start;
-    anew.decisions.refused.clear();
-    let last = anew.decisions.settings.pop();
-    anew.decisions.settings.clear();
-    anew.decisions.settings.extend(last.map(|mut line| {
-        line.from = log_start;
-        line
-    }));
-    anew.decisions.dropped_below = 0;
-    anew.decisions.dropped = 0;
-    anew
+    let line = cut.decisions.settings.last();
+    let decisions = Decisions {
+        settings: line.map(|line| StateSettings { from: log_start, ..*line }).into_iter().collect(),
+        start: log_start,
+        rejected: Some(Rejections::from(0)),
+        ..Decisions::default()
+    };
+    CutRecord { offset: log_start, last, cursor, decisions, topic_id: None, ..cut.clone() }
 }
 
 #[cfg(test)]
@@ -367,11 +468,21 @@ mod tests {
 
     fn durable(cut: Option<CutRecord>, group: Option<(i64, String)>) -> Durable {
         let (now_ms, margin_ms) = (1_772_438_401_000, 2_000);
-        Durable { cut, group, log_start: 0, log_end: 100, answer: None, now_ms, margin_ms }
+        Durable {
+            cut,
+            group,
+            log_start: 0,
+            log_end: 100,
+            answer: None,
+            other: None,
+            now_ms,
+            margin_ms,
+        }
     }
 
     fn decide(durable: &Durable, again: bool) -> Decision {
-        super::decide(durable, 1, again, Rules::ALL)
+        let source = Source { group: "ours".to_owned(), topic_id: None, partitions: 1 };
+        super::decide(durable, &source, again, Rules::ALL)
     }
 
     /// The same once an operator has accepted what the halt names.
@@ -459,6 +570,17 @@ mod tests {
         let Decision::Continue(anew) = accepted(&recreated) else { panic!("it goes on") };
         assert_eq!((anew.offset, anew.commit), (0, 3));
         assert!(anew.decisions.refused.is_empty());
+    }
+
+    #[test]
+    fn another_group_halts_until_it_is_said_to_have_stopped() {
+        let of = |group: &str| CutRecord { group: Some(group.to_owned()), ..example(12, 3) };
+        let agreeing = durable(Some(of("ours")), None);
+        assert_eq!(decide(&agreeing, false), Decision::Continue(of("ours")));
+        let theirs = durable(Some(of("theirs")), None);
+        assert_eq!(decide(&theirs, false), Decision::ReadAgain);
+        assert!(matches!(decide(&theirs, true), Decision::Halt(HaltReason::OtherGroup { .. })));
+        assert_eq!(accepted(&theirs), Decision::Continue(of("theirs")));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decisions;
+use super::open_sum::OpenSum;
 use crate::detector::key::PackageKey;
 use crate::detector::shard::LookPosition;
 use crate::detector::time::LogTime;
@@ -81,6 +82,17 @@ impl Cursor {
     }
 }
 
+/// Who commits, and of which input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The consumer group.
+    pub group: String,
+    /// The broker's identity of the input topic; `None`: not known.
+    pub topic_id: Option<String>,
+    /// Partitions that the input has.
+    pub partitions: i32,
+}
+
 /// What a transaction says of a partition beside its exceptions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutRecord {
@@ -108,6 +120,15 @@ pub struct CutRecord {
     /// Partitions that the input had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
+    /// The consumer group that commits; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The broker's identity of the input topic; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+    /// What the `open` table holds with this commit; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<OpenSum>,
     /// The last record that was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRecord>,
@@ -178,12 +199,14 @@ pub(crate) fn example(offset: i64, commit: u64) -> CutRecord {
         backfill: Backfill::Publish,
         decisions: Decisions {
             start: 0,
-            refused: vec![7],
+            refused: [(7, 7)].into_iter().collect(),
             settings: vec![StateSettings { from: 0, forget_after: 60, settled_retention: 7 }],
-            dropped_below: 0,
-            dropped: 0,
+            ..Decisions::default()
         },
         partitions: Some(1),
+        group: None,
+        topic_id: None,
+        open: None,
         last: None,
         cursor: None,
     }

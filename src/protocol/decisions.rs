@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::cut::fnv_1a;
+use super::refusals::Refusals;
+use super::rejections::Rejections;
 use crate::detector::shard::Retention;
 
 /// The settings that package state depends on, from an offset on. Seconds.
@@ -35,8 +37,11 @@ impl StateSettings {
 pub struct Decisions {
     /// The offset that package state was first built from.
     pub start: i64,
-    /// Offsets refused because their log time lay too far in the future, in order.
-    pub refused: Vec<i64>,
+    /// Offsets refused because their log time lay too far in the future.
+    pub refused: Refusals,
+    /// The records that were rejected; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Rejections>,
     /// Settings by the offset from which they hold, in order.
     pub settings: Vec<StateSettings>,
     /// What concerned earlier offsets only has been dropped; 0: nothing has.
@@ -61,17 +66,30 @@ impl Decisions {
     /// Those of a first start.
     pub fn beginning_at(start: i64, retention: Retention) -> Self {
         let settings = vec![StateSettings::new(start, retention)];
-        Self { start, refused: Vec::new(), settings, dropped_below: 0, dropped: 0 }
+        let rejected = Some(Rejections::from(0));
+        Self { start, settings, rejected, ..Self::default() }
     }
 
     /// Whether the record at this offset was refused.
     pub fn is_refused(&self, offset: i64) -> bool {
-        self.refused.binary_search(&offset).is_ok()
+        self.refused.contains(offset)
     }
 
-    /// The record at this offset, which is behind all that were refused before, is refused.
+    /// Whether the cut has room for one more refused record, beside so many that are not noted yet.
+    pub fn may_refuse(&self, offset: i64, others: usize) -> bool {
+        self.refused.has_room_for(offset, others)
+    }
+
+    /// The record at this offset is refused.
     pub fn refuse(&mut self, offset: i64) {
-        self.refused.push(offset);
+        self.refused.insert(offset);
+    }
+
+    /// The record at this offset cannot be read.
+    pub fn reject(&mut self, offset: i64) {
+        if let Some(rejected) = &mut self.rejected {
+            rejected.note(offset);
+        }
     }
 
     /// The settings for the record at this offset: the last line at or before it.
@@ -99,20 +117,24 @@ impl Decisions {
         if log_start <= self.dropped_below.max(self.start) {
             return;
         }
-        let refused = self.refused.partition_point(|&offset| offset < log_start);
-        let refused = self.refused.drain(..refused).map(|offset| share(&[offset]));
+        let refused = self.refused.within(i64::MIN..log_start);
+        let refused = refused.iter().map(|offset| share(&[offset]));
         let in_force = self.settings.partition_point(|line| line.from < log_start);
         let settings = self.settings.drain(..in_force.saturating_sub(1));
         let settings =
             settings.map(|line| share(&[line.from, line.forget_after, line.settled_retention]));
         self.dropped = refused.chain(settings).fold(self.dropped, u64::wrapping_add);
         self.dropped_below = log_start;
+        self.refused = self.refused.within(log_start..i64::MAX);
+        if let Some(rejected) = &mut self.rejected {
+            rejected.drop_below(log_start);
+        }
     }
 
     /// Those about the records before an offset.
     pub fn below(&self, offset: i64) -> Self {
         let mut below = self.clone();
-        below.refused.retain(|&refused| refused < offset);
+        below.refused = self.refused.within(i64::MIN..offset);
         below.settings.retain(|line| line.from < offset || line.from == self.start);
         below
     }
@@ -126,9 +148,8 @@ impl Decisions {
             of.drop_below(from);
             of.dropped
         };
-        let refused = |of: &Self| -> Vec<i64> {
-            of.refused.iter().copied().filter(|at| (from..offset).contains(at)).collect()
-        };
+        let refused = |of: &Self| of.refused.within(from..offset);
+        let rejected = self.rejected.iter().zip(&other.rejected).next();
         let mut bounds: Vec<i64> =
             self.settings.iter().chain(&other.settings).map(|it| it.from).collect();
         bounds.push(from.max(self.start));
@@ -136,6 +157,7 @@ impl Decisions {
         self.start == other.start
             && (from > offset || dropped(self) == dropped(other))
             && refused(self) == refused(other)
+            && rejected.is_none_or(|(ours, theirs)| ours.differ_below(theirs, offset).is_none())
             && bounds.iter().all(|&at| self.retention_at(at) == other.retention_at(at))
     }
 }
@@ -168,7 +190,7 @@ mod tests {
         decisions.settle(30, DAYS);
         let whole = decisions.clone();
         decisions.drop_below(20);
-        assert_eq!(decisions.refused, [25]);
+        assert_eq!(decisions.refused.ranges().collect::<Vec<_>>(), [(25, 25)]);
         assert_eq!(decisions.retention_at(20), Some(WEEKS), "the line in force stays");
         assert_eq!(decisions.retention_at(30), Some(DAYS));
         assert!(whole.agree_below(&decisions, 40));

@@ -53,6 +53,8 @@ pub enum Hold {
     ClockStepped,
     /// The next record was stamped by a broker with a time far ahead of the brokers' stamps.
     LogTimeAhead,
+    /// The cut has room for no more refused records: the next one waits until its time has come.
+    TooManyRefused,
     /// More is due than one transaction takes; the rest follows commit by commit.
     Publishing,
     /// A transaction on the input is open: what comes behind its beginning is given to nobody.
@@ -76,6 +78,7 @@ impl Hold {
             Self::BrokersDisagree => "brokers_disagree",
             Self::ClockStepped => "clock_stepped",
             Self::LogTimeAhead => "log_time_ahead",
+            Self::TooManyRefused => "too_many_refused",
             Self::Publishing => "publishing",
         }
     }
@@ -108,6 +111,9 @@ impl Hold {
             }
             Self::ClockStepped => {
                 "the clock of this machine has stepped, and the open topic is not stamped by its brokers: it goes on a minute after the last step; set message.timestamp.type=LogAppendTime on the open topic"
+            }
+            Self::TooManyRefused => {
+                "the next record's log time lies ahead of the brokers' clock by more than input.max_future_skew, and so many have been refused for that already that the cut has no room for more: correct the clock of the producer; the partition goes on once the record's time has come"
             }
             Self::Publishing => {
                 "more is due than one transaction takes; the rest is published commit by commit"

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::DerefMut;
 use std::sync::Arc;
 
+use super::agree::Accept;
 use super::cut::{Backfill, Cursor, LastRecord};
 use super::decisions::Decisions;
 use super::halt::Halt;
+use super::open_sum::OpenSum;
 use super::ownership::Epoch;
 use super::restore::SnapshotMeta;
 use super::rules::Rules;
@@ -70,6 +72,12 @@ pub struct Ready<S> {
     pub stamp: Option<(String, u64)>,
     /// The look of the next record, as far as it is out, and the settings that hold behind it.
     pub resume: Option<(Cursor, Retention)>,
+    /// What the `open` table holds.
+    pub open: OpenSum,
+    /// The broker's identity of the topic that the state is of; `None`: not known.
+    pub topic_id: Option<String>,
+    /// The records count as they are read now, whatever the look of the next one says.
+    pub read_anew: bool,
 }
 
 /// A partition between two applies, with all that has come out of it up to there.
@@ -103,6 +111,8 @@ pub struct Cut<L> {
     pub last: Option<LastRecord>,
     /// The look of the record at `offset`, where it is out in part.
     pub cursor: Option<Cursor>,
+    /// What the `open` table holds with it.
+    pub open: OpenSum,
     /// There is more to say than one transaction takes: another cut is wanted at once.
     pub is_full: bool,
     /// What the shard holds.
@@ -129,6 +139,9 @@ pub struct Held<S, L> {
     policies_to_come: Option<Arc<PolicySet>>,
     /// The look of the next record, which another process has begun.
     resume: Option<(Cursor, Retention)>,
+    read_anew: bool,
+    /// What the `open` table holds with the last cut.
+    open: OpenSum,
     /// Records that it may put into one transaction.
     budget: usize,
     rules: Rules,
@@ -137,7 +150,7 @@ pub struct Held<S, L> {
 impl<S: Packages, L> Held<S, L> {
     /// A partition that has been restored. `budget`: records that it may put into one transaction.
     pub fn new(partition: i32, epoch: Epoch, ready: Ready<S>, budget: usize) -> Self {
-        let Ready { mut packages, offset, decisions, backfill, last, closings, resume, .. } = ready;
+        let Ready { mut packages, offset, decisions, backfill, last, resume, open, .. } = ready;
         if let Some(position) = resume.as_ref().and_then(|(cursor, _)| cursor.position()) {
             packages.resume_look(position);
         }
@@ -149,12 +162,14 @@ impl<S: Packages, L> Held<S, L> {
             decisions,
             backfill,
             last,
-            backlog: closings,
+            backlog: ready.closings,
             dead_letters: Vec::new(),
             traces: BTreeMap::new(),
             halt: None,
             policies_to_come: None,
             resume,
+            read_anew: ready.read_anew,
+            open,
             budget,
             rules: Rules::ALL,
         }
@@ -221,17 +236,23 @@ impl<S: Packages, L> Held<S, L> {
         if let Some(first) = records.first()
             && let Some((cursor, settings)) = self.resume.clone()
         {
-            let log_time = first.log_time();
-            if log_time != Some(cursor.log_time()) {
-                self.stop(another_record(offset_of(0), &cursor, log_time));
+            let is_another = first.log_time() != Some(cursor.log_time());
+            if is_another && !self.read_anew {
+                self.stop(another_record(offset_of(0), &cursor, first.log_time()));
                 return (0, Ok(()));
             }
-            let applied = self.packages.apply_all(&records[..1], self.most(), outcomes);
+            // Its look is brought to its end without it where it is another.
+            let look = Record::Rejected { log_time: Some(cursor.log_time()) };
+            let first = if is_another { &[look] } else { &records[..1] };
+            let applied = self.packages.apply_all(first, self.most(), outcomes);
             if outcomes.is_empty() || applied.is_err() {
                 return (0, applied);
             }
             self.resume = None;
-            self.offset = offset_of(0) + 1;
+            match is_another {
+                true => outcomes.clear(),
+                false => self.offset = offset_of(0) + 1,
+            }
             self.settle_settings(settings);
         }
         let rest = &records[outcomes.len()..];
@@ -272,9 +293,19 @@ impl<S: Packages, L> Held<S, L> {
         self.last = Some(last);
     }
 
+    /// Whether the cut has room for one more refused record, beside so many that are not noted yet.
+    pub fn may_refuse(&self, offset: i64, others: usize) -> bool {
+        self.decisions.may_refuse(offset, others)
+    }
+
     /// The record at this offset was refused because of its log time.
     pub fn refused(&mut self, offset: i64) {
         self.decisions.refuse(offset);
+    }
+
+    /// The record at this offset could not be read.
+    pub fn rejected(&mut self, offset: i64) {
+        self.decisions.reject(offset);
     }
 
     /// A rejected record goes to the dead letters.
@@ -384,6 +415,7 @@ impl<S: Packages, L> Held<S, L> {
             true => self.packages.settled_clocks(),
             false => (self.packages.frontier(), self.packages.log_clock()),
         };
+        let open = self.published(&events);
         Cut {
             partition: self.partition,
             epoch: self.epoch,
@@ -393,6 +425,7 @@ impl<S: Packages, L> Held<S, L> {
             frontier,
             log_clock,
             cursor: self.cursor(),
+            open,
             is_full,
             events,
             dead_letters: std::mem::take(&mut self.dead_letters),
@@ -406,12 +439,26 @@ impl<S: Packages, L> Held<S, L> {
     }
 }
 
+impl<S: Packages, L> Held<S, L> {
+    /// What the `open` table holds with these events.
+    fn published(&mut self, events: &[ExceptionEvent]) -> OpenSum {
+        let before = self.open;
+        events.iter().for_each(|event| self.open.publish(event));
+        let mut open = if self.rules.sums_with_the_events { self.open } else { before };
+        if !self.rules.sums_of_the_cut {
+            self.backlog.iter().for_each(|event| open.publish(event));
+        }
+        open
+    }
+}
+
 /// Another record stands where the one was whose look is out in part.
 fn another_record(offset: i64, cursor: &Cursor, found: Option<LogTime>) -> Halt {
     let found = found.map_or("none".to_owned(), |found| found.secs().to_string());
     format!(
-        "rejections-differ: what the record behind the cut makes due is out in part, and it had the log time {}, but the record at offset {offset} has {found} (in seconds since 1970): was a schema or setting changed by which records are rejected? Start again with those of before",
-        cursor.to
+        "rejections-differ: what the record behind the cut makes due is out in part, and it had the log time {}, but the record at offset {offset} has {found} (in seconds since 1970): was a schema or a setting of the input changed? Put it back, or go on with the records as they are read now: {}",
+        cursor.to,
+        Accept::Rejections.command()
     )
     .into()
 }
@@ -456,6 +503,9 @@ mod tests {
             closings: Vec::new(),
             stamp: None,
             resume: None,
+            open: OpenSum::default(),
+            topic_id: None,
+            read_anew: false,
         };
         let epoch = Ownership::default().assigned(0);
         let mut held = Held::new(0, epoch, ready, 10_000);

@@ -14,11 +14,12 @@
 use std::collections::BTreeMap;
 
 use super::commit_cycle::{Action, CommitCycle, Sent, Stamp, Stored};
-use super::cut::{Backfill, CutRecord, VERSION, VERSION_WITH_CURSOR};
+use super::cut::{Backfill, CutRecord, Source, VERSION, VERSION_WITH_CURSOR};
 use super::evidence::{Evidence, Hold};
 use super::held::{Cut, Ready};
 use super::lane::{Lane, Wait};
 use super::ownership::{Epoch, Ownership};
+use super::refusals::Refusals;
 use super::rules::Rules;
 use crate::detector::time::{Frontier, LogTime};
 
@@ -105,6 +106,7 @@ impl<L> Keeper<L> {
         }
         lane.evidence = Evidence::starting_at(ready.offset).under(self.rules);
         lane.last = ready.stamp.clone();
+        lane.topic_id = ready.topic_id.clone();
         if ready.backfill == Backfill::Pending && self.rules.records_wait_for_backfill {
             lane.begin_backfill();
             return TakenOver::Backfilling;
@@ -176,6 +178,15 @@ impl<L> Keeper<L> {
             .iter()
             .filter_map(|(&partition, lane)| Some((partition, lane.wait?)))
             .find(|(_, wait)| wait.places <= free && (wait.restored || !restoring))
+    }
+
+    /// Partitions that are live and of another topic than the one of this name that there is now.
+    pub fn of_another_topic(&self, topic_id: &str) -> Vec<(i32, String)> {
+        let other = |lane: &Lane| lane.topic_id.clone().filter(|then| then != topic_id);
+        let live = self.lanes().filter(|(_, lane)| lane.is_live() || lane.is_backfilling());
+        live.filter_map(|(partition, lane)| Some((partition, other(lane)?)))
+            .filter(|_| self.rules.topic_in_cut)
+            .collect()
     }
 
     // ---- evidence
@@ -283,10 +294,10 @@ impl<L> Keeper<L> {
     }
 
     /// What is to be sent of these partitions, each with its cut record.
-    pub fn contents(&self, partitions: &[i32], input_partitions: i32) -> Vec<(&Cut<L>, CutRecord)> {
+    pub fn contents(&self, partitions: &[i32], source: &Source) -> Vec<(&Cut<L>, CutRecord)> {
         let Some(pending) = &self.pending else { return Vec::new() };
         let cuts = partitions.iter().filter_map(|partition| pending.cuts.get(partition));
-        cuts.map(|cut| (cut, self.record(cut, input_partitions))).collect()
+        cuts.map(|cut| (cut, self.record(cut, source))).collect()
     }
 
     /// An attempt to send and commit ended.
@@ -369,10 +380,10 @@ impl<L> Keeper<L> {
         Stamp { epoch, owner: self.owner.clone(), commit, offset, before }
     }
 
-    fn record(&self, cut: &Cut<L>, input_partitions: i32) -> CutRecord {
+    fn record(&self, cut: &Cut<L>, source: &Source) -> CutRecord {
         let mut decisions = cut.decisions.clone();
         if !self.rules.refusals_are_durable {
-            decisions.refused.clear();
+            decisions.refused = Refusals::default();
         }
         CutRecord {
             version: if cut.cursor.is_some() { VERSION_WITH_CURSOR } else { VERSION },
@@ -385,7 +396,10 @@ impl<L> Keeper<L> {
             policies: cut.policies.to_string(),
             backfill: cut.backfill,
             decisions,
-            partitions: Some(input_partitions),
+            partitions: Some(source.partitions),
+            group: Some(source.group.clone()),
+            topic_id: self.lanes.get(&cut.partition).and_then(|lane| lane.topic_id.clone()),
+            open: Some(cut.open),
             last: cut.last,
         }
     }
@@ -419,6 +433,7 @@ mod tests {
     use super::*;
     use crate::detector::shard::Stats;
     use crate::protocol::decisions::Decisions;
+    use crate::protocol::open_sum::OpenSum;
 
     fn cut(partition: i32, epoch: Epoch, offset: i64) -> Cut<()> {
         Cut {
@@ -436,6 +451,7 @@ mod tests {
             backfill: Backfill::Publish,
             last: None,
             cursor: None,
+            open: OpenSum::default(),
             is_full: false,
             stats: Stats::default(),
             halt: None,
@@ -452,6 +468,9 @@ mod tests {
             closings: Vec::new(),
             stamp,
             resume: None,
+            open: OpenSum::default(),
+            topic_id: Some("one".to_owned()),
+            read_anew: false,
         }
     }
 
@@ -481,8 +500,26 @@ mod tests {
         assert_eq!(keeper.begin(vec![cut(0, epoch, 5)], false).len(), 1);
         assert!(!keeper.is_committing());
         keeper.begin(vec![cut(0, epoch, 5)], true);
-        let contents = keeper.contents(&[0], 1);
+        let contents = keeper.contents(&[0], &source("one"));
         assert_eq!(contents[0].1.commit, 2);
+    }
+
+    fn source(topic_id: &str) -> Source {
+        Source { group: "ours".to_owned(), topic_id: Some(topic_id.to_owned()), partitions: 1 }
+    }
+
+    #[test]
+    fn a_cut_names_the_group_and_the_topic_that_its_state_is_of() {
+        let (mut keeper, epoch) = holding();
+        keeper.begin(vec![cut(0, epoch, 5)], true);
+        let contents = keeper.contents(&[0], &source("two"));
+        let record = &contents[0].1;
+        assert_eq!(
+            (record.group.as_deref(), record.topic_id.as_deref()),
+            (Some("ours"), Some("one"))
+        );
+        assert_eq!(keeper.of_another_topic("two"), [(0, "one".to_owned())]);
+        assert!(keeper.of_another_topic("one").is_empty());
     }
 
     #[test]

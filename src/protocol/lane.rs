@@ -35,6 +35,8 @@ pub struct Lane {
     /// Owner, number and offset of the last commit.
     pub(super) last: Option<(String, u64)>,
     pub(super) committed: Option<i64>,
+    /// The broker's identity of the topic that its state is of; `None`: not known.
+    pub(super) topic_id: Option<String>,
     passed: Option<i64>,
     state: State,
 }
@@ -49,6 +51,7 @@ impl Lane {
             wait: None,
             last: None,
             committed: None,
+            topic_id: None,
             passed: None,
             state: State::Restoring,
         }

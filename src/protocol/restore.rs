@@ -10,12 +10,16 @@
 //! The machine says what it needs, the driver fetches it. Package state is the records' and the
 //! decisions' alone; open exceptions come from the table alone; nothing is published here.
 
-use super::cut::{Backfill, CutRecord, LastRecord};
+use super::cut::{Backfill, CutRecord, LastRecord, Source};
 use super::decisions::Decisions;
 use super::held::{Packages, Ready};
+use super::open_sum::OpenSum;
+use super::rejections::Rejections;
 use super::rules::Rules;
 use crate::detector::exception::{Change, ExceptionEvent};
 use crate::detector::key::PackageKey;
+use crate::detector::open::kind_of;
+use crate::detector::package::Package;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention};
 use crate::detector::time::{Frontier, LogTime, floor_to_seconds};
@@ -64,8 +68,8 @@ pub struct Setup {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// How many partitions the topic has.
-    pub partitions: i32,
+    /// Our group, and what the topic is now.
+    pub source: Source,
     /// The settings of today.
     pub today: Retention,
     /// See there.
@@ -128,6 +132,21 @@ pub enum Failed<N> {
     NoRoomForOpen(PackageKey, N),
     /// A published exception contradicts the log.
     Inconsistent(Inconsistent),
+    /// The `open` table does not hold what was published.
+    OpenDiffers(Box<OpenDiffers>),
+}
+
+/// How the `open` table differs from what was published.
+#[derive(Debug)]
+pub struct OpenDiffers {
+    /// Open exceptions at the cut.
+    pub then: u64,
+    /// Entries of the table.
+    pub now: u64,
+    /// Packages that are silent by the log and have no entry.
+    pub missing: Vec<PackageKey>,
+    /// A package with an entry that nobody has published, where it is the only one.
+    pub foreign: Vec<PackageKey>,
 }
 
 enum Phase {
@@ -166,11 +185,17 @@ pub struct Restore<S, F> {
     /// The state begins with a snapshot, and the log right behind it is gone.
     has_gap: bool,
     trust_log: bool,
+    read_anew: bool,
+    open_accepted: bool,
     candidates: Vec<(usize, SnapshotMeta)>,
     set_aside: Vec<(usize, String)>,
     purpose: Option<Purpose>,
     packages: Option<S>,
     decisions: Decisions,
+    /// What this reading has rejected.
+    rejected: Rejections,
+    /// What the snapshot says of the records before it.
+    rejected_before: Option<Rejections>,
     to: i64,
     last: Option<LastRecord>,
     closings: Vec<ExceptionEvent>,
@@ -189,11 +214,15 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             gap_accepted: false,
             has_gap: false,
             trust_log: false,
+            read_anew: false,
+            open_accepted: false,
             candidates: Vec::new(),
             set_aside: Vec::new(),
             purpose: None,
             packages: None,
             decisions: Decisions::default(),
+            rejected: Rejections::from(0),
+            rejected_before: None,
             to: 0,
             last: None,
             closings: Vec::new(),
@@ -207,9 +236,13 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.open = open;
         self.log_start = durable.log_start;
         self.gap_accepted = durable.accepts(Accept::Gap);
+        self.read_anew = durable.accepts(Accept::Rejections);
+        self.open_accepted = durable.accepts(Accept::OpenTable);
         self.trust_log = durable.accepts(Accept::TrustLog)
+            || self.read_anew
+            || self.open_accepted
             || self.setup.on_inconsistency == OnInconsistency::TrustLog;
-        match decide(&durable, self.setup.partitions, again, self.setup.rules) {
+        match decide(&durable, &self.setup.source, again, self.setup.rules) {
             Decision::ReadAgain => self.go(Phase::Durable { again: true }, Ask::Durable),
             Decision::Halt(reason) => self.halt(reason),
             Decision::FirstStart => self.go(Phase::Start, Ask::Start),
@@ -218,7 +251,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
                 self.cut = Some(cut);
                 match probe {
                     Some(last) => self.go(Phase::Probe, Ask::Probe(last.offset)),
-                    None => self.go(Phase::Snapshots, Ask::Snapshots),
+                    None => self.same_log(None),
                 }
             }
         }
@@ -256,6 +289,19 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             (Some(found), Some(known)) if found != known => {
                 self.halt(HaltReason::Recreated { offset: known.offset })
             }
+            _ => self.same_log(found),
+        }
+    }
+
+    /// Goes on unless the topic is another one and no record has shown that it has the same log.
+    fn same_log(&mut self, shown: Option<LastRecord>) -> Ask {
+        let Setup { source, rules, .. } = &self.setup;
+        let then = self.cut.as_ref().filter(|cut| cut.offset > cut.decisions.start);
+        let then = then.and_then(|cut| cut.topic_id.clone());
+        match then.zip(source.topic_id.clone()) {
+            Some((then, now)) if then != now && shown.is_none() && rules.topic_in_cut => {
+                self.halt(HaltReason::OtherTopic { then, now })
+            }
             _ => self.go(Phase::Snapshots, Ask::Snapshots),
         }
     }
@@ -279,7 +325,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         for (index, meta) in found.into_iter().enumerate() {
             let ours = meta.topic == self.setup.topic
                 && meta.partition == self.setup.partition
-                && meta.partitions == self.setup.partitions;
+                && meta.partitions == self.setup.source.partitions;
             let why = if !ours {
                 "it is another partition's"
             } else if meta.offset > cut.offset && rules.snapshot_not_beyond_cut {
@@ -305,6 +351,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             Ok(packages) => {
                 self.packages = Some(packages);
                 self.last = meta.last;
+                self.rejected_before = meta.decisions.rejected;
                 self.rebuild(Some(meta.offset))
             }
             Err(why) => {
@@ -333,10 +380,18 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             if by_broker {
                 return Taken::Waits;
             }
+            if !self.decisions.may_refuse(offset, 0) {
+                return Taken::Waits;
+            }
             self.decisions.refuse(offset);
             return Taken::LeftOut;
         }
         if self.decisions.is_refused(offset) { Taken::LeftOut } else { Taken::Applied }
+    }
+
+    /// The record at this offset, which is not left out, cannot be read.
+    pub fn rejected(&mut self, offset: i64) {
+        self.rejected.note(offset);
     }
 
     /// The next records that are not left out; `offset_of` gives the offset of each by its place,
@@ -377,6 +432,17 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
     pub fn records_end(&mut self) -> Ask {
         if let Some(packages) = &mut self.packages {
             packages.settle();
+        }
+        let known = self.decisions.rejected.as_ref().filter(|_| {
+            matches!(self.purpose, Some(Purpose::GoOn(_)))
+                && self.setup.rules.rejections_agree
+                && !self.read_anew
+        });
+        if let Some(differ) = known.and_then(|it| it.differ_below(&self.rejected, i64::MAX)) {
+            return self.halt(HaltReason::RejectionsDiffer(differ));
+        }
+        if known.is_none() {
+            self.decisions.rejected = Some(self.rejected.clone());
         }
         self.go(Phase::Over, Ask::Done)
     }
@@ -419,11 +485,22 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         if packages.log_clock() < log_clock && rules.ladders_sleep {
             packages.set_log_clock(log_clock);
         }
+        let open = OpenSum::of(&self.open);
+        let differs = cut.open.filter(|then| *then != open && !self.open_accepted);
+        let differs = differs.filter(|_| rules.open_table_agrees);
+        let foreign = differs.map(|then| self.foreign(&then, &open));
         if rules.open_after_records {
             self.take_open(&mut packages)?;
         }
         let frontier = cut.frontier.filter(|_| rules.frontier_from_cut).map(Frontier::from_secs);
         packages.go_live(frontier);
+        if let Some((then, foreign)) = differs.zip(foreign) {
+            packages.backfill();
+            let missing = packages.take_outbox().into_iter().map(|event| event.key).collect();
+            let (then, now) = (then.count, open.count);
+            let differs = OpenDiffers { then, now, missing, foreign };
+            return Err(Failed::OpenDiffers(Box::new(differs)));
+        }
         // Behind a cursor the settings hold that its look was begun with, until its record is applied.
         if cut.cursor.is_none() {
             packages.set_retention(self.setup.today);
@@ -439,7 +516,13 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.decisions.drop_below(self.log_start);
         self.last = cut.last;
         let stamp = Some((cut.owner, cut.commit));
-        Ok(Ready { stamp, resume, ..self.ready(packages, cut.backfill) })
+        Ok(Ready { stamp, resume, open, ..self.ready(packages, cut.backfill) })
+    }
+
+    /// The entry that the table has too many, if it is one alone.
+    fn foreign(&self, then: &OpenSum, now: &OpenSum) -> Vec<PackageKey> {
+        let foreign = self.open.iter().filter(|event| now.is_with(then, event));
+        foreign.map(|event| event.key.clone()).collect()
     }
 
     /// Open exceptions from the table: only what has been published is open.
@@ -452,7 +535,8 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             match packages.take_open(&event).map_err(no_room)? {
                 Ok(()) => {}
                 Err(_) if self.trust_log => {
-                    self.closings.push(closing(&event, self.setup.today));
+                    let package = packages.package(&event.key).map(|view| view.package);
+                    self.closings.push(closing(&event, package, self.setup.today));
                 }
                 Err(inconsistent) => return Err(Failed::Inconsistent(inconsistent)),
             }
@@ -482,9 +566,15 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         let Some(cut) = self.cut.take() else { return Ask::Done };
         let rules = self.setup.rules;
         self.decisions = cut.decisions.clone();
+        let complete_from = if self.log_start > self.decisions.start { self.log_start } else { 0 };
         // A snapshot below the log's start is used only where the gap is accepted.
         let from = snapshot.unwrap_or(self.decisions.start).max(self.log_start);
         self.has_gap = snapshot.is_some_and(|snapshot| snapshot < self.log_start);
+        self.rejected = match (self.rejected_before.take(), snapshot) {
+            (Some(before), Some(_)) if !self.has_gap => before,
+            (None, Some(_)) => Rejections::from(from),
+            _ => Rejections::from(complete_from),
+        };
         self.to = cut.offset;
         let make = &self.make;
         let packages = self.packages.get_or_insert_with(|| make(!rules.ladders_sleep));
@@ -514,6 +604,9 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             closings: self.closings,
             stamp: None,
             resume: None,
+            open: OpenSum::default(),
+            topic_id: self.setup.source.topic_id,
+            read_anew: self.read_anew,
         }
     }
 
@@ -527,15 +620,22 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
     }
 }
 
-/// The log says that there is nothing: we give up watching this exception.
-fn closing(event: &ExceptionEvent, today: Retention) -> ExceptionEvent {
-    ExceptionEvent {
-        sequence: event.sequence + 1,
-        change: Change::Expired,
-        silent_for_s: today.forget_after,
-        closed_by: None,
-        ..event.clone()
-    }
+/// What ends an exception that the log contradicts: the package has moved, in time or later, or the
+/// log does not tell of it, and we give up watching.
+fn closing(event: &ExceptionEvent, package: Option<Package>, today: Retention) -> ExceptionEvent {
+    let moved = package.filter(|package| {
+        kind_of(package.phase) != Some(event.kind) || package.anchor > event.anchor
+    });
+    let moved = moved.map(|package| package.anchor);
+    let change = match moved {
+        Some(moved) if moved.secs() < event.opened_deadline.secs() => Change::Retracted,
+        Some(_) => Change::Resolved,
+        None => Change::Expired,
+    };
+    let silent_for_s =
+        moved.map_or(today.forget_after, |it| (it.secs() - event.anchor.secs()).max(0));
+    let sequence = event.sequence + 1;
+    ExceptionEvent { sequence, change, silent_for_s, closed_by: None, ..event.clone() }
 }
 
 #[cfg(test)]

@@ -91,6 +91,18 @@ rules! {
     pending_waited_for,
     /// The group's offset must belong to the cut.
     offset_agrees_with_cut,
+    /// Another group's cut is none of ours.
+    group_in_cut,
+    /// Another topic's records are none of ours.
+    topic_in_cut,
+    /// A rebuild rejects the records that the first reading rejected.
+    rejections_agree,
+    /// The open table holds what was published.
+    open_table_agrees,
+    /// Count and sum of the open table in a cut are those of what is published with it.
+    sums_of_the_cut,
+    /// They reckon with the events that are published with it.
+    sums_with_the_events,
     /// A cut in the midst of a look bears the clocks of before it.
     frontier_of_before,
     /// No snapshot is taken in the midst of a look.

@@ -18,7 +18,7 @@ use super::clock::Stopwatch;
 use super::evidence::{Answer, Asker, Word};
 use super::kafka::{self, Client, Meaning};
 use super::native::{Event, EventQueue, RecordView};
-use super::restore::Restored;
+use super::restore::{OtherGroup, Restored};
 use super::rights::Operation;
 use super::sink::Sink;
 use super::spans;
@@ -31,10 +31,12 @@ use crate::protocol::ownership::Epoch;
 use crate::protocol::rules::Rules;
 use batching::Carried;
 use budget::Budget;
+use others::Foreign;
 use stalled::Stable;
 
 mod batching;
 mod budget;
+mod others;
 mod stalled;
 mod waiting;
 
@@ -87,9 +89,13 @@ pub struct Engine<'m> {
     last_look_for_room: Stopwatch,
     last_look_for_stalls: Stopwatch,
     stable: (Sender<Stable>, Receiver<Stable>),
+    /// Cuts of others that have been found between ours.
+    foreign: (Sender<Foreign>, Receiver<Foreign>),
     /// Last stable offsets are being asked for.
     stable_is_due: bool,
     asked_for_stable: Option<Stopwatch>,
+    /// Since the broker was last asked which topic it is, and said it.
+    topic_known: Stopwatch,
     /// Since the broker last said where the log ends.
     last_answer: Stopwatch,
     paused: bool,
@@ -136,8 +142,10 @@ impl<'m> Engine<'m> {
             last_look_for_room: Stopwatch::start(),
             last_look_for_stalls: Stopwatch::start(),
             stable: unbounded(),
+            foreign: unbounded(),
             stable_is_due: false,
             asked_for_stable: None,
+            topic_known: Stopwatch::start(),
             last_answer: Stopwatch::start(),
             paused: false,
             failure: None,
@@ -158,6 +166,7 @@ impl<'m> Engine<'m> {
             self.take_evidence();
             self.go_on_where_there_is_room();
             self.look_for_answers();
+            self.take_others();
             self.look_at_what_stands_still();
             self.hold_back();
             let interval = self.shared.config.output.commit_interval;
@@ -239,15 +248,11 @@ impl<'m> Engine<'m> {
                 if code == rdkafka::error::RDKafkaErrorCode::AutoOffsetReset
                     || code == rdkafka::error::RDKafkaErrorCode::OffsetOutOfRange =>
             {
-                // A restore looks for itself where the log begins, and its halts name the answer.
                 let lane = self.keeper.lane(partition);
                 if lane.is_some_and(|lane| lane.is_live() || lane.is_backfilling()) {
-                    self.halt(
-                        partition,
-                        format!(
-                            "{message}; records were deleted before they were read, or the topic was recreated: a restart of this instance tells which, and how to go on"
-                        ),
-                    );
+                    let why =
+                        "records were deleted before they were read, or the topic was recreated";
+                    self.rebuild(partition, &format!("{message}; {why}"));
                 }
             }
             _ => tracing::warn!("{message}"),
@@ -288,6 +293,7 @@ impl<'m> Engine<'m> {
                     partitions.into_iter().for_each(|partition| self.keeper.asked(partition));
                 }
                 Word::Answered(answer) => self.answered(answer),
+                Word::Topic(id, asked) => self.is_topic(id, asked),
                 Word::OutOfReach => self.outage = true,
             }
         }
@@ -303,6 +309,16 @@ impl<'m> Engine<'m> {
             let log_append_time = self.keeper.lane(partition).and_then(|lane| lane.log_append_time);
             let margin = self.shared.clock_margin_ms(log_append_time);
             self.keeper.answered(partition, answer.asked_at, margin, end);
+        }
+    }
+
+    /// Partitions whose state is of another topic of this name are rebuilt: that tells how to go on.
+    fn is_topic(&mut self, id: Option<String>, asked: Stopwatch) {
+        self.topic_known = asked;
+        let Some(id) = id else { return };
+        for (partition, then) in self.keeper.of_another_topic(&id) {
+            let why = format!("the input topic was made anew (topic id {id}, it was {then})");
+            self.rebuild(partition, &why);
         }
     }
 
@@ -399,12 +415,13 @@ fn start_restore(
     shared: Arc<Shared>,
     partition: i32,
     epoch: Epoch,
+    other: Option<OtherGroup>,
     done: Sender<Restored>,
 ) -> std::io::Result<Arc<AtomicBool>> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let flag = cancelled.clone();
     std::thread::Builder::new().name(format!("restore-{partition}")).spawn(move || {
-        if let Some(restored) = super::restore::restore(&shared, partition, epoch, &flag) {
+        if let Some(restored) = super::restore::restore(&shared, (partition, epoch), other, &flag) {
             let _ = done.send(restored);
         }
     })?;

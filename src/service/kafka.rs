@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaConfRes;
 
 use super::clock::Stopwatch;
+use super::native::describe;
 use super::rights::Operation;
 use super::{native, peer_name, sink};
 use crate::config::{Config, Kafka};
@@ -255,6 +256,16 @@ pub fn partition_count(client: &Client, topic: &str) -> KafkaResult<usize> {
     match found.error() {
         Some(error) => Err(KafkaError::MetadataFetch(error.into())),
         None => Ok(found.partitions().len()),
+    }
+}
+
+/// The broker's identity of a topic; `None`: it does not tell.
+pub fn topic_id(client: &Client, topic: &str) -> KafkaResult<Option<String>> {
+    let found = describe::topics(client.client(), &[topic], REQUEST)?;
+    match found.into_iter().next() {
+        Some((_, Ok(topic))) => Ok(topic.id),
+        Some((_, Err(code))) => Err(KafkaError::MetadataFetch(code)),
+        None => Ok(None),
     }
 }
 

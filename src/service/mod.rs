@@ -69,6 +69,7 @@ use crate::config::{CLOCK_MARGIN_CREATE_TIME, CLOCK_MARGIN_LOG_APPEND_TIME, Conf
 use crate::detector::memory::SystemBlocks;
 use crate::detector::policy::PolicySet;
 use crate::prefault::ReadyBlocks;
+use crate::protocol::cut::Source;
 use crate::wire::scan::{AvroScans, Framing, JsonScans, SCAN_SCHEMA, ScanDecoder, SchemaError};
 use clock::Clock;
 use contents::ExceptionCodec;
@@ -300,6 +301,12 @@ impl Shared {
 
     fn input_partitions(&self) -> i32 {
         self.input_partitions.load(Ordering::Relaxed)
+    }
+
+    /// Our group and the input; which topic that is each partition knows for itself.
+    fn source(&self) -> Source {
+        let group = self.config.kafka.group_id.clone();
+        Source { group, topic_id: None, partitions: self.input_partitions() }
     }
 
     /// How long a record may still arrive with an earlier log time, in milliseconds.

@@ -10,10 +10,11 @@ use super::clock::{Stopwatch, SystemClock};
 use super::clock_margin_ms;
 use super::contents::ExceptionCodec;
 use super::kafka::{self, REQUEST};
-use super::restore::{OpenTopic, durable_of, read_open};
+use super::restore::{OpenTopic, durable_of, read_open, source_of};
 use super::time::{Stamper, Time};
 use crate::config::Config;
 use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Decision, Durable, decide, of_partition};
+use crate::protocol::cut::Source;
 use crate::protocol::rules::Rules;
 
 /// What became of an answer.
@@ -53,7 +54,7 @@ pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recove
     let reader = kafka::reader(&config.kafka).map_err(broker("making a client"))?;
     let asker = kafka::asker(&config.kafka).map_err(broker("making a client"))?;
     let input = config.input.topics.first().map_or("", String::as_str);
-    let count = kafka::partition_count(&reader, input).map_err(broker("asking for the input"))?;
+    let source = source_of(config, &reader).map_err(broker("asking for the input"))?;
     let codec = ExceptionCodec::new(config.output.format);
     let topic = OpenTopic { name: &config.output.open, codec: &codec, partition };
     let stored = read_open(&topic, &reader, &asker, || false)
@@ -66,8 +67,7 @@ pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recove
     if durable.accepts(accept) {
         return Ok(Recovered::AlreadyAnswered);
     }
-    let partitions = i32::try_from(count).unwrap_or(i32::MAX);
-    asked(&durable, partitions, accept).map_err(|why| {
+    asked(&durable, &source, accept).map_err(|why| {
         let why = of_partition(&why, partition);
         RecoverError::NotAsked { partition, why }
     })?;
@@ -92,10 +92,12 @@ fn stamp(config: &Config, partition: i32, margin_ms: i64) -> Result<i64, KafkaEr
 }
 
 /// Whether the partition halts, or may halt, for what is accepted.
-fn asked(durable: &Durable, partitions: i32, accept: Accept) -> Result<(), String> {
+fn asked(durable: &Durable, source: &Source, accept: Accept) -> Result<(), String> {
     // These only show while package state is rebuilt.
-    let later = [Accept::Gap, Accept::NewLog, Accept::TrustLog].contains(&accept);
-    match decide(durable, partitions, true, Rules::ALL) {
+    let later =
+        [Accept::Gap, Accept::NewLog, Accept::TrustLog, Accept::Rejections, Accept::OpenTable];
+    let later = later.contains(&accept);
+    match decide(durable, source, true, Rules::ALL) {
         Decision::Halt(reason) if reason.accepted_by() == accept => Ok(()),
         Decision::Halt(reason) => Err(reason.to_string()),
         Decision::Continue(_) if later => Ok(()),

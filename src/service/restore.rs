@@ -19,20 +19,21 @@ use super::rights::Operation;
 use super::room::{BoundedShard, NoRoom, NoRoomForAll};
 use super::spans;
 use super::status::Halt;
-use crate::config::{self, StartFrom};
+use crate::config::{self, Config, StartFrom};
 use crate::detector::exception::ExceptionEvent;
+use crate::detector::key::PackageKey;
 use crate::detector::policy::PolicySet;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention, Shard};
+pub use crate::protocol::agree::OtherGroup;
 use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason, of_partition};
 use crate::protocol::commit_cycle;
-use crate::protocol::cut::{CUT_KEY, CutError, CutRecord, LastRecord};
+use crate::protocol::cut::{CUT_KEY, CutError, CutRecord, LastRecord, Source};
 use crate::protocol::evidence::Hold;
 use crate::protocol::held::Ready;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, Taken};
 use crate::protocol::rules::Rules;
-use crate::protocol::trusted_time::TIME_KEY;
 use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, SchemaError};
 use kept::Kept;
@@ -91,8 +92,15 @@ pub enum Failure {
     #[error(transparent)]
     Cut(#[from] CutError),
     /// An entry of no use.
-    #[error("an entry of the open topic cannot be read: {0}")]
-    Open(#[from] ReadError),
+    #[error("the record at offset {offset} of the open topic, key {key}, cannot be read: {error}")]
+    Open {
+        /// Its offset.
+        offset: i64,
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        error: ReadError,
+    },
     /// A published exception contradicts the log.
     #[error("package {0}: {1}; to close it as expired: {command}", command = Accept::TrustLog.command())]
     Inconsistent(String, Inconsistent),
@@ -126,8 +134,8 @@ impl Failure {
 /// Restores a partition; begins again as long as the broker does not answer. `None` when cancelled.
 pub fn restore(
     shared: &Shared,
-    partition: i32,
-    epoch: Epoch,
+    (partition, epoch): (i32, Epoch),
+    other: Option<OtherGroup>,
     cancelled: &AtomicBool,
 ) -> Option<Restored> {
     let watch = Stopwatch::start();
@@ -136,9 +144,17 @@ pub fn restore(
         span.attempt();
         let policies = shared.policies.get();
         let kept = Kept::new(shared, partition, policies.clone());
-        let span = &mut span;
-        let mut restore =
-            Rebuild { shared, partition, policies, cancelled, kept, span, log_append_time: None };
+        let (other, span) = (other.as_ref(), &mut span);
+        let mut restore = Rebuild {
+            shared,
+            partition,
+            policies,
+            cancelled,
+            kept,
+            other,
+            span,
+            log_append_time: None,
+        };
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
@@ -174,6 +190,7 @@ struct Rebuild<'a> {
     policies: Arc<PolicySet>,
     cancelled: &'a AtomicBool,
     kept: Kept<'a>,
+    other: Option<&'a OtherGroup>,
     span: &'a mut spans::Restore,
     log_append_time: Option<bool>,
 }
@@ -217,13 +234,13 @@ impl Rebuild<'_> {
 
     fn setup(&self, reader: &Client) -> Result<Setup, Failure> {
         let shared = self.shared;
-        let count = kafka::partition_count(reader, &shared.input)?;
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        shared.input_partitions.store(count, Ordering::Relaxed);
+        let mut source = source_of(&shared.config, reader)?;
+        source.topic_id = source.topic_id.filter(|_| !shared.guards.embedded);
+        shared.input_partitions.store(source.partitions, Ordering::Relaxed);
         Ok(Setup {
             topic: shared.input.to_string(),
             partition: self.partition,
-            partitions: count,
+            source,
             today: Retention::of(&self.policies),
             first_start: match shared.config.input.backfill {
                 config::Backfill::Publish => FirstStart::Publish,
@@ -262,6 +279,7 @@ impl Rebuild<'_> {
         let time = (self.stamp()?, self.shared.clock_margin_ms(None));
         let of = (&*self.shared.input, self.partition);
         let (durable, open) = durable_of(of, reader, stored, time)?;
+        let durable = Durable { other: self.other.cloned(), ..durable };
         Ok(machine.durable(durable, open))
     }
 
@@ -382,9 +400,9 @@ impl Rebuild<'_> {
         let (mut raws, mut records) = (Vec::new(), Vec::with_capacity(batch.len()));
         for raw in batch.iter() {
             let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-            let record = match scans.decode(raw.value.unwrap_or_default(), origin) {
-                Ok(scan) => Record::Scan(scan),
-                Err(rejected) => rejected.record(),
+            let (record, is_rejected) = match scans.decode(raw.value.unwrap_or_default(), origin) {
+                Ok(scan) => (Record::Scan(scan), false),
+                Err(rejected) => (rejected.record(), true),
             };
             let log_time = record.log_time();
             let log_ms = log_time.map(|it| raw.timestamp_ms.unwrap_or(it.secs() * 1_000));
@@ -392,6 +410,9 @@ impl Rebuild<'_> {
                 Taken::LeftOut => {}
                 Taken::Waits => return Err(Failure::Untimed(Hold::LogTimeAhead)),
                 Taken::Applied => {
+                    if is_rejected {
+                        machine.rejected(raw.offset);
+                    }
                     records.push(record);
                     raws.push(raw);
                 }
@@ -405,7 +426,7 @@ impl Rebuild<'_> {
     }
 
     fn failure(&self, failed: Failed<NoRoom>) -> Failure {
-        let shown = |key| self.shared.config.log.tracking_numbers.show(key);
+        let shown = |key: &PackageKey| self.shared.config.log.tracking_numbers.show(key);
         match failed {
             Failed::NoRoomForRecord(offset, no_room) => Failure::NoRoom(
                 format!("the package that the record at offset {offset} brings"),
@@ -417,8 +438,28 @@ impl Rebuild<'_> {
             Failed::Inconsistent(inconsistent) => {
                 Failure::Inconsistent(shown(&inconsistent.key), inconsistent)
             }
+            Failed::OpenDiffers(differs) => {
+                let all = |keys: &[PackageKey]| keys.iter().map(shown).collect();
+                Failure::Halt(HaltReason::OpenDiffers {
+                    then: differs.then,
+                    now: differs.now,
+                    missing: all(&differs.missing),
+                    foreign: all(&differs.foreign),
+                })
+            }
         }
     }
+}
+
+/// Our group, and what the input is now.
+pub fn source_of(config: &Config, client: &Client) -> Result<Source, KafkaError> {
+    let input = config.input.topics.first().map_or("", String::as_str);
+    let partitions = kafka::partition_count(client, input)?;
+    Ok(Source {
+        group: config.kafka.group_id.clone(),
+        topic_id: kafka::topic_id(client, input)?,
+        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+    })
 }
 
 /// What is durable about a partition, given what the `open` topic holds, the brokers' clock since that
@@ -438,7 +479,7 @@ pub fn durable_of(
         _ => None,
     });
     let Stored { cut, answer, open } = stored;
-    Ok((Durable { cut, group, log_start, log_end, answer, now_ms, margin_ms }, open))
+    Ok((Durable { cut, group, log_start, log_end, answer, other: None, now_ms, margin_ms }, open))
 }
 
 fn last_of(record: &RecordView<'_>) -> LastRecord {
@@ -504,21 +545,24 @@ pub fn read_open(
     let OpenTopic { name: topic, codec, partition } = *open;
     let end = kafka::end_offsets(asker, topic, &[partition])?.first().map_or(0, |(_, end)| *end);
     let (start, _) = reader.fetch_watermarks(topic, partition, REQUEST)?;
-    let mut latest: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    let mut latest: BTreeMap<Vec<u8>, (i64, Vec<u8>)> = BTreeMap::new();
     read(reader, topic, partition, start, end, stop, |record| {
         let key = record.key.unwrap_or_default().to_vec();
         match record.value {
-            Some(value) => latest.insert(key, value.to_vec()),
+            Some(value) => latest.insert(key, (record.offset, value.to_vec())),
             None => latest.remove(&key),
         };
         Ok(())
     })?;
     let cut = latest.remove(CUT_KEY.as_bytes());
-    let cut = cut.map(|bytes| CutRecord::from_bytes(&bytes)).transpose()?;
+    let cut = cut.map(|(_, bytes)| CutRecord::from_bytes(&bytes)).transpose()?;
     let answer = latest.remove(ANSWER_KEY.as_bytes());
-    latest.remove(TIME_KEY.as_bytes());
-    let answer = answer.and_then(|bytes| Answer::from_bytes(&bytes));
-    let open =
-        latest.into_values().map(|value| codec.decode(&value)).collect::<Result<_, ReadError>>()?;
-    Ok(Stored { cut, answer, open })
+    let answer = answer.and_then(|(_, bytes)| Answer::from_bytes(&bytes));
+    // Of the other keys that are no package's, some are of later versions: they are left alone.
+    latest.retain(|key, _| !key.starts_with(b":"));
+    let decoded = latest.into_iter().map(|(key, (offset, value))| {
+        let key = || String::from_utf8_lossy(&key).into_owned();
+        codec.decode(&value).map_err(|error| Failure::Open { offset, key: key(), error })
+    });
+    Ok(Stored { cut, answer, open: decoded.collect::<Result<_, _>>()? })
 }

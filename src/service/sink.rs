@@ -1,7 +1,7 @@
 //! The transactional producer: writes the contents of a commit cycle and commits them with their
 //! offsets.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::rights::Operation;
 use super::time::Time;
 use crate::config::Kafka;
 use crate::protocol::commit_cycle::Sent;
+use written::{Stretch, Written};
 
 /// One record to be written.
 pub struct Outgoing {
@@ -74,11 +75,15 @@ struct Stamps {
     open: Arc<str>,
     /// When the transaction was begun, on our monotonic clock.
     begun: Arc<AtomicI64>,
+    written: Written,
 }
 
 impl Stamps {
     fn take(&self, result: &DeliveryResult<'_>) {
-        if result.as_ref().is_ok_and(|message| message.topic() == &*self.open) {
+        if let Ok(message) = result
+            && message.topic() == &*self.open
+        {
+            self.written.note(message.partition(), message.offset());
             self.time.acknowledged(result, self.begun.load(Ordering::Relaxed));
         }
     }
@@ -125,7 +130,7 @@ impl Sink {
         time: Arc<Time>,
     ) -> Result<Self, KafkaError> {
         let begun = Arc::new(AtomicI64::new(time.mono()));
-        Self::with(kafka, input, Stamps { time, open, begun })
+        Self::with(kafka, input, Stamps { time, open, begun, written: Written::default() })
     }
 
     fn with(kafka: &Kafka, input: &str, stamps: Stamps) -> Result<Self, KafkaError> {
@@ -159,6 +164,7 @@ impl Sink {
     ) -> Result<Sent, Hopeless> {
         let group = (member, unfenced);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.stamps.written.take();
         self.stamps.begun.store(self.stamps.time.mono(), Ordering::Relaxed);
         let written = self
             .producer
@@ -172,6 +178,11 @@ impl Sink {
             Ok(()) => Ok(self.commit()),
             Err(trouble) => self.judge(trouble, records),
         }
+    }
+
+    /// Where the last transaction stands in the `open` topic.
+    pub fn take_written(&self) -> BTreeMap<i32, Stretch> {
+        self.stamps.written.take()
     }
 
     fn judge(&self, trouble: Trouble, records: &[Outgoing]) -> Result<Sent, Hopeless> {
@@ -427,3 +438,4 @@ impl Trouble {
 mod hanging;
 #[cfg(test)]
 mod tests;
+mod written;

@@ -124,7 +124,7 @@ fn a_header_that_is_longer_than_most_is_read_too() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), 10);
     let mixed = |at: i64| at * 1_000_000 + (at * 7_919 * 7_919) % 999_983;
-    let refused = (0..60_000).map(mixed).collect();
+    let refused = (0..60_000).map(mixed).map(|offset| (offset, offset)).collect();
     let long = Header { decisions: Decisions { refused, ..decisions() }, ..header(100) };
     let content = snapshot(2, &long);
     assert!(content.len() > 100 << 10, "{} bytes are not long", content.len());

@@ -62,7 +62,7 @@ fn record(number: u64) -> Record<'static> {
 
 pub fn decisions() -> Decisions {
     let settings = Settings { from: 0, forget_after: 5_184_000, settled_retention: 604_800 };
-    Decisions { refused: vec![50], settings: vec![settings], ..Decisions::default() }
+    Decisions { refused: vec![(50, 50)], settings: vec![settings], ..Decisions::default() }
 }
 
 /// The header of a snapshot at an offset.

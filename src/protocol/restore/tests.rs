@@ -42,24 +42,105 @@ fn meta(offset: i64) -> SnapshotMeta {
 
 /// A restore at the cut, of a log that begins at an offset, which asks for snapshots.
 fn asking(log_start: i64) -> Restore<Plain, fn(bool) -> Plain> {
+    let (restore, ask) = begun(example(CUT, 1), log_start, None);
+    assert_eq!(ask, Ask::Snapshots);
+    restore
+}
+
+/// A restore at this cut, of a log that begins at an offset; with this accepted.
+fn begun(
+    cut: CutRecord,
+    log_start: i64,
+    accepted: Option<Accept>,
+) -> (Restore<Plain, fn(bool) -> Plain>, Ask) {
+    let source =
+        Source { group: "ours".to_owned(), topic_id: Some("one".to_owned()), partitions: 1 };
     let setup = Setup {
         topic: "scans".to_owned(),
         partition: 0,
-        partitions: 1,
+        source,
         today: Retention { forget_after: 60, settled_retention: 7 },
         first_start: FirstStart::Silent,
         on_inconsistency: OnInconsistency::Halt,
         max_future_skew_ms: 0,
         rules: Rules::ALL,
     };
-    let cut = example(CUT, 1);
     let group = Some((CUT, cut.metadata()));
     let now_ms = cut.frontier.unwrap() * 1_000;
-    let (cut, log_end, answer) = (Some(cut), 200, None);
-    let durable = Durable { cut, group, log_start, log_end, answer, now_ms, margin_ms: 0 };
+    let (cut, log_end, margin_ms) = (Some(cut), 200, 0);
+    let (answer, other) = (None, None);
+    let durable = Durable { cut, group, log_start, log_end, answer, other, now_ms, margin_ms };
+    let answer = accepted.map(|accept| Answer::to(&durable, accept));
     let (mut restore, _) = Restore::begin(setup, made as fn(bool) -> Plain);
-    assert_eq!(restore.durable(durable, Vec::new()), Ask::Snapshots);
-    restore
+    let ask = restore.durable(Durable { answer, ..durable }, Vec::new());
+    (restore, ask)
+}
+
+/// The cut of an owner that rejected these records.
+fn having_rejected(offsets: &[i64]) -> CutRecord {
+    let mut cut = example(CUT, 1);
+    let mut rejected = Rejections::from(0);
+    offsets.iter().for_each(|offset| rejected.note(*offset));
+    cut.decisions.rejected = Some(rejected);
+    cut
+}
+
+/// What a rebuild of all records comes to that rejects these.
+fn rejecting(cut: CutRecord, accepted: Option<Accept>, offsets: &[i64]) -> (Ask, Decisions) {
+    let (mut restore, ask) = begun(cut, 0, accepted);
+    assert_eq!(ask, Ask::Snapshots);
+    assert_eq!(restore.snapshots(Vec::new()), Ask::Records { from: 0, to: CUT });
+    offsets.iter().for_each(|offset| restore.rejected(*offset));
+    (restore.records_end(), restore.decisions.clone())
+}
+
+#[test]
+fn a_rebuild_that_rejects_other_records_halts_until_what_it_reads_is_accepted() {
+    let cut = having_rejected(&[3, 40]);
+    assert_eq!(rejecting(cut.clone(), None, &[3, 40]).0, Ask::Done);
+    let (ask, _) = rejecting(cut.clone(), None, &[3]);
+    let Ask::Halt(reason @ HaltReason::RejectionsDiffer(differ)) = ask else { panic!("{ask:?}") };
+    assert_eq!((differ.then, differ.now), (2, 1));
+    assert_eq!(reason.accepted_by(), Accept::Rejections);
+    let (ask, decisions) = rejecting(cut, Some(Accept::Rejections), &[3]);
+    assert_eq!((ask, decisions.rejected), (Ask::Done, having_rejected(&[3]).decisions.rejected));
+}
+
+#[test]
+fn what_an_earlier_version_rejected_is_not_known_and_is_from_now_on() {
+    let (ask, decisions) = rejecting(example(CUT, 1), None, &[7]);
+    assert_eq!((ask, decisions.rejected), (Ask::Done, having_rejected(&[7]).decisions.rejected));
+}
+
+#[test]
+fn what_a_snapshot_says_of_rejected_records_counts_for_the_rebuild() {
+    let cut = having_rejected(&[3, 90]);
+    let of_snapshot = having_rejected(&[3]).decisions.below(80);
+    for (rejected, expected) in [(Some(90), true), (None, false)] {
+        let (mut restore, _) = begun(cut.clone(), 0, None);
+        let meta = SnapshotMeta { decisions: of_snapshot.clone(), ..meta(80) };
+        assert_eq!(restore.snapshots(vec![meta]), Ask::Probe(79));
+        assert_eq!(restore.probed(Some(last(79))), Ask::Load(0));
+        restore.loaded(Ok(made(false)));
+        rejected.into_iter().for_each(|offset| restore.rejected(offset));
+        assert_eq!(restore.records_end() == Ask::Done, expected);
+    }
+}
+
+#[test]
+fn another_topic_goes_on_only_where_a_record_shows_that_the_log_is_the_same() {
+    let of = |id: &str, last| CutRecord { topic_id: Some(id.to_owned()), last, ..example(CUT, 1) };
+    let (_, ask) = begun(of("other", None), 0, None);
+    assert!(matches!(ask, Ask::Halt(HaltReason::OtherTopic { .. })), "{ask:?}");
+    assert_eq!(begun(of("one", None), 0, None).1, Ask::Snapshots);
+    let (_, ask) = begun(of("other", None), 0, Some(Accept::NewLog));
+    assert_eq!(ask, Ask::Snapshots);
+    let known = last(CUT - 1);
+    for (found, goes_on) in [(Some(known), true), (None, false)] {
+        let (mut restore, ask) = begun(of("other", Some(known)), 0, None);
+        assert_eq!(ask, Ask::Probe(CUT - 1));
+        assert_eq!(restore.probed(found) == Ask::Snapshots, goes_on);
+    }
 }
 
 #[test]

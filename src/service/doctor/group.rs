@@ -9,13 +9,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::Report;
 use crate::config::Config;
 use crate::protocol::agree::{Decision, HaltReason, decide, of_partition};
+use crate::protocol::cut::Source;
 use crate::protocol::rules::Rules;
 use crate::service::clock::{Clock, SystemClock};
 use crate::service::clock_margin_ms;
 use crate::service::contents::ExceptionCodec;
 use crate::service::kafka::{self, Client};
 use crate::service::native::describe::Group;
-use crate::service::restore::{OpenTopic, durable_of, read_open};
+use crate::service::restore::{OpenTopic, durable_of, read_open, source_of};
 
 const CHECK: &str = "group";
 /// The state of a group that has neither members nor offsets.
@@ -115,13 +116,11 @@ fn stored(config: &Config, cancelled: &AtomicBool) -> Result<Standing, String> {
     let client = |error: KafkaError| kafka::explain(&error, "making a client");
     let reader = kafka::reader(&config.kafka).map_err(client)?;
     let asker = kafka::asker(&config.kafka).map_err(client)?;
-    let input = config.input.topics.first().map_or("", String::as_str);
-    let count = kafka::partition_count(&reader, input)
+    let source = source_of(config, &reader)
         .map_err(|error| kafka::explain(&error, "asking for the input"))?;
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
     let mut standing = Standing::default();
-    for partition in 0..count {
-        match decision(config, (&reader, &asker), partition, count, cancelled)? {
+    for partition in 0..source.partitions {
+        match decision(config, (&reader, &asker), partition, &source, cancelled)? {
             Decision::FirstStart => standing.first += 1,
             // A running instance may commit between the two readings.
             Decision::Continue(_) | Decision::ReadAgain => standing.go_on += 1,
@@ -136,7 +135,7 @@ fn decision(
     config: &Config,
     (reader, asker): (&Client, &Client),
     partition: i32,
-    count: i32,
+    source: &Source,
     cancelled: &AtomicBool,
 ) -> Result<Decision, String> {
     let codec = ExceptionCodec::new(config.output.format);
@@ -152,7 +151,7 @@ fn decision(
         let time = (SystemClock.now_ms(), clock_margin_ms(config, None));
         let (durable, _) = durable_of((input, partition), reader, stored, time)
             .map_err(|error| kafka::explain(&error, "asking for the group's offset"))?;
-        last = decide(&durable, count, again, Rules::ALL);
+        last = decide(&durable, source, again, Rules::ALL);
         if last != Decision::ReadAgain {
             break;
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::stalled::Standing;
 use crate::service::batch::Batch;
 use crate::service::clock::Stopwatch;
+use crate::service::restore::OtherGroup;
 
 /// A partition that is held.
 pub struct Carried {
@@ -13,6 +14,10 @@ pub struct Carried {
     pub batch: Batch,
     /// Since when it is halted, if an operator's answer may let it go on.
     pub waits_for_an_answer: Option<Stopwatch>,
+    /// A group that has committed beside ours.
+    pub other: Option<OtherGroup>,
+    /// The offset of the `open` topic behind our last commit.
+    pub open_end: Option<i64>,
     /// The position, if it stands still although there is more to read.
     pub stands: Option<Standing>,
     /// The position at which it waits for a transaction on the input to end.
@@ -21,11 +26,14 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// A partition whose state is being restored; the flag stops that.
-    pub fn new(cancelled: Arc<AtomicBool>) -> Self {
+    /// A partition whose state is being restored; the flag stops that. `other`: a group that has committed
+    /// beside ours.
+    pub fn new(cancelled: Arc<AtomicBool>, other: Option<OtherGroup>) -> Self {
         Self {
             batch: Batch::default(),
             waits_for_an_answer: None,
+            other,
+            open_end: None,
             stands: None,
             waits_at: None,
             cancelled,

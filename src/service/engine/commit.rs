@@ -1,6 +1,7 @@
 //! Drives the commit cycle: cuts from the workers, one transaction, and what its end means.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use rdkafka::error::KafkaError;
@@ -22,11 +23,14 @@ use crate::service::worker::{Cut, DeadLetter, Job};
 /// Actions in one round; a cycle that needs more goes on in the next, so that the loop turns.
 const ACTIONS: usize = 6;
 
+/// How long it is good to know which topic is read; it is asked more often.
+const TOPIC_KNOWN: Duration = Duration::from_secs(15);
+
 impl Engine<'_> {
     /// Begins a commit if there is something to say, or goes on with the one under way.
     pub(super) fn commit_round(&mut self) -> Result<(), ServiceError> {
         self.last_commit = Stopwatch::start();
-        if self.keeper.wants_cuts() {
+        if self.keeper.wants_cuts() && self.knows_topic() {
             self.begin();
         }
         for _ in 0..ACTIONS {
@@ -50,6 +54,12 @@ impl Engine<'_> {
             return Ok(!self.keeper.is_committing());
         }
         Ok(false)
+    }
+
+    /// Whether it was asked lately which topic is read. A process that stood still might go on in one
+    /// that was made anew meanwhile.
+    fn knows_topic(&self) -> bool {
+        self.shared.guards.embedded || self.topic_known.elapsed() < TOPIC_KNOWN
     }
 
     fn begin(&mut self) {
@@ -185,8 +195,7 @@ impl Engine<'_> {
             max_bytes: shared.max_bytes,
         };
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
-        let count = shared.input_partitions();
-        let contents = self.keeper.contents(partitions, count);
+        let contents = self.keeper.contents(partitions, &shared.source());
         self.commit.attempt(contents.iter().map(|(cut, _)| *cut));
         for (cut, record) in contents {
             offsets.push(writer.contents(cut, &record, &mut records));
@@ -237,6 +246,7 @@ impl Engine<'_> {
         let tracking_numbers = self.shared.config.log.tracking_numbers;
         let mut commit = std::mem::replace(&mut self.commit, spans::Commit::none());
         commit.ended(if finished.committed.is_empty() { "given_up" } else { "committed" });
+        self.look_for_others();
         for cut in finished.committed {
             commit.closed(&cut, tracking_numbers);
             self.shared.metrics.committed(&cut.events, now_ms);

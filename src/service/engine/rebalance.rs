@@ -14,7 +14,7 @@ use crate::protocol::keeper::TakenOver;
 use crate::protocol::ownership::Epoch;
 use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
-use crate::service::restore::Restored;
+use crate::service::restore::{OtherGroup, Restored};
 use crate::service::spans;
 use crate::service::status::{PartitionStatus, Stage};
 use crate::service::worker::{Job, Partition};
@@ -41,16 +41,21 @@ impl Engine<'_> {
         }
         for &partition in partitions {
             let epoch = self.keeper.assigned(partition);
-            self.begin_restore(partition, epoch);
+            self.begin_restore(partition, epoch, None);
         }
     }
 
-    /// Rebuilds the partition's state, from nothing.
-    pub(super) fn begin_restore(&mut self, partition: i32, epoch: Epoch) {
+    /// Rebuilds the partition's state, from nothing. `other`: a group that has committed beside ours.
+    pub(super) fn begin_restore(
+        &mut self,
+        partition: i32,
+        epoch: Epoch,
+        other: Option<OtherGroup>,
+    ) {
         let done = self.restored.0.clone();
-        match start_restore(Arc::clone(&self.shared), partition, epoch, done) {
+        match start_restore(Arc::clone(&self.shared), partition, epoch, other.clone(), done) {
             Ok(cancelled) => {
-                self.carried.insert(partition, Carried::new(cancelled));
+                self.carried.insert(partition, Carried::new(cancelled, other));
             }
             Err(error) => self.failure = Some(error.into()),
         }
@@ -129,6 +134,22 @@ impl Engine<'_> {
         }
         self.shared.status.partitions.remove(&partition);
         self.shared.recent.given_back(partition);
+    }
+
+    /// The state of a partition is of no more use, for this reason: it is rebuilt from what is durable.
+    pub(super) fn rebuild(&mut self, partition: i32, why: &str) {
+        self.rebuild_beside(partition, why, None);
+    }
+
+    /// The same, where another group has committed beside ours.
+    pub(super) fn rebuild_beside(&mut self, partition: i32, why: &str, other: Option<OtherGroup>) {
+        tracing::warn!(partition, "{why}: the partition is rebuilt from what is durable");
+        self.set_paused(&[partition], true);
+        self.drop_partition(partition);
+        self.shared.status.partitions.insert(partition, PartitionStatus::restoring());
+        self.shared.recent.taken(partition, self.shared.clock.now_ms());
+        let epoch = self.keeper.assigned(partition);
+        self.begin_restore(partition, epoch, other);
     }
 
     /// Partitions whose restore has come to its end.

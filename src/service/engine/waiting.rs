@@ -33,7 +33,7 @@ impl Engine<'_> {
             worker_of(self.workers, partition).tell(Job::Resume(partition, epoch));
             self.go_live(partition);
         } else if let Some(epoch) = self.keeper.restoring_again(partition) {
-            self.begin_restore(partition, epoch);
+            self.begin_restore(partition, epoch, None);
             self.shared.status.update(partition, |status| *status = PartitionStatus::restoring());
         }
     }
@@ -46,8 +46,9 @@ impl Engine<'_> {
         let waiting: Vec<i32> =
             self.carried.iter().filter(|(_, carried)| due(carried)).map(|(&it, _)| it).collect();
         for partition in waiting {
+            let other = self.carried.get(&partition).and_then(|carried| carried.other.clone());
             if let Some(epoch) = self.keeper.restoring_again(partition) {
-                self.begin_restore(partition, epoch);
+                self.begin_restore(partition, epoch, other);
             }
         }
     }

@@ -15,6 +15,8 @@ use crate::service::rights::Operation;
 pub struct Topic {
     /// Its name.
     pub name: String,
+    /// The broker's identity of it, which no other topic of this name has had; `None`: it does not tell.
+    pub id: Option<String>,
     /// Its partitions in their order.
     pub partitions: Vec<Partition>,
     /// What the user may do to it, of what this service ever does; `None`: the broker does not tell.
@@ -107,8 +109,21 @@ unsafe fn topic(
         let allowed =
             rdsys::rd_kafka_TopicDescription_authorized_operations(native, &mut operations);
         let allowed = known(list(allowed, operations));
-        (name.clone(), Ok(Topic { name, partitions, allowed }))
+        let id = identity(rdsys::rd_kafka_TopicDescription_topic_id(native));
+        (name.clone(), Ok(Topic { name, id, partitions, allowed }))
     }
+}
+
+/// # Safety
+/// `native` is null, or an identity that lives for the call.
+unsafe fn identity(native: *const rdsys::rd_kafka_Uuid_t) -> Option<String> {
+    if native.is_null() {
+        return None;
+    }
+    // SAFETY: as the caller promises; the text belongs to the identity.
+    let id = unsafe { text(rdsys::rd_kafka_Uuid_base64str(native)) };
+    // All zero: a broker that gives none.
+    (!id.is_empty() && id.bytes().any(|byte| byte != b'A')).then_some(id)
 }
 
 /// # Safety

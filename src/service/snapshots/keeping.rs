@@ -11,9 +11,10 @@ use crate::detector::shard::Shard;
 use crate::protocol::cut;
 use crate::protocol::decisions::{self, StateSettings};
 use crate::protocol::held::{Held, Packages};
+use crate::protocol::rejections::Rejections;
 use crate::protocol::restore::SnapshotMeta;
 use crate::service::clock::Stopwatch;
-use crate::wire::snapshot::{Decisions, Header, LastRecord, Settings};
+use crate::wire::snapshot::{self as header, Decisions, Header, LastRecord, Settings};
 
 /// Store and writer of one service, and what its snapshots have in common.
 pub struct Keeping {
@@ -168,7 +169,11 @@ pub fn header_of(meta: SnapshotMeta) -> Header {
         decisions: Decisions {
             start: decisions.start,
             settings: decisions.settings.iter().map(settings).collect(),
-            refused: decisions.refused,
+            refused: decisions.refused.ranges().collect(),
+            rejected: decisions.rejected.map(|rejected| {
+                let (from, bits, blocks) = rejected.parts();
+                header::Rejections { from, bits, blocks }
+            }),
             dropped_below: decisions.dropped_below,
             dropped: decisions.dropped,
         },
@@ -194,7 +199,11 @@ pub fn meta_of(header: &Header) -> SnapshotMeta {
         offset: header.offset,
         decisions: decisions::Decisions {
             start: header.decisions.start,
-            refused: header.decisions.refused.clone(),
+            refused: header.decisions.refused.iter().copied().collect(),
+            rejected: header.decisions.rejected.clone().map(|rejected| {
+                let header::Rejections { from, bits, blocks } = rejected;
+                Rejections::of_parts(from, bits, blocks)
+            }),
             settings: header.decisions.settings.iter().map(settings).collect(),
             dropped_below: header.decisions.dropped_below,
             dropped: header.decisions.dropped,
@@ -221,7 +230,8 @@ mod tests {
             offset: 1_000,
             decisions: decisions::Decisions {
                 start: 3,
-                refused: vec![50, 60],
+                refused: [(50, 50), (60, 64)].into_iter().collect(),
+                rejected: Some(Rejections::of_parts(0, 16, vec![(0, 2, u64::MAX)])),
                 settings: vec![line, StateSettings { from: 40, forget_after: 90, ..line }],
                 dropped_below: 20,
                 dropped: 9,

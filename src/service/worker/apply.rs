@@ -47,6 +47,10 @@ pub(super) fn apply(
                 false => guard.judge(&raw, scan),
             };
             match judged {
+                Ok(Err(why)) if is_refused(&why) && !held.may_refuse(raw.offset, group.refused) => {
+                    wait = Some(Hold::TooManyRefused);
+                    break;
+                }
                 Ok(scan) => group.push(raw, scan, remarks),
                 Err(hold) => {
                     wait = Some(hold);
@@ -127,7 +131,7 @@ fn apply_group(
     group: Group<'_>,
     counts: &mut ScanCounts,
 ) -> usize {
-    let Group { records, raws, rejected, remarks } = group;
+    let Group { records, raws, rejected, remarks, .. } = group;
     let mut outcomes = Vec::with_capacity(records.len());
     let stop = match tools.on_reject {
         OnReject::Halt => rejected.first().map(|(at, _)| *at),
@@ -157,8 +161,11 @@ fn apply_group(
         }
     }
     for (at, why) in rejected {
-        if at < reached && why.reason == Reason::FutureLogTime {
-            held.refused(raws[at].offset);
+        if at < reached {
+            match is_refused(&why) {
+                true => held.refused(raws[at].offset),
+                false => held.rejected(raws[at].offset),
+            }
         }
         if at < reached || applied.is_ok() && Some(at) == stop {
             reject(held, tools, &raws[at], why);
@@ -242,6 +249,8 @@ struct Group<'a> {
     raws: Vec<Raw<'a>>,
     /// Those that are no scans, by their place in the group, and why.
     rejected: Vec<(usize, Rejected)>,
+    /// How many of them are refused.
+    refused: usize,
     /// What is to be told of scans, by their place.
     remarks: Vec<(usize, Remarks<'a>)>,
 }
@@ -255,12 +264,18 @@ impl<'a> Group<'a> {
             Ok(scan) => Record::Scan(scan),
             Err(why) => {
                 let record = why.record();
+                self.refused += usize::from(is_refused(&why));
                 self.rejected.push((self.raws.len(), why));
                 record
             }
         });
         self.raws.push(raw);
     }
+}
+
+/// Whether it is the log time that speaks against a record.
+fn is_refused(why: &Rejected) -> bool {
+    why.reason == Reason::FutureLogTime
 }
 
 fn refusal(ahead_ms: i64, skew_ms: i64) -> Rejected {

@@ -33,7 +33,7 @@ use block::{BlockPacker, BlockUnpacker};
 use frame::{Frame, FrameReader, FrameWriter, Kind};
 
 pub use frame::{SnapshotError, VERSION};
-pub use header::{Decisions, Header, LastRecord, Settings};
+pub use header::{Decisions, Header, LastRecord, Rejections, Settings};
 
 /// The header as it is written, with what is needed to read on.
 #[derive(Serialize, Deserialize)]

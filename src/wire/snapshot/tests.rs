@@ -39,7 +39,8 @@ fn header() -> Header {
         offset: 1_000,
         decisions: Decisions {
             start: 7,
-            refused: vec![12, 900],
+            refused: vec![(12, 12), (900, 950)],
+            rejected: Some(Rejections { from: 0, bits: 16, blocks: vec![(0, 2, u64::MAX)] }),
             settings: vec![Settings { from: 0, forget_after: 60 * DAY, settled_retention: DAY }],
             dropped_below: 5,
             dropped: u64::MAX,

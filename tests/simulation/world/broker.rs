@@ -129,6 +129,8 @@ pub struct Broker {
     producers: BTreeMap<String, Coordinator>,
     names: Vec<String>,
     transaction_timeout_ms: i64,
+    /// How often the input topic has been made anew.
+    topic: u32,
 }
 
 impl Broker {
@@ -139,6 +141,7 @@ impl Broker {
             producers: BTreeMap::new(),
             names: Vec::new(),
             transaction_timeout_ms,
+            topic: 0,
         }
     }
 
@@ -322,6 +325,11 @@ impl Broker {
                 self.group.offsets.insert(partition, (offset, metadata));
             }
         }
+    }
+
+    /// The identity of the input topic.
+    pub fn topic_id(&self) -> String {
+        format!("topic {}", self.topic)
     }
 
     // ---- readers

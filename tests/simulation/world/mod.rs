@@ -397,6 +397,7 @@ impl<'o> World<'o> {
                     log_start: topics.input.start(),
                     log_end: topics.input.high_watermark(),
                     answer: read.answer.clone(),
+                    other: None,
                 };
                 let answer = Answer::to(&durable, *accept);
                 if read.answer.as_ref() != Some(&answer) {

@@ -436,11 +436,11 @@ impl<'o> Part<'o> {
             Some(model) => model,
             None if silent => {
                 self.mixed = true;
-                for &offset in &cut.decisions.refused {
+                for offset in cut.decisions.refused.iter() {
                     let at = broker.topics[index].input.history(offset, offset + 1).next();
                     at.map_or(Ok(()), |(_, input)| options.may_refuse(input))?;
                 }
-                self.refused.extend(cut.decisions.refused.iter().copied());
+                self.refused.extend(cut.decisions.refused.iter());
                 Model::asleep(rules, policies.hash().clone())
             }
             None => Model::new(rules, policies.hash().clone()),

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use stallwatch::detector::policy::PolicySet;
+use stallwatch::protocol::cut::Source;
 use stallwatch::protocol::evidence::Hold;
 use stallwatch::protocol::held::Held;
 use stallwatch::protocol::keeper::Keeper;
@@ -56,6 +57,15 @@ impl Around<'_> {
 
     pub fn say(&mut self, line: impl FnOnce() -> String) {
         self.tell.say(self.now_ms, line);
+    }
+
+    /// Our group, and what the input is now.
+    pub fn source(&self) -> Source {
+        Source {
+            group: "ours".to_owned(),
+            topic_id: Some(self.broker.topic_id()),
+            partitions: self.options.partitions as i32,
+        }
     }
 }
 

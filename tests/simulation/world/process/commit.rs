@@ -156,8 +156,7 @@ impl Process {
 
     fn prepare(&mut self, partitions: &[i32], around: &mut Around<'_>) -> Sending {
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
-        let count = around.options.partitions as i32;
-        for (cut, record) in self.keeper.contents(partitions, count) {
+        for (cut, record) in self.keeper.contents(partitions, &around.source()) {
             let partition = cut.partition;
             for event in &cut.events {
                 let event = Arc::new(event.clone());

@@ -286,7 +286,6 @@ impl Process {
             return;
         }
         decisions.refuse(refused);
-        decisions.refused.sort_unstable();
         let mut shard = Shard::rebuilding(self.policies.clone());
         let input = &around.broker.of(snapshot.meta.partition).input;
         for (entry, record) in input.history(start, end) {

@@ -87,6 +87,9 @@ fn apply(held: &mut Held<Plain, Letter>, offset: i64, input: &Input, refused: bo
         held.refused(offset);
     }
     if matches!(record, Record::Rejected { .. }) {
+        if !refused {
+            held.rejected(offset);
+        }
         held.dead_letter(Letter { offset, from_the_future: refused });
     }
     held.applied_last(input.last(offset));

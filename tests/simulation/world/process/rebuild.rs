@@ -55,7 +55,7 @@ impl Rebuild {
         let setup = Setup {
             topic: "scans".to_owned(),
             partition,
-            partitions: around.options.partitions as i32,
+            source: around.source(),
             today: Retention::of(&policies),
             first_start: match around.options.silent_start {
                 true => FirstStart::Silent,
@@ -132,6 +132,7 @@ impl Rebuild {
                     log_start: topics.input.start(),
                     log_end: topics.input.high_watermark(),
                     answer: open.answer.clone(),
+                    other: None,
                 };
                 let entries: Vec<ExceptionEvent> = open
                     .open
@@ -209,6 +210,9 @@ impl Rebuild {
                         Failed::Inconsistent(inconsistent) => {
                             format!("{inconsistent}: {}", Accept::TrustLog.command())
                         }
+                        Failed::OpenDiffers(differs) => {
+                            format!("{differs:?}: {}", Accept::OpenTable.command())
+                        }
                     },
                 ));
             }
@@ -256,6 +260,9 @@ impl Rebuild {
                 Taken::Waits => return Some(Err(AGAIN.to_owned())),
                 Taken::Applied => {
                     let decoded: Record<'_> = record.at(entry.offset);
+                    if matches!(decoded, Record::Rejected { .. }) {
+                        machine.rejected(entry.offset);
+                    }
                     records.push(decoded);
                     offsets.push(entry.offset);
                     last = Some(record.last(entry.offset));

@@ -262,6 +262,8 @@ pub enum HaltReason {
         missing: Vec<String>,
         /// Packages with an entry that nobody has published, as far as can be told.
         foreign: Vec<String>,
+        /// It is known what the topic must hold.
+        proven: bool,
     },
 }
 
@@ -331,17 +333,20 @@ impl fmt::Display for HaltReason {
                 f,
                 "rejections-differ: of the records from offset {from} up to {to}, {then} were rejected when they were read first, and others are now ({now}): was a schema or a setting of the input changed? Put it back, or go on with the records as they are read now; an exception that they contradict is closed as they say"
             ),
-            Self::OpenDiffers { then, now, missing, foreign } => {
+            Self::OpenDiffers { then, now, missing, foreign, proven } => {
                 write!(
                     f,
                     "the open topic does not hold what was published: {now} entries, {then} were open at the cut"
                 )?;
                 named(f, "gone by the log", missing)?;
                 named(f, "of nobody", foreign)?;
-                write!(
-                    f,
-                    "; did somebody write to it or delete from it? To go on with it as it is: what is gone and still silent is published again under the same identity, and what the log contradicts is closed"
-                )
+                let then = match proven {
+                    true => "To have it written as it was, which is known; nothing is published",
+                    false => {
+                        "To go on with it as it is: what is silent by the log and has no entry is published again, and what the log contradicts is closed"
+                    }
+                };
+                write!(f, "; did somebody write to it or delete from it? {then}")
             }
         }?;
         write!(f, ": {}", self.accepted_by().command())

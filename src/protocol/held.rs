@@ -10,6 +10,7 @@ use super::decisions::Decisions;
 use super::halt::Halt;
 use super::open_sum::OpenSum;
 use super::ownership::Epoch;
+use super::repair::Row;
 use super::restore::SnapshotMeta;
 use super::rules::Rules;
 use crate::detector::exception::ExceptionEvent;
@@ -68,6 +69,8 @@ pub struct Ready<S> {
     pub last: Option<LastRecord>,
     /// Exceptions that the log contradicts, closed: they are published with the first commit.
     pub closings: Vec<ExceptionEvent>,
+    /// What brings the `open` table back to what was published.
+    pub rows: Vec<Row>,
     /// Owner and number of the last commit.
     pub stamp: Option<(String, u64)>,
     /// The look of the next record, as far as it is out, and the settings that hold behind it.
@@ -95,6 +98,8 @@ pub struct Cut<L> {
     pub log_clock: Option<LogTime>,
     /// Exceptions since the last cut.
     pub events: Vec<ExceptionEvent>,
+    /// Rows of the `open` table that are written again or deleted.
+    pub rows: Vec<Row>,
     /// Rejected records since the last cut.
     pub dead_letters: Vec<L>,
     /// Trace contexts of scans that closed an exception, by offset.
@@ -132,6 +137,7 @@ pub struct Held<S, L> {
     last: Option<LastRecord>,
     /// What waits for the next transactions.
     backlog: Vec<ExceptionEvent>,
+    rows: Vec<Row>,
     dead_letters: Vec<L>,
     traces: BTreeMap<i64, Box<str>>,
     halt: Option<Halt>,
@@ -163,6 +169,7 @@ impl<S: Packages, L> Held<S, L> {
             backfill,
             last,
             backlog: ready.closings,
+            rows: ready.rows,
             dead_letters: Vec::new(),
             traces: BTreeMap::new(),
             halt: None,
@@ -428,6 +435,7 @@ impl<S: Packages, L> Held<S, L> {
             open,
             is_full,
             events,
+            rows: std::mem::take(&mut self.rows),
             dead_letters: std::mem::take(&mut self.dead_letters),
             traces: std::mem::take(&mut self.traces),
             decisions: self.decisions.clone(),
@@ -501,6 +509,7 @@ mod tests {
             backfill: Backfill::Publish,
             last: None,
             closings: Vec::new(),
+            rows: Vec::new(),
             stamp: None,
             resume: None,
             open: OpenSum::default(),

@@ -408,6 +408,7 @@ impl<L> Keeper<L> {
 /// Whether a cut has to be committed.
 fn speaks<L>(cut: &Cut<L>, lane: &Lane) -> bool {
     !cut.events.is_empty()
+        || !cut.rows.is_empty()
         || !cut.dead_letters.is_empty()
         || cut.policies_change
         || lane.committed != Some(cut.offset)
@@ -423,7 +424,9 @@ impl<L> Pending<L> {
             events.append(&mut cut.events);
             let mut letters = std::mem::take(&mut under_way.dead_letters);
             letters.append(&mut cut.dead_letters);
-            *under_way = Cut { events, dead_letters: letters, ..cut };
+            let mut rows = std::mem::take(&mut under_way.rows);
+            rows.append(&mut cut.rows);
+            *under_way = Cut { events, rows, dead_letters: letters, ..cut };
         }
     }
 }
@@ -443,6 +446,7 @@ mod tests {
             frontier: None,
             log_clock: None,
             events: Vec::new(),
+            rows: Vec::new(),
             dead_letters: Vec::new(),
             traces: std::collections::BTreeMap::new(),
             decisions: Decisions::default(),
@@ -466,6 +470,7 @@ mod tests {
             backfill: Backfill::Publish,
             last: None,
             closings: Vec::new(),
+            rows: Vec::new(),
             stamp,
             resume: None,
             open: OpenSum::default(),

@@ -6,8 +6,8 @@
 //! - [`keeper`]: what an instance holds and commits; it knows the lanes and the commit cycle.
 //! - [`held`]: a partition as its worker holds it, and the cut between two applies.
 //! - [`cut`] and [`decisions`]: the record that keeps a cut, and what was decided about the log;
-//!   [`refusals`] and [`rejections`]: which records were left out, [`open_sum`]: what the open table
-//!   must hold.
+//!   [`refusals`] and [`rejections`]: which records were left out, [`open_sum`] and [`repair`]: what
+//!   the open table must hold.
 //! - [`lane`] and [`evidence`]: how far a partition is read, and when the frontier of a quiet one may
 //!   follow the wall clock.
 //! - [`commit_cycle`]: how one transaction comes to its end, whatever the broker answers.
@@ -30,6 +30,7 @@ pub mod ownership;
 pub mod plain;
 pub mod refusals;
 pub mod rejections;
+pub mod repair;
 pub mod restore;
 pub mod rules;
 pub mod trusted_time;

@@ -15,6 +15,7 @@ use super::decisions::Decisions;
 use super::held::{Packages, Ready};
 use super::open_sum::OpenSum;
 use super::rejections::Rejections;
+use super::repair::{Row, Table};
 use super::rules::Rules;
 use crate::detector::exception::{Change, ExceptionEvent};
 use crate::detector::key::PackageKey;
@@ -145,8 +146,10 @@ pub struct OpenDiffers {
     pub now: u64,
     /// Packages that are silent by the log and have no entry.
     pub missing: Vec<PackageKey>,
-    /// A package with an entry that nobody has published, where it is the only one.
+    /// Packages with an entry that nobody has published, as far as can be told.
     pub foreign: Vec<PackageKey>,
+    /// It is known what the table must hold.
+    pub proven: bool,
 }
 
 enum Phase {
@@ -199,6 +202,7 @@ pub struct Restore<S, F> {
     to: i64,
     last: Option<LastRecord>,
     closings: Vec<ExceptionEvent>,
+    rows: Vec<Row>,
 }
 
 impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
@@ -226,6 +230,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             to: 0,
             last: None,
             closings: Vec::new(),
+            rows: Vec::new(),
         };
         (restore, Ask::Durable)
     }
@@ -485,22 +490,12 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         if packages.log_clock() < log_clock && rules.ladders_sleep {
             packages.set_log_clock(log_clock);
         }
-        let open = OpenSum::of(&self.open);
-        let differs = cut.open.filter(|then| *then != open && !self.open_accepted);
-        let differs = differs.filter(|_| rules.open_table_agrees);
-        let foreign = differs.map(|then| self.foreign(&then, &open));
+        let frontier = cut.frontier.filter(|_| rules.frontier_from_cut).map(Frontier::from_secs);
+        let open = self.settle_table(&packages, frontier, cut.open)?;
         if rules.open_after_records {
             self.take_open(&mut packages)?;
         }
-        let frontier = cut.frontier.filter(|_| rules.frontier_from_cut).map(Frontier::from_secs);
         packages.go_live(frontier);
-        if let Some((then, foreign)) = differs.zip(foreign) {
-            packages.backfill();
-            let missing = packages.take_outbox().into_iter().map(|event| event.key).collect();
-            let (then, now) = (then.count, open.count);
-            let differs = OpenDiffers { then, now, missing, foreign };
-            return Err(Failed::OpenDiffers(Box::new(differs)));
-        }
         // Behind a cursor the settings hold that its look was begun with, until its record is applied.
         if cut.cursor.is_none() {
             packages.set_retention(self.setup.today);
@@ -519,13 +514,44 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         Ok(Ready { stamp, resume, open, ..self.ready(packages, cut.backfill) })
     }
 
-    /// The entry that the table has too many, if it is one alone.
-    fn foreign(&self, then: &OpenSum, now: &OpenSum) -> Vec<PackageKey> {
-        let foreign = self.open.iter().filter(|event| now.is_with(then, event));
-        foreign.map(|event| event.key.clone()).collect()
+    /// Compares the table with what was published; what it holds from now on. Where they differ and
+    /// that is accepted, it is brought back to what it was, if that is proven.
+    fn settle_table(
+        &mut self,
+        packages: &S,
+        frontier: Option<Frontier>,
+        published: Option<OpenSum>,
+    ) -> Result<OpenSum, Failed<S::NoRoom>> {
+        let now = OpenSum::of(&self.open);
+        let published = published.filter(|_| self.setup.rules.open_table_agrees);
+        let Some(published) = published.filter(|published| *published != now) else {
+            return Ok(now);
+        };
+        let frontier = frontier.max(packages.log_clock().map(Frontier::at));
+        let by_state = frontier.map(|at| packages.open_by_state(at)).unwrap_or_default();
+        let table = Table { published, rows: std::mem::take(&mut self.open), by_state };
+        let proven = table.proven();
+        if !self.open_accepted {
+            let (missing, foreign) = table.differences();
+            let (then, now, proven) = (published.count, now.count, proven.is_some());
+            let differs = OpenDiffers { then, now, missing, foreign, proven };
+            return Err(Failed::OpenDiffers(Box::new(differs)));
+        }
+        match proven {
+            Some(rows) => {
+                self.rows = table.changes(&rows);
+                self.open = rows;
+                Ok(published)
+            }
+            None => {
+                self.open = table.rows;
+                Ok(now)
+            }
+        }
     }
 
-    /// Open exceptions from the table: only what has been published is open.
+    /// Open exceptions from the table: only what has been published is open. Those that the log
+    /// contradicts are closed, or halt the partition.
     fn take_open(&mut self, packages: &mut S) -> Result<(), Failed<S::NoRoom>> {
         for event in std::mem::take(&mut self.open) {
             if !self.setup.rules.given_back && packages.package(&event.key).is_none() {
@@ -602,6 +628,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             backfill,
             last: self.last,
             closings: self.closings,
+            rows: self.rows,
             stamp: None,
             resume: None,
             open: OpenSum::default(),

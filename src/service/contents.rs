@@ -10,6 +10,7 @@ use crate::config::Format;
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::key::PackageKey;
 use crate::protocol::cut::{CUT_KEY, CutRecord};
+use crate::protocol::repair::Row;
 use crate::wire::exception::{
     AvroExceptions, ContentType, Context, ReadError, from_json, headers, open_key, to_json,
 };
@@ -86,6 +87,9 @@ impl Writer<'_> {
         record: &CutRecord,
         into: &mut Vec<Outgoing>,
     ) -> CommittedOffset {
+        for row in &cut.rows {
+            into.push(self.row(cut, row));
+        }
         for event in &cut.events {
             self.exception(cut, event, into);
         }
@@ -110,17 +114,8 @@ impl Writer<'_> {
 
     fn exception(&self, cut: &Cut, event: &ExceptionEvent, into: &mut Vec<Outgoing>) {
         let partition = cut.partition;
-        let context = Context {
-            topic: Some(self.input),
-            partition: Some(partition),
-            detected_time_ms: Some(self.now_ms),
-        };
-        let value = self.codec.encode(event, &context);
-        let headers: Vec<_> = headers(event, self.group_id, self.codec.content_type())
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), Some(value.into_bytes())))
-            .chain(traceparent(cut, event))
-            .collect();
+        let value = self.codec.encode(event, &self.context(cut));
+        let headers: Vec<_> = self.headers(event).chain(traceparent(cut, event)).collect();
         let name = format!("exception {}:{}", event.exception_id, event.sequence);
         into.push(Outgoing {
             topic: self.open.clone(),
@@ -140,6 +135,33 @@ impl Writer<'_> {
             of: partition,
             name,
         });
+    }
+
+    /// A row of the `open` table that is written again or deleted.
+    fn row(&self, cut: &Cut, Row { event, open }: &Row) -> Outgoing {
+        let value = open.then(|| self.codec.encode(event, &self.context(cut)));
+        Outgoing {
+            topic: self.open.clone(),
+            partition: Some(cut.partition),
+            key: Some(open_key(event).into_bytes()),
+            value,
+            headers: self.headers(event).collect(),
+            of: cut.partition,
+            name: format!("the row of exception {}:{}", event.exception_id, event.sequence),
+        }
+    }
+
+    fn context(&self, cut: &Cut) -> Context<'_> {
+        Context {
+            topic: Some(self.input),
+            partition: Some(cut.partition),
+            detected_time_ms: Some(self.now_ms),
+        }
+    }
+
+    fn headers(&self, event: &ExceptionEvent) -> impl Iterator<Item = (String, Option<Vec<u8>>)> {
+        let headers = headers(event, self.group_id, self.codec.content_type()).into_iter();
+        headers.map(|(name, value)| (name.to_owned(), Some(value.into_bytes())))
     }
 
     fn dead_letter(&self, partition: i32, letter: &DeadLetter) -> Outgoing {

@@ -94,8 +94,6 @@ pub struct Engine<'m> {
     /// Last stable offsets are being asked for.
     stable_is_due: bool,
     asked_for_stable: Option<Stopwatch>,
-    /// Since the broker was last asked which topic it is, and said it.
-    topic_known: Stopwatch,
     /// Since the broker last said where the log ends.
     last_answer: Stopwatch,
     paused: bool,
@@ -145,7 +143,6 @@ impl<'m> Engine<'m> {
             foreign: unbounded(),
             stable_is_due: false,
             asked_for_stable: None,
-            topic_known: Stopwatch::start(),
             last_answer: Stopwatch::start(),
             paused: false,
             failure: None,
@@ -293,7 +290,6 @@ impl<'m> Engine<'m> {
                     partitions.into_iter().for_each(|partition| self.keeper.asked(partition));
                 }
                 Word::Answered(answer) => self.answered(answer),
-                Word::Topic(id, asked) => self.is_topic(id, asked),
                 Word::OutOfReach => self.outage = true,
             }
         }
@@ -309,16 +305,6 @@ impl<'m> Engine<'m> {
             let log_append_time = self.keeper.lane(partition).and_then(|lane| lane.log_append_time);
             let margin = self.shared.clock_margin_ms(log_append_time);
             self.keeper.answered(partition, answer.asked_at, margin, end);
-        }
-    }
-
-    /// Partitions whose state is of another topic of this name are rebuilt: that tells how to go on.
-    fn is_topic(&mut self, id: Option<String>, asked: Stopwatch) {
-        self.topic_known = asked;
-        let Some(id) = id else { return };
-        for (partition, then) in self.keeper.of_another_topic(&id) {
-            let why = format!("the input topic was made anew (topic id {id}, it was {then})");
-            self.rebuild(partition, &why);
         }
     }
 

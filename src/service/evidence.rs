@@ -26,14 +26,10 @@ pub enum Word {
     Asked(Vec<i32>),
     /// The broker has answered.
     Answered(Answer),
-    /// The broker's identity of the input topic, if it tells, and when it was asked.
-    Topic(Option<String>, Stopwatch),
     /// The broker has not answered, or took its time.
     OutOfReach,
 }
 
-/// How often the broker is asked which topic it is.
-const TOPIC: Duration = Duration::from_secs(5);
 /// An answer comes sooner from a broker that is there.
 const PROMPT: Duration = Duration::from_secs(2);
 
@@ -58,14 +54,10 @@ impl Asker {
         let (stop, stopped) = bounded(0);
         let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn(move || {
             let mut watch = Watch::new(metrics);
-            let mut topic_asked: Option<Stopwatch> = None;
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let asked_at = time.evidence(margin_ms);
                 watch.look(&time, asked_at);
                 ask(&client, &topic, asked_at, &status, &word);
-                if topic_asked.is_none_or(|since| since.elapsed() >= TOPIC) {
-                    topic_asked = ask_for_topic(&client, &topic, &word);
-                }
             }
         })?;
         Ok(Self { words, stop: Some(stop), thread: Some(thread) })
@@ -105,18 +97,6 @@ fn ask(
     }
     if watch.elapsed() > PROMPT {
         let _ = to.try_send(Word::OutOfReach);
-    }
-}
-
-/// Asks which topic it is, and says when; `None` where the broker did not answer.
-fn ask_for_topic(client: &Client, topic: &str, to: &Sender<Word>) -> Option<Stopwatch> {
-    let asked = Stopwatch::start();
-    match kafka::topic_id(client, topic) {
-        Ok(id) => to.try_send(Word::Topic(id, asked)).is_ok().then_some(asked),
-        Err(error) => {
-            tracing::warn!("{}", kafka::explain(&error, "asking for the input topic"));
-            None
-        }
     }
 }
 

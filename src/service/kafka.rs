@@ -260,8 +260,11 @@ pub fn partition_count(client: &Client, topic: &str) -> KafkaResult<usize> {
 }
 
 /// The broker's identity of a topic; `None`: it does not tell.
-pub fn topic_id(client: &Client, topic: &str) -> KafkaResult<Option<String>> {
-    let found = describe::topics(client.client(), &[topic], REQUEST)?;
+pub fn topic_id<C: ClientContext>(
+    client: &rdkafka::client::Client<C>,
+    topic: &str,
+) -> KafkaResult<Option<String>> {
+    let found = describe::topics(client, &[topic], REQUEST)?;
     match found.into_iter().next() {
         Some((_, Ok(topic))) => Ok(topic.id),
         Some((_, Err(code))) => Err(KafkaError::MetadataFetch(code)),

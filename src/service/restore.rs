@@ -61,6 +61,8 @@ pub struct Restored {
     pub result: Result<Box<Ready<BoundedShard>>, Halt>,
     /// Whether the timestamps of its records were set by the broker; `None` without records.
     pub log_append_time: Option<bool>,
+    /// How far the `open` topic was read.
+    pub open_end: i64,
     /// How long it took.
     pub took: Duration,
 }
@@ -154,6 +156,7 @@ pub fn restore(
             other,
             span,
             log_append_time: None,
+            open_end: 0,
         };
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
@@ -167,7 +170,8 @@ pub fn restore(
         };
         let log_append_time = restore.log_append_time;
         let took = watch.elapsed();
-        let restored = Restored { partition, epoch, result, log_append_time, took };
+        let open_end = restore.open_end;
+        let restored = Restored { partition, epoch, result, log_append_time, open_end, took };
         span.ended(&restored);
         return Some(restored);
     }
@@ -193,6 +197,7 @@ struct Rebuild<'a> {
     other: Option<&'a OtherGroup>,
     span: &'a mut spans::Restore,
     log_append_time: Option<bool>,
+    open_end: i64,
 }
 
 type Machine = Restore<BoundedShard, Box<dyn Fn(bool) -> BoundedShard>>;
@@ -269,13 +274,14 @@ impl Rebuild<'_> {
     }
 
     fn durable(
-        &self,
+        &mut self,
         machine: &mut Machine,
         reader: &Client,
         asker: &Client,
     ) -> Result<Ask, Failure> {
         let topic = OpenTopic::of(self.shared, self.partition);
         let stored = read_open(&topic, reader, asker, || self.is_cancelled())?;
+        self.open_end = stored.end;
         let time = (self.stamp()?, self.shared.clock_margin_ms(None));
         let of = (&*self.shared.input, self.partition);
         let (durable, open) = durable_of(of, reader, stored, time)?;
@@ -445,6 +451,7 @@ impl Rebuild<'_> {
                     now: differs.now,
                     missing: all(&differs.missing),
                     foreign: all(&differs.foreign),
+                    proven: differs.proven,
                 })
             }
         }
@@ -457,7 +464,7 @@ pub fn source_of(config: &Config, client: &Client) -> Result<Source, KafkaError>
     let partitions = kafka::partition_count(client, input)?;
     Ok(Source {
         group: config.kafka.group_id.clone(),
-        topic_id: kafka::topic_id(client, input)?,
+        topic_id: kafka::topic_id(client.client(), input)?,
         partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
     })
 }
@@ -478,7 +485,7 @@ pub fn durable_of(
         Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
         _ => None,
     });
-    let Stored { cut, answer, open } = stored;
+    let Stored { cut, answer, open, .. } = stored;
     Ok((Durable { cut, group, log_start, log_end, answer, other: None, now_ms, margin_ms }, open))
 }
 
@@ -498,6 +505,8 @@ pub struct Stored {
     pub answer: Option<Answer>,
     /// The last event of every exception that is open, in order of record keys.
     pub open: Vec<ExceptionEvent>,
+    /// How far it was read.
+    pub end: i64,
 }
 
 /// Offset, owner and number of the commit that a partition's cut record names. Its reader does not
@@ -564,5 +573,5 @@ pub fn read_open(
         let key = || String::from_utf8_lossy(&key).into_owned();
         codec.decode(&value).map_err(|error| Failure::Open { offset, key: key(), error })
     });
-    Ok(Stored { cut, answer, open: decoded.collect::<Result<_, _>>()? })
+    Ok(Stored { cut, answer, open: decoded.collect::<Result<_, _>>()?, end })
 }

@@ -180,6 +180,11 @@ impl Sink {
         }
     }
 
+    /// The broker's identity of the input topic; `None`: it does not tell.
+    pub fn topic_id(&self) -> Result<Option<String>, KafkaError> {
+        kafka::topic_id(self.producer.client(), &self.input)
+    }
+
     /// Where the last transaction stands in the `open` topic.
     pub fn take_written(&self) -> BTreeMap<i32, Stretch> {
         self.stamps.written.take()

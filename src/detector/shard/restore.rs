@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::exception::{Change, ExceptionEvent};
 use super::super::open::{OpenException, kind_of};
+use super::super::outbox::Outbox;
 use super::super::package::{Package, Phase, Taken};
 use super::super::profile::Sighted;
 use super::super::scan::Attributes;
@@ -59,20 +60,8 @@ impl Shard {
     ///
     /// The sequence begins with the step's number, so that it goes on without a gap.
     pub fn backfill(&mut self) {
-        let Some(frontier) = self.frontier else {
-            return;
-        };
-        let mut found: Vec<(i64, Slot, OpenException)> = Vec::new();
-        for slot in self.table.slots() {
-            if let Some(open) = self.current_step(slot, frontier) {
-                found.push((open.deadline.secs(), slot, open));
-            }
-        }
-        let key = |slot: Slot| self.table.get(slot).key();
-        found.sort_unstable_by(|(a_due, a, _), (b_due, b, _)| {
-            a_due.cmp(b_due).then_with(|| self.keyring.compare(key(*a), key(*b)))
-        });
-        for (_, slot, open) in found {
+        let Some(frontier) = self.frontier else { return };
+        for (slot, open) in self.overdue(frontier) {
             self.outbox.step(self.subject(slot), &open, Change::Opened);
             if let Some(event) = self.outbox.events_mut().last_mut() {
                 event.backfilled = true;
@@ -81,6 +70,30 @@ impl Shard {
             self.table.get_mut(slot).set_hung(Hung::NOWHERE);
             self.hang(slot);
         }
+    }
+
+    /// The last event of each exception that is open by the state of the packages at this frontier and has
+    /// not been taken over, as it was published if the policies were these. Nothing is changed.
+    pub fn open_by_state(&self, frontier: Frontier) -> Vec<ExceptionEvent> {
+        let mut outbox = Outbox::default();
+        for (slot, open) in self.overdue(frontier) {
+            let change = if open.sequence == 0 { Change::Opened } else { Change::Escalated };
+            outbox.step(self.subject(slot), &open, change);
+        }
+        outbox.take()
+    }
+
+    /// Packages without an open exception that are past their first step at this frontier, each with its
+    /// current step, in order of deadline, then key.
+    fn overdue(&self, frontier: Frontier) -> Vec<(Slot, OpenException)> {
+        let due = |slot| Some((slot, self.current_step(slot, frontier)?));
+        let mut found: Vec<_> = self.table.slots().filter_map(due).collect();
+        let key = |slot: Slot| self.table.get(slot).key();
+        found.sort_unstable_by(|(a, one), (b, other)| {
+            let by_deadline = one.deadline.secs().cmp(&other.deadline.secs());
+            by_deadline.then_with(|| self.keyring.compare(key(*a), key(*b)))
+        });
+        found
     }
 
     /// The step that a package without an open exception stands on at this frontier.

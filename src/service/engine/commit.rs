@@ -1,7 +1,6 @@
 //! Drives the commit cycle: cuts from the workers, one transaction, and what its end means.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use rdkafka::error::KafkaError;
@@ -23,14 +22,11 @@ use crate::service::worker::{Cut, DeadLetter, Job};
 /// Actions in one round; a cycle that needs more goes on in the next, so that the loop turns.
 const ACTIONS: usize = 6;
 
-/// How long it is good to know which topic is read; it is asked more often.
-const TOPIC_KNOWN: Duration = Duration::from_secs(15);
-
 impl Engine<'_> {
     /// Begins a commit if there is something to say, or goes on with the one under way.
     pub(super) fn commit_round(&mut self) -> Result<(), ServiceError> {
         self.last_commit = Stopwatch::start();
-        if self.keeper.wants_cuts() && self.knows_topic() {
+        if self.keeper.wants_cuts() {
             self.begin();
         }
         for _ in 0..ACTIONS {
@@ -54,12 +50,6 @@ impl Engine<'_> {
             return Ok(!self.keeper.is_committing());
         }
         Ok(false)
-    }
-
-    /// Whether it was asked lately which topic is read. A process that stood still might go on in one
-    /// that was made anew meanwhile.
-    fn knows_topic(&self) -> bool {
-        self.shared.guards.embedded || self.topic_known.elapsed() < TOPIC_KNOWN
     }
 
     fn begin(&mut self) {
@@ -133,6 +123,9 @@ impl Engine<'_> {
                     tracing::warn!("not a member of the group: the commit waits");
                     return Ok(());
                 }
+                if !self.is_of_this_topic() {
+                    return Ok(());
+                }
                 match self.send(&partitions) {
                     Ok(sent) => {
                         self.count(sent);
@@ -178,6 +171,29 @@ impl Engine<'_> {
     fn replace_producer(&mut self) -> Result<(), KafkaError> {
         self.sink.replace()?;
         self.sink.end_what_hangs(&self.shared)
+    }
+
+    /// Whether the topic that there is now is the one of which everything is that is held; what is not is
+    /// rebuilt. Asked behind the cut, so that no record is in it of a topic that was made anew.
+    fn is_of_this_topic(&mut self) -> bool {
+        if self.shared.guards.embedded {
+            return true;
+        }
+        let id = match self.sink.topic_id() {
+            Ok(id) => id,
+            Err(error) => {
+                let why = kafka::explain(&error, "asking which topic the input is");
+                tracing::warn!("{why}: the commit waits");
+                return false;
+            }
+        };
+        let others = id.as_ref().map(|id| self.keeper.of_another_topic(id)).unwrap_or_default();
+        for (partition, then) in &others {
+            let now = id.as_deref().unwrap_or_default();
+            let why = format!("the input topic was made anew (topic id {now}, it was {then})");
+            self.rebuild(*partition, &why);
+        }
+        others.is_empty()
     }
 
     fn send(&mut self, partitions: &[i32]) -> Result<Sent, Hopeless> {

@@ -187,6 +187,9 @@ impl Engine<'_> {
             "restored"
         );
         self.shared.metrics.restored(restored.took.as_secs_f64());
+        if let Some(carried) = self.carried.get_mut(&partition) {
+            carried.open_end = Some(restored.open_end);
+        }
         if let Some(lane) = self.keeper.lane_mut(partition) {
             lane.log_append_time = restored.log_append_time;
         }

@@ -55,6 +55,13 @@ pub enum Open {
     Answer(Answer),
     /// The same cut with a frontier ahead of time.
     LedAstray(Arc<CutRecord>),
+    /// The cut of another group.
+    NotOurs(Arc<CutRecord>),
+    /// As `Entry`, by somebody else.
+    Touched {
+        key: String,
+        event: Option<Arc<ExceptionEvent>>,
+    },
     /// Written for the stamp that its acknowledgement bears.
     Time,
 }
@@ -62,8 +69,10 @@ pub enum Open {
 impl Open {
     fn key(&self) -> String {
         match self {
-            Self::Entry { key, .. } => key.clone(),
-            Self::Cut(_) | Self::LedAstray(_) => stallwatch::protocol::cut::CUT_KEY.to_owned(),
+            Self::Entry { key, .. } | Self::Touched { key, .. } => key.clone(),
+            Self::Cut(_) | Self::LedAstray(_) | Self::NotOurs(_) => {
+                stallwatch::protocol::cut::CUT_KEY.to_owned()
+            }
             Self::Answer(_) => stallwatch::protocol::agree::ANSWER_KEY.to_owned(),
             Self::Time => stallwatch::protocol::trusted_time::TIME_KEY.to_owned(),
         }
@@ -130,7 +139,7 @@ pub struct Broker {
     names: Vec<String>,
     transaction_timeout_ms: i64,
     /// How often the input topic has been made anew.
-    topic: u32,
+    pub topic: u32,
 }
 
 impl Broker {
@@ -339,13 +348,16 @@ impl Broker {
         let mut read = OpenRead::default();
         for (_, record) in self.of(partition).open.committed(0) {
             match record {
-                Open::Cut(cut) | Open::LedAstray(cut) => read.cut = Some(cut.clone()),
+                Open::Cut(cut) | Open::LedAstray(cut) | Open::NotOurs(cut) => {
+                    read.cut = Some(cut.clone());
+                }
                 Open::Answer(answer) => read.answer = Some(answer.clone()),
                 Open::Time => {}
-                Open::Entry { key, event: Some(event) } => {
+                Open::Entry { key, event: Some(event) }
+                | Open::Touched { key, event: Some(event) } => {
                     read.open.insert(key.clone(), event.clone());
                 }
-                Open::Entry { key, event: None } => {
+                Open::Entry { key, event: None } | Open::Touched { key, event: None } => {
                     read.open.remove(key);
                 }
             }
@@ -355,7 +367,9 @@ impl Broker {
 
     /// Compacts an `open` partition.
     pub fn compact(&mut self, partition: i32, keep_tombstones_from: i64, end: i64) {
-        let is_tombstone = |record: &Open| matches!(record, Open::Entry { event: None, .. });
+        let is_tombstone = |record: &Open| {
+            matches!(record, Open::Entry { event: None, .. } | Open::Touched { event: None, .. })
+        };
         let open = &mut self.of_mut(partition).open;
         open.compact(Open::key, is_tombstone, keep_tombstones_from, end);
     }

@@ -4,6 +4,7 @@ mod broker;
 mod feed;
 mod group;
 mod log;
+mod misuse;
 pub mod options;
 mod oracle;
 mod process;
@@ -22,7 +23,7 @@ use broker::{Broker, Open};
 use feed::Feed;
 use options::{BEHIND_MS, Fault, Options};
 use oracle::Oracle;
-use process::{Around, Process, Task};
+use process::{Around, Process, Reading, Task};
 use tell::Tell;
 
 /// 2026-03-02T08:00:00Z, in milliseconds.
@@ -215,7 +216,8 @@ impl<'o> World<'o> {
         let skew_ms = self.skew();
         // No process has instance and start in common with another.
         self.around.now_ms += 1;
-        let process = Process::start(instance, policies, skew_ms, &mut self.around);
+        let reading = self.reading();
+        let process = Process::start(instance, policies, reading, skew_ms, &mut self.around);
         self.processes.push(process);
     }
 
@@ -246,13 +248,13 @@ impl<'o> World<'o> {
         }
         if self.around.strikes(Fault::Zombie, if committing { 400 } else { 100 }) {
             let until = now_ms + self.around.random.between(2_000, 40_000);
-            self.processes[at].still_until_ms = until;
+            self.processes[at].stand_still(until);
             let owner = self.processes[at].owner();
             self.around.tell.say(now_ms, || format!("{owner} stands still until {until}"));
         }
         if self.around.strikes(Fault::Replaced, 60) {
             let until = now_ms + self.around.random.between(500, 20_000);
-            self.processes[at].still_until_ms = until;
+            self.processes[at].stand_still(until);
             let instance = self.processes[at].instance;
             self.start(instance);
         }
@@ -265,7 +267,7 @@ impl<'o> World<'o> {
         if self.around.strikes(Fault::MachinePause, 80) {
             let ms = self.around.random.between(1_000, 30_000);
             self.processes[at].time.pause(ms, &self.around);
-            self.processes[at].still_until_ms = now_ms + ms;
+            self.processes[at].stand_still(now_ms + ms);
             let owner = self.processes[at].owner();
             self.around
                 .tell
@@ -279,6 +281,7 @@ impl<'o> World<'o> {
             self.processes[at].reload(policies);
         }
         self.trouble_at_the_broker();
+        self.misuse();
     }
 
     fn scale(&mut self) {
@@ -300,6 +303,10 @@ impl<'o> World<'o> {
             // A subscriber that keeps up sees a tombstone before it goes (`delete.retention.ms`), and
             // the oracle every cut before another takes its place (`min.compaction.lag.ms`).
             let seen = self.around.oracle.open_seen(partition);
+            // What is young is left alone.
+            let open = &self.around.broker.of(partition).open;
+            let not_ours = open.history(0, seen).filter(|(_, it)| matches!(it, Open::NotOurs(_)));
+            let seen = not_ours.last().map_or(seen, |(entry, _)| entry.offset.min(seen));
             let from = self.around.random.between(0, seen);
             self.around.broker.compact(partition, from, seen);
         }
@@ -356,7 +363,8 @@ impl<'o> World<'o> {
         let input = &self.around.broker.of(partition).input;
         let least = self.around.oracle.cut(partition).map_or(0, |cut| cut.decisions.start);
         let beyond = self.around.random.chance(20);
-        let most = if beyond { input.last_stable_offset() } else { cut };
+        let stable = input.last_stable_offset();
+        let most = if beyond { stable } else { cut.min(stable) };
         let start = self.around.random.between(least.min(most), most);
         self.around.oracle.loose |= start > cut || self.around.oracle.cut(partition).is_none();
         self.acceptable.extend([Accept::Gap.as_str(), Accept::TrustLog.as_str()]);
@@ -369,11 +377,8 @@ impl<'o> World<'o> {
 
     /// Answers every halt that has been brought about; any other is a fault of the protocol.
     fn operate(&mut self) -> Result<(), String> {
-        for process in self.processes.iter().filter(|process| process.alive) {
+        for process in self.processes.iter_mut().filter(|process| process.alive) {
             for (&partition, (why, _)) in &process.halted {
-                if why == process::GIVEN_UP {
-                    continue;
-                }
                 let accept = Accept::ALL
                     .iter()
                     .find(|it| why.contains(&format!("--accept {}", it.as_str())))
@@ -384,6 +389,11 @@ impl<'o> World<'o> {
                     }
                     return Err(format!("partition {partition} halts: {why}"));
                 };
+                if *accept == Accept::Rejections && self.around.random.chance(50) {
+                    // A setting is put back.
+                    process.reading = Reading::default();
+                    continue;
+                }
                 let topics = self.around.broker.of(partition);
                 let Some(group) = self.around.broker.group.stable_offset(partition) else {
                     continue;
@@ -397,13 +407,14 @@ impl<'o> World<'o> {
                     log_start: topics.input.start(),
                     log_end: topics.input.high_watermark(),
                     answer: read.answer.clone(),
-                    other: None,
+                    other: process.others.get(&partition).cloned(),
                 };
                 let answer = Answer::to(&durable, *accept);
                 if read.answer.as_ref() != Some(&answer) {
                     let now_ms = self.around.now_ms;
                     self.around.tell.say(now_ms, || format!("the operator answers {answer:?}"));
                     self.around.broker.of_mut(partition).open.append(None, Open::Answer(answer));
+                    self.around.oracle.accepted(partition, *accept, why);
                 }
             }
         }

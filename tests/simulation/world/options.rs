@@ -92,6 +92,14 @@ faults! {
     NewPolicies,
     /// Other policies or settings are put in force while a process runs.
     Reload,
+    /// Another group commits to our output topics.
+    OtherGroup,
+    /// Somebody writes to the open topic or deletes from it.
+    OpenTouched,
+    /// The input topic is made anew.
+    TopicAnew,
+    /// A process reads records otherwise than they were read before.
+    OtherReading,
 }
 
 /// Every fourth seed brings one of these about, and nothing else: what only shows where several
@@ -103,6 +111,8 @@ const FOCI: &[&[Fault]] = &[
     &[Fault::Zombie, Fault::LostUnheard, Fault::Scale],
     MANY_DUE,
     FIRST_START,
+    &[Fault::OtherGroup, Fault::OpenTouched, Fault::OtherReading, Fault::Crash],
+    &[Fault::TopicAnew, Fault::Zombie, Fault::Truncation],
 ];
 
 /// A first start that is crashed in while it publishes.

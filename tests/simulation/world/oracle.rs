@@ -9,11 +9,13 @@ use std::sync::Arc;
 use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::Shard;
+use stallwatch::protocol::agree::Accept;
 use stallwatch::protocol::cut::{Backfill, CutRecord};
 use stallwatch::wire::exception::open_key;
 
 use super::broker::{Broker, Letter, Open};
 use super::log::Writer;
+use super::misuse::THEIRS;
 use super::options::Options;
 use crate::model::Model;
 
@@ -113,6 +115,14 @@ struct Part<'o> {
     open_now: BTreeMap<String, uuid::Uuid>,
     /// What is open by the commits, and the last sequence of each.
     committed_open: BTreeMap<uuid::Uuid, u32>,
+    /// What somebody made of the open table is accepted: it may differ, and events may come again.
+    touched: bool,
+    /// Commits since another group has committed.
+    beside_another: Option<u32>,
+    /// The end of the log before the topic was made anew.
+    old_end: Option<i64>,
+    /// What has been accepted since the last commit.
+    accepted: BTreeSet<&'static str>,
 }
 
 /// See the module's head.
@@ -140,7 +150,11 @@ impl<'o> Oracle<'o> {
 
     /// The restored state is that of the owner that committed, at its cut.
     pub fn restored(&mut self, restored: &Restored<'_>) -> Verdict {
-        let part = &self.parts[restored.partition as usize];
+        let part = &mut self.parts[restored.partition as usize];
+        let is_ours = |(owner, _): &(String, u64)| !owner.starts_with(THEIRS);
+        if restored.stamp.as_ref().is_some_and(is_ours) {
+            part.beside_another = None;
+        }
         let Some(stamp) = restored.stamp.as_ref().filter(|_| !self.loose) else { return Ok(()) };
         let Some(AtCut { digest: theirs, .. }) = part.states.get(stamp) else {
             return Err(format!("a restore at {stamp:?}, which nobody has sent"));
@@ -162,6 +176,40 @@ impl<'o> Oracle<'o> {
             ));
         }
         Ok(())
+    }
+
+    /// Another group has committed: ours may notice it with its next commit, and must.
+    pub fn other_group_committed(&mut self, partition: i32) {
+        let part = &mut self.parts[partition as usize];
+        part.beside_another = Some(0).filter(|_| !part.has_accepted(Accept::Group));
+    }
+
+    /// The topic was made anew: its records are not those of the log that ended here.
+    pub fn topic_made_anew(&mut self, partition: i32, old_end: i64) {
+        self.loose = true;
+        let part = &mut self.parts[partition as usize];
+        let has_state = part.cut.as_ref().is_some_and(|cut| cut.offset > cut.decisions.start);
+        let ends = has_state.then_some(old_end).filter(|_| !part.has_accepted(Accept::NewLog));
+        part.old_end = part.old_end.max(ends);
+    }
+
+    /// An operator has accepted something: what follows is not what a replay gives.
+    pub fn accepted(&mut self, partition: i32, accept: Accept, why: &str) {
+        let part = &mut self.parts[partition as usize];
+        part.accepted.insert(accept.as_str());
+        match accept {
+            Accept::OpenTable => part.touched |= why.contains("proven: false"),
+            Accept::Group => part.beside_another = None,
+            Accept::NewLog => part.old_end = None,
+            Accept::Rejections => {}
+            _ => return,
+        }
+        self.loose = true;
+    }
+
+    /// Every event of a partition that is published.
+    pub fn published(&self, partition: i32) -> &[Arc<ExceptionEvent>] {
+        &self.parts[partition as usize].published
     }
 
     /// Looks at whatever has been committed since the last time. Returns how many commits and events.
@@ -227,7 +275,11 @@ impl<'o> Oracle<'o> {
         let from = std::mem::replace(&mut self.parts[index].open_at, stable);
         for (entry, record) in topics.open.committed(from) {
             match record {
-                Open::Answer(_) | Open::Time | Open::LedAstray(_) => {}
+                Open::Answer(_)
+                | Open::Time
+                | Open::LedAstray(_)
+                | Open::NotOurs(_)
+                | Open::Touched { .. } => {}
                 Open::Entry { key, event: Some(event) } => {
                     self.parts[index].table.insert(key.clone(), event.clone());
                 }
@@ -267,8 +319,21 @@ impl<'o> Oracle<'o> {
         if cut.commit != number {
             return Err(format!("it should have been commit {number}"));
         }
+        if let Some(commits) = &mut part.beside_another {
+            *commits += 1;
+            if *commits > 2 {
+                return Err("another group has committed, and this one goes on".to_owned());
+            }
+        }
+        part.accepted.clear();
+        if part.old_end.is_some_and(|end| cut.offset > end) {
+            return Err(
+                "records of a topic made anew are taken for those of the old one".to_owned()
+            );
+        }
         if let Some(before) = &before
             && (cut.offset < before.offset || cut.frontier < before.frontier)
+            && cut.topic_id == before.topic_id
         {
             return Err(format!("it goes back from {} {:?}", before.offset, before.frontier));
         }
@@ -344,6 +409,9 @@ impl<'o> Part<'o> {
     /// What a subscriber that believes every event would find odd.
     fn subscriber(&mut self, event: &ExceptionEvent, loose: bool) -> Verdict {
         let id = event.exception_id;
+        if self.touched {
+            return Ok(());
+        }
         let key = open_key(event);
         let package = format!("{}:{}", event.key.carrier(), event.key.number());
         let known = self.exceptions_seen.get(&id).copied();
@@ -376,7 +444,14 @@ impl<'o> Part<'o> {
         Ok(())
     }
 
+    fn has_accepted(&self, accept: Accept) -> bool {
+        self.accepted.contains(accept.as_str())
+    }
+
     fn table_is_what_is_open(&self) -> Verdict {
+        if self.touched {
+            return Ok(());
+        }
         let in_table: BTreeMap<_, _> =
             self.table.values().map(|event| (event.exception_id, event.sequence)).collect();
         if in_table != self.committed_open || self.table.len() != in_table.len() {

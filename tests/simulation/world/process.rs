@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use stallwatch::detector::policy::PolicySet;
+use stallwatch::protocol::agree::OtherGroup;
 use stallwatch::protocol::cut::Source;
 use stallwatch::protocol::evidence::Hold;
 use stallwatch::protocol::held::Held;
@@ -26,7 +27,6 @@ use super::store::Snapshot;
 use super::tell::Tell;
 use crate::generate::Random;
 use commit::Cycle;
-pub use commit::GIVEN_UP;
 use inbox::Inbox;
 use rebuild::{Completed, Rebuild};
 use time::Time;
@@ -67,6 +67,12 @@ impl Around<'_> {
             partitions: self.options.partitions as i32,
         }
     }
+}
+
+/// How a process reads records: a third of those before these offsets it rejects, by partition.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub rejects_below: BTreeMap<i32, i64>,
 }
 
 /// What the client tells the engine.
@@ -126,6 +132,11 @@ pub struct Process {
     completed: VecDeque<Completed>,
     /// Partitions that halted, why, and when they look again.
     pub halted: BTreeMap<i32, (String, i64)>,
+    pub reading: Reading,
+    /// Groups that have committed beside ours, by partition.
+    pub others: BTreeMap<i32, OtherGroup>,
+    /// The end of the open topic behind our last commit.
+    open_end: BTreeMap<i32, i64>,
     question: Option<Question>,
     last_asked_ms: i64,
     last_commit_ms: i64,
@@ -150,6 +161,7 @@ impl Process {
     pub fn start(
         instance: usize,
         policies: Arc<PolicySet>,
+        reading: Reading,
         skew_ms: i64,
         around: &mut Around<'_>,
     ) -> Self {
@@ -183,6 +195,9 @@ impl Process {
             restores: Vec::new(),
             completed: VecDeque::new(),
             halted: BTreeMap::new(),
+            reading,
+            others: BTreeMap::new(),
+            open_end: BTreeMap::new(),
             question: None,
             last_asked_ms: around.now_ms,
             last_commit_ms: around.now_ms,
@@ -190,6 +205,11 @@ impl Process {
             cycle: None,
             stale: Membership::NONE,
         }
+    }
+
+    /// It stands still up to this time, or for as long as it does already.
+    pub fn stand_still(&mut self, until_ms: i64) {
+        self.still_until_ms = self.still_until_ms.max(until_ms);
     }
 
     pub fn runs(&self, now_ms: i64) -> bool {

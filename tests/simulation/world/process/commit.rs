@@ -104,6 +104,9 @@ impl Process {
         around: &mut Around<'_>,
     ) -> bool {
         let Some(sending) = &mut cycle.sending else {
+            if !self.is_of_this_topic(around) {
+                return true;
+            }
             cycle.sending = Some(self.prepare(partitions, around));
             return false;
         };
@@ -143,7 +146,7 @@ impl Process {
         } else {
             let (sent, later) = commit(producer, around);
             if later && around.strikes(Fault::Zombie, 400) {
-                self.still_until_ms = around.now_ms + around.random.between(13_000, 40_000);
+                self.stand_still(around.now_ms + around.random.between(13_000, 40_000));
             }
             Some(sent)
         };
@@ -154,10 +157,25 @@ impl Process {
         true
     }
 
+    /// Whether everything that is held is of the topic that there is now; what is not is rebuilt.
+    fn is_of_this_topic(&mut self, around: &mut Around<'_>) -> bool {
+        let others = self.keeper.of_another_topic(&around.broker.topic_id());
+        for (partition, then) in &others {
+            around.say(|| format!("{}: {partition} is of {then}", self.owner));
+            self.rebuild(*partition, around);
+        }
+        others.is_empty()
+    }
+
     fn prepare(&mut self, partitions: &[i32], around: &mut Around<'_>) -> Sending {
         let (mut records, mut offsets) = (Vec::new(), Vec::new());
         for (cut, record) in self.keeper.contents(partitions, &around.source()) {
             let partition = cut.partition;
+            for row in &cut.rows {
+                let entry = row.open.then(|| Arc::new(row.event.clone()));
+                let key = open_key(&row.event);
+                records.push((partition, Out::Open(Open::Entry { key, event: entry })));
+            }
             for event in &cut.events {
                 let event = Arc::new(event.clone());
                 let key = open_key(&event);
@@ -194,6 +212,7 @@ impl Process {
         let Some(finished) = self.keeper.finish() else { return };
         for cut in &finished.committed {
             self.at_cuts.remove(&cut.partition);
+            self.look_for_others(cut.partition, around);
         }
         if self.is_backfilling() && around.strikes(Fault::CrashInCommit, 200) {
             around.say(|| format!("{} crashes amid its backfill", self.owner));
@@ -201,13 +220,10 @@ impl Process {
         }
         for partition in finished.given_up {
             around.say(|| format!("{}: {partition} is given up", self.owner));
-            self.halted.insert(partition, (GIVEN_UP.to_owned(), i64::MAX));
+            self.rebuild(partition, around);
         }
     }
 }
-
-/// Why a partition halts that another instance has committed for.
-pub const GIVEN_UP: &str = "another instance has committed for it";
 
 /// What the broker's refusal means to a producer.
 fn judge(refused: Refused) -> Sent {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use stallwatch::protocol::agree::OtherGroup;
 use stallwatch::protocol::held::Held;
 use stallwatch::protocol::keeper::{HEARTBEAT_MS, TakenOver};
 
 use super::inbox::{Work, work_off};
 use super::rebuild::{Completed, Rebuild};
 use super::{Around, Fault, News, Process};
+use crate::world::broker::Open;
 use crate::world::oracle::Restored;
 use crate::world::store::Snapshot;
 use stallwatch::detector::shard::Shard;
@@ -81,8 +83,38 @@ impl Process {
         self.client.joins_again = true;
     }
 
+    /// The state of a partition is of no more use: it is rebuilt from what is durable.
+    pub(super) fn rebuild(&mut self, partition: i32, around: &Around<'_>) {
+        self.keeper.lost(partition);
+        self.held.remove(&partition);
+        self.inboxes.remove(&partition);
+        self.halted.remove(&partition);
+        self.restores.retain(|restore| restore.partition != partition);
+        let epoch = self.keeper.assigned(partition);
+        self.restores.push(Rebuild::begin(partition, epoch, self, around));
+    }
+
+    /// Looks for the cut of another group between our commit of a partition and the one before.
+    pub(super) fn look_for_others(&mut self, partition: i32, around: &mut Around<'_>) {
+        let open = &around.broker.of(partition).open;
+        let is_ours = |record: &Open| matches!(record, Open::Cut(cut) if cut.owner == self.owner);
+        let ours = open.history(0, i64::MAX).filter(|(_, record)| is_ours(record)).last();
+        let Some(end) = ours.map(|(cut, _)| cut.offset + 1) else { return };
+        let Some(before) = self.open_end.insert(partition, end) else { return };
+        let theirs = open.history(before, end).find_map(|(_, record)| match record {
+            Open::NotOurs(cut) => Some(cut.clone()),
+            _ => None,
+        });
+        if let Some(cut) = theirs.filter(|_| around.rules.group_in_cut) {
+            around.say(|| format!("{}: another group has committed to {partition}", self.owner));
+            let group = cut.group.clone().unwrap_or_default();
+            self.others.insert(partition, OtherGroup { group, owner: cut.owner.clone() });
+            self.rebuild(partition, around);
+        }
+    }
+
     fn take_completed(&mut self, around: &mut Around<'_>) -> Result<(), String> {
-        let Some(Completed { partition, epoch, result, lossy, disagrees }) =
+        let Some(Completed { partition, epoch, result, lossy, open_end, disagrees }) =
             self.completed.pop_front()
         else {
             return Ok(());
@@ -117,6 +149,8 @@ impl Process {
             shard: &ready.packages,
         })?;
         self.halted.remove(&partition);
+        self.others.remove(&partition);
+        self.open_end.insert(partition, open_end);
         self.schedules.insert(partition, Vec::new());
         self.inboxes.remove(&partition);
         let held = Held::new(partition, epoch, ready, around.options.budget).under(around.rules);

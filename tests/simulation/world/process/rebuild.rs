@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stallwatch::detector::exception::ExceptionEvent;
 use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::{Retention, Shard};
-use stallwatch::protocol::agree::{Accept, Durable};
+use stallwatch::protocol::agree::{Accept, Durable, OtherGroup};
 use stallwatch::protocol::held::Ready;
 use stallwatch::protocol::ownership::Epoch;
 use stallwatch::protocol::plain::Plain;
@@ -36,6 +36,10 @@ pub struct Rebuild {
     listed: Vec<usize>,
     lossy: bool,
     disagrees: bool,
+    other: Option<OtherGroup>,
+    open_read: i64,
+    /// A third of the records before this offset is read as no scan.
+    rejects_below: i64,
 }
 
 /// A restore that is done.
@@ -45,6 +49,8 @@ pub struct Completed {
     pub result: Result<Ready<Plain>, String>,
     /// Records that it would have needed are deleted.
     pub lossy: bool,
+    /// How far the open topic was read.
+    pub open_end: i64,
     /// Offset and cut did not belong together, and nobody has accepted that.
     pub disagrees: bool,
 }
@@ -87,6 +93,9 @@ impl Rebuild {
             listed: Vec::new(),
             lossy: false,
             disagrees: false,
+            open_read: 0,
+            other: process.others.get(&partition).cloned(),
+            rejects_below: process.reading.rejects_below.get(&partition).copied().unwrap_or(0),
         }
     }
 
@@ -132,7 +141,7 @@ impl Rebuild {
                     log_start: topics.input.start(),
                     log_end: topics.input.high_watermark(),
                     answer: open.answer.clone(),
-                    other: None,
+                    other: self.other.clone(),
                 };
                 let entries: Vec<ExceptionEvent> = open
                     .open
@@ -143,6 +152,7 @@ impl Rebuild {
                     let of_cut = durable.cut.as_ref().map(|cut| (cut.offset, cut.metadata()));
                     of_cut != Some((*offset, metadata.clone()))
                 }) && !Accept::ALL.iter().any(|accept| durable.accepts(*accept));
+                self.open_read = self.open_end.unwrap_or_default();
                 (self.open_end, self.open) = (None, None);
                 machine.durable(durable, entries)
             }
@@ -241,7 +251,7 @@ impl Rebuild {
         let machine = self.machine.as_mut()?;
         let input = &around.broker.of(self.partition).input;
         let at = *self.at.get_or_insert(from);
-        if at < input.start() && at < to {
+        if input.high_watermark() < to || at < input.start() && at < to {
             // What was to be read is deleted: all is begun again.
             return Some(Err(AGAIN.to_owned()));
         }
@@ -259,7 +269,12 @@ impl Rebuild {
                 Taken::LeftOut => {}
                 Taken::Waits => return Some(Err(AGAIN.to_owned())),
                 Taken::Applied => {
-                    let decoded: Record<'_> = record.at(entry.offset);
+                    let is_read_otherwise =
+                        entry.offset < self.rejects_below && record.hash.is_multiple_of(3);
+                    let decoded: Record<'_> = match is_read_otherwise {
+                        true => Record::Rejected { log_time: None },
+                        false => record.at(entry.offset),
+                    };
                     if matches!(decoded, Record::Rejected { .. }) {
                         machine.rejected(entry.offset);
                     }
@@ -296,13 +311,20 @@ impl Process {
         let Some(restore) = self.restores.get_mut(at) else { return };
         let Some(result) = restore.step(&mut self.time, around) else { return };
         let (partition, epoch) = (restore.partition, restore.epoch);
-        let (lossy, disagrees) = (restore.lossy, restore.disagrees);
+        let (lossy, disagrees, open_end) = (restore.lossy, restore.disagrees, restore.open_read);
         self.restores.remove(at);
         if matches!(&result, Err(why) if why == AGAIN) {
             let again = Rebuild::begin(partition, epoch, self, around);
             self.restores.push(again);
             return;
         }
-        self.completed.push_back(Completed { partition, epoch, result, lossy, disagrees });
+        self.completed.push_back(Completed {
+            partition,
+            epoch,
+            result,
+            lossy,
+            open_end,
+            disagrees,
+        });
     }
 }

@@ -244,19 +244,20 @@ impl<S: Packages, L> Held<S, L> {
             && let Some((cursor, settings)) = self.resume.clone()
         {
             let is_another = first.log_time() != Some(cursor.log_time());
-            if is_another && !self.read_anew {
+            if is_another && !self.read_anew && self.rules.look_time_checked {
                 self.stop(another_record(offset_of(0), &cursor, first.log_time()));
                 return (0, Ok(()));
             }
             // Its look is brought to its end without it where it is another.
             let look = Record::Rejected { log_time: Some(cursor.log_time()) };
-            let first = if is_another { &[look] } else { &records[..1] };
+            let without = is_another && self.read_anew;
+            let first = if without { &[look] } else { &records[..1] };
             let applied = self.packages.apply_all(first, self.most(), outcomes);
             if outcomes.is_empty() || applied.is_err() {
                 return (0, applied);
             }
             self.resume = None;
-            match is_another {
+            match without {
                 true => outcomes.clear(),
                 false => self.offset = offset_of(0) + 1,
             }
@@ -273,6 +274,9 @@ impl<S: Packages, L> Held<S, L> {
 
     /// So many events may wait; at least one, so that it goes on.
     fn most(&self) -> usize {
+        if !self.rules.budget_bounds_cut {
+            return usize::MAX;
+        }
         let room = self.budget.saturating_sub(self.dead_letters.len()) / RECORDS_PER_EVENT;
         room.saturating_sub(self.backlog.len()).max(1)
     }
@@ -286,7 +290,8 @@ impl<S: Packages, L> Held<S, L> {
 
     /// Whether the next record's look has been begun: it is judged no more.
     pub fn is_amid_record(&self) -> bool {
-        self.resume.is_some() || self.packages.is_amid_record()
+        let is_amid = self.resume.is_some() || self.packages.is_amid_record();
+        is_amid && self.rules.amid_record_not_judged
     }
 
     /// From the next record on these settings hold.
@@ -413,6 +418,11 @@ impl<S: Packages, L> Held<S, L> {
                 self.backfill = Backfill::Done;
             }
         }
+        if !self.rules.events_with_their_cut {
+            self.backlog.extend(events.split_off(events.len().div_ceil(2)));
+        }
+        let cursor = self.cursor();
+        let cursor = cursor.filter(|_| self.rules.cursor_kept || !events.is_empty());
         let in_force = self.packages.policies().hash().clone();
         let amid_a_look = self.packages.is_looking() || self.resume.is_some();
         if in_force != *today.hash() && self.backfill != Backfill::Pending && !amid_a_look {
@@ -431,7 +441,7 @@ impl<S: Packages, L> Held<S, L> {
             offset: self.offset,
             frontier,
             log_clock,
-            cursor: self.cursor(),
+            cursor: cursor.filter(|_| self.rules.cursor_in_cut),
             open,
             is_full,
             events,

@@ -497,7 +497,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         }
         packages.go_live(frontier);
         // Behind a cursor the settings hold that its look was begun with, until its record is applied.
-        if cut.cursor.is_none() {
+        if cut.cursor.is_none() || !rules.settings_behind_the_record {
             packages.set_retention(self.setup.today);
             self.decisions.settle(cut.offset, self.setup.today);
         }

@@ -105,6 +105,20 @@ rules! {
     sums_with_the_events,
     /// A cut in the midst of a look bears the clocks of before it.
     frontier_of_before,
+    /// A cut in the midst of a record's look says how far it is out.
+    cursor_in_cut,
+    /// So does every cut until the record is applied, also one that publishes nothing.
+    cursor_kept,
+    /// Behind a cursor new settings hold from the record after the next.
+    settings_behind_the_record,
+    /// A record whose look has been begun is not judged for refusal again.
+    amid_record_not_judged,
+    /// The record behind a cursor has the log time that its look goes to.
+    look_time_checked,
+    /// A cut holds every event up to where it stands.
+    events_with_their_cut,
+    /// A cut holds no more events than it may.
+    budget_bounds_cut,
     /// No snapshot is taken in the midst of a look.
     snapshot_outside_looks,
     /// A package that the records no longer tell of is given back from its open exception.

@@ -106,10 +106,26 @@ impl World<'_> {
         if !self.around.strikes(Fault::OtherReading, 300) {
             return Reading::default();
         }
-        self.acceptable.insert(Accept::Rejections.as_str());
         let partitions = 0..self.around.options.partitions as i32;
         let oracle = &self.around.oracle;
-        let known = partitions.filter_map(|it| Some((it, oracle.cut(it)?.offset)));
-        Reading { rejects_below: known.collect::<BTreeMap<_, _>>() }
+        let known = |partition| {
+            let cut = oracle.cut(partition)?;
+            Some((partition, (cut.offset, cut.cursor.is_some())))
+        };
+        let known: BTreeMap<_, _> = partitions.filter_map(known).collect();
+        let refuses_only = self.around.options.seed % 16 < 4;
+        let kind = if refuses_only { 1 } else { self.around.random.below(3) };
+        if kind != 1 {
+            self.acceptable.insert(Accept::Rejections.as_str());
+        }
+        match kind {
+            0 => Reading { rejects: known, ..Reading::default() },
+            1 => {
+                let amid_look = known.into_iter().filter(|(_, (_, amid_look))| *amid_look);
+                let at = amid_look.map(|(partition, (offset, _))| (partition, offset));
+                Reading { refuses: at.collect(), ..Reading::default() }
+            }
+            _ => Reading { rejects: known, last_only: true, ..Reading::default() },
+        }
     }
 }

@@ -29,7 +29,7 @@ use tell::Tell;
 /// 2026-03-02T08:00:00Z, in milliseconds.
 const BEGINNING_MS: i64 = 1_772_438_400_000;
 /// So much later everything must have settled once all is mended.
-const PATIENCE_MS: i64 = 240_000;
+const PATIENCE_MS: i64 = 480_000;
 
 /// What came of a run.
 pub struct Run {
@@ -129,7 +129,7 @@ impl<'o> World<'o> {
             29..=32 => self.end_input_transactions(false),
             33..=37 => self.trouble(),
             38..=39 => self.operate()?,
-            40 => self.start_wanted(),
+            40..=43 => self.start_wanted(),
             _ => self.work()?,
         }
         Ok(())
@@ -170,7 +170,8 @@ impl<'o> World<'o> {
         let now_ms = self.around.now_ms;
         let Around { options, random, .. } = &mut self.around;
         let mark = self.feed.next_mark(options, now_ms, random).filter(|at| at - now_ms < 20_000);
-        let until = mark.unwrap_or_else(|| now_ms + random.between(500, 8_000));
+        let longest_ms = if options.no_evidence { 40_000 } else { 8_000 };
+        let until = mark.unwrap_or_else(|| now_ms + random.between(500, longest_ms));
         while self.around.now_ms < until {
             let ms = (until - self.around.now_ms).min(self.around.random.between(300, 2_000));
             self.pass(ms);
@@ -238,8 +239,11 @@ impl<'o> World<'o> {
     fn trouble(&mut self) {
         let Some(at) = self.any() else { return };
         let (committing, now_ms) = (self.processes[at].is_committing(), self.around.now_ms);
-        let backfilling = self.processes[at].is_backfilling();
-        if self.around.strikes(Fault::Crash, if backfilling { 400 } else { 120 })
+        let partitions = 0..self.around.options.partitions as i32;
+        let cut = |partition| self.around.oracle.cut(partition);
+        let amid_look = partitions.filter_map(cut).any(|cut| cut.cursor.is_some());
+        let midway = amid_look || self.processes[at].is_backfilling();
+        if self.around.strikes(Fault::Crash, if midway { 400 } else { 120 })
             || committing && self.around.strikes(Fault::CrashInCommit, 400)
         {
             let owner = self.processes[at].owner();
@@ -414,7 +418,9 @@ impl<'o> World<'o> {
                     let now_ms = self.around.now_ms;
                     self.around.tell.say(now_ms, || format!("the operator answers {answer:?}"));
                     self.around.broker.of_mut(partition).open.append(None, Open::Answer(answer));
-                    self.around.oracle.accepted(partition, *accept, why);
+                    let truncated = self.acceptable.contains(Accept::Gap.as_str());
+                    let known = why.contains("proven: true") && !truncated;
+                    self.around.oracle.accepted(partition, *accept, known);
                 }
             }
         }
@@ -434,6 +440,7 @@ impl<'o> World<'o> {
         }
         for process in &mut self.processes {
             process.still_until_ms = mended_ms;
+            process.reading = Reading::default();
             process.time.wake(mended_ms);
         }
         let target = (mended_ms + self.around.random.between(3_000, 25_000)) / 1_000;

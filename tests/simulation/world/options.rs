@@ -111,7 +111,9 @@ const FOCI: &[&[Fault]] = &[
     &[Fault::Zombie, Fault::LostUnheard, Fault::Scale],
     MANY_DUE,
     FIRST_START,
+    MANY_DUE,
     &[Fault::OtherGroup, Fault::OpenTouched, Fault::OtherReading, Fault::Crash],
+    MANY_DUE,
     &[Fault::TopicAnew, Fault::Zombie, Fault::Truncation],
 ];
 
@@ -126,6 +128,8 @@ const MANY_DUE: &[Fault] = &[
     Fault::Snapshot,
     Fault::FutureRecord,
     Fault::SameSecond,
+    Fault::StalledFetch,
+    Fault::OtherReading,
 ];
 
 /// What a seed decides beforehand.
@@ -147,6 +151,8 @@ pub struct Options {
     pub budget: usize,
     /// How many packages a call of the detector may look at.
     pub work: u32,
+    /// Nobody says where the log ends before all is mended: records alone move the frontier.
+    pub no_evidence: bool,
     pub margin_ms: i64,
     pub max_future_skew_ms: i64,
     /// Brokers stamp the records of the `open` topic; else each process goes by its own clock.
@@ -172,7 +178,10 @@ impl Options {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let unit = 1;
-        let count = if random.chance(25) || seed % 20 == 19 { 3 } else { 1 };
+        let focus = (seed % 4 == 3).then(|| FOCI[(seed / 4) as usize % FOCI.len()]);
+        let many_due = focus == Some(MANY_DUE);
+        let several_sets = seed % 20 == 19 || many_due;
+        let count = if random.chance(25) || several_sets { 3 } else { 1 };
         let mut sets = Vec::new();
         while sets.len() < count {
             let rules = rules(&mut random, unit);
@@ -197,8 +206,6 @@ impl Options {
         let (stamped, by_broker) = (random.chance(75), random.chance(40));
         // Where brokers tell the time none is ahead of them, but whoever writes may be behind.
         let (ahead_ms, behind_ms) = if stamped { (0, ahead_ms) } else { (ahead_ms, 0) };
-        let focus = (seed % 4 == 3).then(|| FOCI[(seed / 4) as usize % FOCI.len()]);
-        let many_due = focus == Some(MANY_DUE);
         let first_start = focus == Some(FIRST_START);
         let chances = Fault::ALL
             .iter()
@@ -215,13 +222,14 @@ impl Options {
             seed,
             partitions: random.pick(&[1, 1, 2, 3]),
             instances: random.pick(&[1, 2, 2, 3]),
-            steps: random.pick(&[80, 150, 250, 400]),
+            steps: if many_due { 600 } else { random.pick(&[80, 150, 250, 400]) },
             marks: marks(&sets[0].0),
             sets,
             silent_start: (random.chance(45) || first_start) && !many_due,
             history: if first_start { 40 } else { random.pick(&[0, 0, 3, 12, 25, 40]) },
             packages: if many_due || first_start { 5 } else { random.between(1, 5) as usize },
             budget: if many_due || first_start { 1 } else { random.pick(&[1, 2, 4, 10_000]) },
+            no_evidence: many_due && seed % 3 > 0,
             work: if many_due { 1 } else { random.pick(&[1, 1, 64, 512]) },
             margin_ms,
             max_future_skew_ms: random.pick(&[3_000, 8_000]),

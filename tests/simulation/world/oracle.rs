@@ -125,6 +125,9 @@ struct Part<'o> {
     accepted: BTreeSet<&'static str>,
 }
 
+/// Events that one package may bring at once, and a record beside it.
+const STEPS_AT_ONCE: usize = 8;
+
 /// See the module's head.
 pub struct Oracle<'o> {
     options: &'o Options,
@@ -193,12 +196,13 @@ impl<'o> Oracle<'o> {
         part.old_end = part.old_end.max(ends);
     }
 
-    /// An operator has accepted something: what follows is not what a replay gives.
-    pub fn accepted(&mut self, partition: i32, accept: Accept, why: &str) {
+    /// An operator has accepted something: what follows is not what a replay gives. `known`: it is proven
+    /// what the open table must hold.
+    pub fn accepted(&mut self, partition: i32, accept: Accept, known: bool) {
         let part = &mut self.parts[partition as usize];
         part.accepted.insert(accept.as_str());
         match accept {
-            Accept::OpenTable => part.touched |= why.contains("proven: false"),
+            Accept::OpenTable => part.touched |= !known,
             Accept::Group => part.beside_another = None,
             Accept::NewLog => part.old_end = None,
             Accept::Rejections => {}
@@ -313,11 +317,23 @@ impl<'o> Oracle<'o> {
         let loose = self.loose;
         let part = &mut self.parts[index];
         let events = part.exceptions.remove(&writer).unwrap_or_default();
+        let most = (options.budget / 2).max(1) + STEPS_AT_ONCE;
+        if options.work == 1 && events.len() > most {
+            return Err(format!("it holds {} events, more than {most}", events.len()));
+        }
         let letters = part.letters.remove(&writer).unwrap_or_default();
         let before = part.cut.replace(cut.clone());
         let number = before.as_ref().map_or(1, |before| before.commit + 1);
         if cut.commit != number {
             return Err(format!("it should have been commit {number}"));
+        }
+        let same_look = |before: &&Arc<CutRecord>| {
+            before.cursor.is_some() && cut.cursor.is_some() && before.offset == cut.offset
+        };
+        if let Some(before) = before.as_ref().filter(same_look)
+            && before.decisions.settings != cut.decisions.settings
+        {
+            return Err("other settings hold in the midst of a look".to_owned());
         }
         if let Some(commits) = &mut part.beside_another {
             *commits += 1;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use stallwatch::detector::policy::PolicySet;
+use stallwatch::detector::scan::Record;
 use stallwatch::protocol::agree::OtherGroup;
 use stallwatch::protocol::cut::Source;
 use stallwatch::protocol::evidence::Hold;
@@ -19,7 +20,7 @@ use stallwatch::protocol::keeper::Keeper;
 use stallwatch::protocol::plain::Plain;
 use stallwatch::protocol::rules::Rules;
 
-use super::broker::{Broker, Letter};
+use super::broker::{Broker, Input, Letter};
 use super::group::{Heard, Membership};
 use super::options::{Fault, Options};
 use super::oracle::{AtCut, Oracle, Schedule};
@@ -69,10 +70,27 @@ impl Around<'_> {
     }
 }
 
-/// How a process reads records: a third of those before these offsets it rejects, by partition.
+/// How a process reads records that were read before.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    pub rejects_below: BTreeMap<i32, i64>,
+    /// By partition the cut's offset, and whether its record is out in part. A third of the records
+    /// before it is rejected, and the record at it where it is out in part.
+    pub rejects: BTreeMap<i32, (i64, bool)>,
+    /// The record at this offset would be refused if it was judged.
+    pub refuses: BTreeMap<i32, i64>,
+    /// Of those that it rejects, only the record at the cut.
+    pub last_only: bool,
+}
+
+impl Reading {
+    /// A record as this process reads it.
+    pub fn read(&self, partition: i32, offset: i64, input: &Input) -> Record<'static> {
+        let rejects = self.rejects.get(&partition).is_some_and(|&(cut, amid_look)| {
+            let before = offset < cut && input.hash.is_multiple_of(3) && !self.last_only;
+            before || offset == cut && amid_look
+        });
+        if rejects { Record::Rejected { log_time: None } } else { input.at(offset) }
+    }
 }
 
 /// What the client tells the engine.
@@ -168,7 +186,7 @@ impl Process {
         let name = format!("i{instance}");
         let producer = around.broker.init_producer(&name);
         let owner = format!("{name}/{}", around.now_ms);
-        around.say(|| format!("{owner} starts"));
+        around.say(|| format!("{owner} starts and reads {reading:?}"));
         Self {
             instance,
             alive: true,
@@ -319,6 +337,9 @@ impl Process {
     }
 
     fn ask(&mut self, around: &mut Around<'_>) {
+        if around.options.no_evidence && around.troubled {
+            return;
+        }
         let now_ms = around.now_ms;
         match &mut self.question {
             Some(question) if question.ends.is_none() => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stallwatch::protocol::commit_cycle::{Action, Sent, Stored};
 use stallwatch::wire::exception::open_key;
 
+use super::engine::LOOK_AGAIN_MS;
 use super::{Around, AtCut, Fault, Process};
 use crate::world::broker::{Offsets, Open, Out, Refused};
 use crate::world::oracle::{Digest, line};
@@ -41,6 +42,16 @@ impl Process {
                 let schedule = std::mem::take(self.schedules.entry(partition).or_default());
                 let amid_look = held.packages().is_looking() || held.is_amid_record();
                 let mut cut = held.cut(&self.policies, around.options.budget);
+                if let Some(halt) = &cut.halt
+                    && self.keeper.lane(partition).is_some_and(|lane| lane.is_live())
+                {
+                    around
+                        .tell
+                        .say(around.now_ms, || format!("{partition} halts: {}", halt.message));
+                    self.keeper.halt_at(partition, cut.offset, None);
+                    let look_again = around.now_ms + LOOK_AGAIN_MS;
+                    self.halted.insert(partition, (halt.message.clone(), look_again));
+                }
                 digest.log_clock = cut.log_clock.map(|clock| clock.secs());
                 digest.frontier = cut.frontier.map(|frontier| frontier.secs());
                 if fresh {
@@ -214,8 +225,9 @@ impl Process {
             self.at_cuts.remove(&cut.partition);
             self.look_for_others(cut.partition, around);
         }
-        if self.is_backfilling() && around.strikes(Fault::CrashInCommit, 200) {
-            around.say(|| format!("{} crashes amid its backfill", self.owner));
+        let amid_look = finished.committed.iter().any(|cut| cut.cursor.is_some());
+        if (amid_look || self.is_backfilling()) && around.strikes(Fault::CrashInCommit, 120) {
+            around.say(|| format!("{} crashes amid a backfill or a look", self.owner));
             self.alive = false;
         }
         for partition in finished.given_up {

@@ -15,7 +15,7 @@ use crate::world::store::Snapshot;
 use stallwatch::detector::shard::Shard;
 
 /// After this a partition that halted looks whether an operator has answered.
-const LOOK_AGAIN_MS: i64 = 3_000;
+pub const LOOK_AGAIN_MS: i64 = 3_000;
 
 impl Process {
     pub(super) fn engine_step(&mut self, around: &mut Around<'_>) -> Result<(), String> {
@@ -226,7 +226,7 @@ impl Process {
             (self.inboxes.get_mut(&partition), self.held.get_mut(&partition))
         {
             let schedule = self.schedules.entry(partition).or_default();
-            work_off(inbox, held, schedule, &mut self.time, around);
+            work_off(inbox, held, schedule, (&mut self.time, &self.reading), around);
         }
     }
 

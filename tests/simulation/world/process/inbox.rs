@@ -9,7 +9,7 @@ use stallwatch::protocol::plain::Plain;
 use stallwatch::protocol::trusted_time::{Guard, LogTimeRead};
 
 use super::time::Time;
-use super::{Around, Letter};
+use super::{Around, Letter, Reading};
 use crate::world::broker::Input;
 use crate::world::oracle::Schedule;
 
@@ -31,7 +31,7 @@ pub fn work_off(
     inbox: &mut Inbox,
     held: &mut Held<Plain, Letter>,
     schedule: &mut Schedule,
-    time: &mut Time,
+    (time, reading): (&mut Time, &Reading),
     around: &Around<'_>,
 ) {
     while let Some(work) = inbox.front() {
@@ -40,13 +40,16 @@ pub fn work_off(
                 let mono = time.mono(around);
                 let (time_ms, by_broker) = (input.time_ms, input.by_broker);
                 let log = LogTimeRead { time_ms, by_broker, read: *read };
-                let skew_ms = around.options.max_future_skew_ms;
+                let skew_ms = match reading.refuses.get(&held.partition()) == Some(offset) {
+                    true => i64::MIN / 4,
+                    false => around.options.max_future_skew_ms,
+                };
                 let refused = match time.now(around).guard(log, mono, skew_ms) {
                     _ if held.is_amid_record() => false,
                     Guard::Wait(_) => return time.want_stamp(held.partition()),
                     guard => guard != Guard::Pass,
                 };
-                if !apply(held, *offset, input, refused) {
+                if !apply(held, (*offset, input), reading, refused) {
                     return;
                 }
             }
@@ -66,7 +69,12 @@ pub fn work_off(
 
 /// Applies a record as a worker does: a refused one is noted, a rejected one goes to the dead letters.
 /// False where more is due than one transaction takes: the record waits.
-fn apply(held: &mut Held<Plain, Letter>, offset: i64, input: &Input, refused: bool) -> bool {
+fn apply(
+    held: &mut Held<Plain, Letter>,
+    (offset, input): (i64, &Input),
+    reading: &Reading,
+    refused: bool,
+) -> bool {
     if held.is_halted() {
         return true;
     }
@@ -75,7 +83,7 @@ fn apply(held: &mut Held<Plain, Letter>, offset: i64, input: &Input, refused: bo
     }
     let record = match refused {
         true => Record::Rejected { log_time: None },
-        false => input.at(offset),
+        false => reading.read(held.partition(), offset, input),
     };
     let mut outcomes = Vec::new();
     let applied = held.apply(std::slice::from_ref(&record), |_| offset, &mut outcomes);

@@ -14,7 +14,7 @@ use stallwatch::protocol::restore::{
 };
 
 use super::time::Time;
-use super::{Around, Fault, Process};
+use super::{Around, Fault, Process, Reading};
 use crate::world::broker::OpenRead;
 use crate::world::store::Snapshot;
 
@@ -38,8 +38,7 @@ pub struct Rebuild {
     disagrees: bool,
     other: Option<OtherGroup>,
     open_read: i64,
-    /// A third of the records before this offset is read as no scan.
-    rejects_below: i64,
+    reading: Reading,
 }
 
 /// A restore that is done.
@@ -95,7 +94,7 @@ impl Rebuild {
             disagrees: false,
             open_read: 0,
             other: process.others.get(&partition).cloned(),
-            rejects_below: process.reading.rejects_below.get(&partition).copied().unwrap_or(0),
+            reading: process.reading.clone(),
         }
     }
 
@@ -269,12 +268,7 @@ impl Rebuild {
                 Taken::LeftOut => {}
                 Taken::Waits => return Some(Err(AGAIN.to_owned())),
                 Taken::Applied => {
-                    let is_read_otherwise =
-                        entry.offset < self.rejects_below && record.hash.is_multiple_of(3);
-                    let decoded: Record<'_> = match is_read_otherwise {
-                        true => Record::Rejected { log_time: None },
-                        false => record.at(entry.offset),
-                    };
+                    let decoded = self.reading.read(self.partition, entry.offset, record);
                     if matches!(decoded, Record::Rejected { .. }) {
                         machine.rejected(entry.offset);
                     }

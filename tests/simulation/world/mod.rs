@@ -418,8 +418,9 @@ impl<'o> World<'o> {
                     let now_ms = self.around.now_ms;
                     self.around.tell.say(now_ms, || format!("the operator answers {answer:?}"));
                     self.around.broker.of_mut(partition).open.append(None, Open::Answer(answer));
-                    let truncated = self.acceptable.contains(Accept::Gap.as_str());
-                    let known = why.contains("proven: true") && !truncated;
+                    let lost = [Accept::Gap, Accept::NewLog].map(Accept::as_str);
+                    let lost = lost.iter().any(|it| self.acceptable.contains(it));
+                    let known = why.contains("proven: true") && !lost;
                     self.around.oracle.accepted(partition, *accept, known);
                 }
             }

@@ -35,6 +35,8 @@ pub use secret::Secret;
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Config {
+    /// The whole path of its file, for commands that are printed.
+    pub file: String,
     pub kafka: Kafka,
     pub input: Input,
     pub output: Output,
@@ -409,7 +411,9 @@ impl Config {
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, Vec<Problem>> {
         let name = path.display().to_string();
         let text = read_text(path).map_err(|problem| vec![problem])?;
-        Self::parse(&name, &text, folder_of(path), environment)
+        let config = Self::parse(&name, &text, folder_of(path), environment)?;
+        let whole = std::path::absolute(path).map(|path| path.display().to_string());
+        Ok(Self { file: whole.unwrap_or(name), ..config })
     }
 
     /// Reads a configuration from its text. Relative file names are taken from `folder`.

@@ -36,7 +36,7 @@ pub(super) fn read(
         Err(problems) => return (None, problems),
     };
     let root = Section::root(&document, &problems);
-    let reader = Reader { folder, environment, problems: &problems };
+    let reader = Reader { file_name, folder, environment, problems: &problems };
     let config = reader.config(&root);
     root.finish();
     (Some(config), problems.into_sorted())
@@ -60,6 +60,7 @@ pub(super) fn layers(
 }
 
 pub(super) struct Reader<'d> {
+    file_name: &'d str,
     folder: &'d Path,
     pub(super) environment: &'d Environment,
     pub(super) problems: &'d Problems,
@@ -71,6 +72,7 @@ impl<'d> Reader<'d> {
         let output = root.section_or_empty("output");
         self.topics_differ(&input.topics, &output);
         let config = Config {
+            file: self.file_name.to_owned(),
             state: state(root.section_or_empty("state")),
             kafka: self.kafka(root.section_or_empty("kafka")),
             input,

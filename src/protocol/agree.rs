@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::{CutRecord, Source};
 use super::decisions::{Decisions, StateSettings};
+use super::halt::About;
 use super::rejections::{Differ, Rejections};
 use super::rules::Rules;
 use crate::detector::time::floor_to_seconds;
@@ -14,8 +15,11 @@ use crate::detector::time::floor_to_seconds;
 /// Key of an operator's answer in the `open` topic. No carrier is empty, so no exception has it.
 pub const ANSWER_KEY: &str = ":accept";
 
+/// How every command that answers a halt begins.
+const COMMAND: &str = "stallwatch recover";
+
 /// What an operator accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accept {
     /// The cut counts, whatever the group's offset is.
@@ -71,9 +75,43 @@ impl Accept {
         }
     }
 
-    /// How an operator gives it.
+    /// How an operator gives it; [`of_partition`] fills it in.
     pub fn command(self) -> String {
-        format!("stallwatch recover --partition P --accept {}", self.as_str())
+        format!("{COMMAND} --accept {} --partition P (or --all)", self.as_str())
+    }
+
+    /// What subscribers see then.
+    pub const fn seen(self) -> &'static str {
+        match self {
+            Self::Cut => "nothing new: what was published stands, and publishing goes on behind it",
+            Self::Gap => {
+                "nothing is repeated; packages that moved in the deleted records may be reported as silent until their next scan, and packages known from these alone are reported only once they are scanned again"
+            }
+            Self::NewLog => {
+                "nothing is repeated: what is open stays open and ends by what the new log says; packages known from the old log alone are reported only once they are scanned again"
+            }
+            Self::Partitions => {
+                "nothing is repeated; a package whose later scans go to another partition may be reported as silent in its old one, by alarms that end as expired after forget_after"
+            }
+            Self::FirstStart => {
+                "REPEATS under the same exception_id: with input.backfill = \"silent\" what is open now comes once more as opened with backfilled = true, and what ended since the cut was lost gets no end; with \"publish\" the whole history of the log comes once more"
+            }
+            Self::TrustLog => {
+                "each open exception that contradicts the log ends as expired; nothing else is published"
+            }
+            Self::Frontier => {
+                "nothing is repeated or taken back: what was published too early stands and is retracted once its package moves"
+            }
+            Self::Group => {
+                "what the other group has published stands, and this one goes on behind it; while both run, everything comes twice"
+            }
+            Self::Rejections => {
+                "nothing is repeated; packages count by the records as they are read now, and an open exception that these contradict is closed as they say"
+            }
+            Self::OpenTable => {
+                "REPEATS: what is gone from the open topic and still silent comes once more as opened under the same exception_id; what the log contradicts is closed"
+            }
+        }
     }
 
     /// The answer of exactly this name.
@@ -88,31 +126,21 @@ impl Accept {
 pub struct Answer {
     /// What is accepted; one thing accepted may show another that must be.
     pub accept: Vec<Accept>,
-    /// Owner and number of the cut that was stored.
-    pub cut: Option<(String, u64)>,
-    /// The group's offset.
-    pub group: Option<i64>,
+    /// What was stored.
+    #[serde(flatten)]
+    pub about: About,
 }
 
 impl Answer {
     /// An answer to this state of things, together with what has been accepted in it before.
     pub fn to(durable: &Durable, accept: Accept) -> Self {
-        let mut answer = Self {
-            accept: Vec::new(),
-            cut: durable.cut.as_ref().map(|cut| (cut.owner.clone(), cut.commit)),
-            group: durable.group.as_ref().map(|(offset, _)| *offset),
-        };
-        let before = durable.answer.iter().filter(|before| before.concerns(&answer));
+        let mut answer = Self { accept: Vec::new(), about: About::of(durable) };
+        let before = durable.answer.iter().filter(|before| before.about == answer.about);
         answer.accept = before.flat_map(|before| before.accept.clone()).collect();
         if !answer.accept.contains(&accept) {
             answer.accept.push(accept);
         }
         answer
-    }
-
-    /// Whether both are about the same state of things.
-    fn concerns(&self, other: &Self) -> bool {
-        self.cut == other.cut && self.group == other.group
     }
 
     /// The record's value.
@@ -159,10 +187,9 @@ pub struct Durable {
 impl Durable {
     /// Whether an operator has accepted this, in this very state of things.
     pub fn accepts(&self, accept: Accept) -> bool {
-        let answer = Answer::to(self, accept);
-        self.answer
-            .as_ref()
-            .is_some_and(|given| given.concerns(&answer) && given.accept.contains(&accept))
+        let about = About::of(self);
+        let given = self.answer.as_ref().filter(|given| given.about == about);
+        given.is_some_and(|given| given.accept.contains(&accept))
     }
 }
 
@@ -268,20 +295,38 @@ pub enum HaltReason {
 }
 
 impl HaltReason {
-    /// The answer that lets the partition go on.
-    pub const fn accepted_by(&self) -> Accept {
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
         match self {
-            Self::OffsetDisagrees { .. } => Accept::Cut,
-            Self::CutMissing { .. } => Accept::FirstStart,
-            Self::Truncated { .. } | Self::SnapshotBelowLog { .. } => Accept::Gap,
+            Self::OffsetDisagrees { .. } => "offset-disagrees",
+            Self::CutMissing { .. } => "cut-missing",
+            Self::Truncated { .. } => "truncated",
+            Self::TooShort { .. } => "too-short",
+            Self::Recreated { .. } => "recreated",
+            Self::PartitionsChanged { .. } => "partitions-changed",
+            Self::SnapshotBelowLog { .. } => "snapshot-below-log",
+            Self::FrontierAhead { .. } => "frontier-ahead",
+            Self::OtherGroup { .. } => "group",
+            Self::OtherTopic { .. } => "topic-id",
+            Self::RejectionsDiffer(_) => "rejections-differ",
+            Self::OpenDiffers { .. } => "open-differs",
+        }
+    }
+
+    /// The answers that let the partition go on, each of them.
+    pub const fn answers(&self) -> &'static [Accept] {
+        match self {
+            Self::OffsetDisagrees { .. } => &[Accept::Cut],
+            Self::CutMissing { .. } => &[Accept::FirstStart],
+            Self::Truncated { .. } | Self::SnapshotBelowLog { .. } => &[Accept::Gap],
             Self::TooShort { .. } | Self::Recreated { .. } | Self::OtherTopic { .. } => {
-                Accept::NewLog
+                &[Accept::NewLog]
             }
-            Self::PartitionsChanged { .. } => Accept::Partitions,
-            Self::FrontierAhead { .. } => Accept::Frontier,
-            Self::OtherGroup { .. } => Accept::Group,
-            Self::RejectionsDiffer(_) => Accept::Rejections,
-            Self::OpenDiffers { .. } => Accept::OpenTable,
+            Self::PartitionsChanged { .. } => &[Accept::Partitions],
+            Self::FrontierAhead { .. } => &[Accept::Frontier],
+            Self::OtherGroup { .. } => &[Accept::Group],
+            Self::RejectionsDiffer(_) => &[Accept::Rejections],
+            Self::OpenDiffers { .. } => &[Accept::OpenTable],
         }
     }
 }
@@ -349,7 +394,8 @@ impl fmt::Display for HaltReason {
                 write!(f, "; did somebody write to it or delete from it? {then}")
             }
         }?;
-        write!(f, ": {}", self.accepted_by().command())
+        let commands: Vec<_> = self.answers().iter().map(|accept| accept.command()).collect();
+        if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; or ")) }
     }
 }
 
@@ -365,9 +411,16 @@ fn named(f: &mut fmt::Formatter<'_>, what: &str, packages: &[String]) -> fmt::Re
     write!(f, "; {what}: {first}{more}")
 }
 
-/// A halt's text with the partition in its command.
-pub fn of_partition(text: &str, partition: i32) -> String {
-    text.replace("--partition P ", &format!("--partition {partition} "))
+/// A halt's text with configuration (as a word for a shell) and partition in its commands.
+pub fn of_partition(text: &str, config: &str, partition: i32) -> String {
+    text.replace(&format!("{COMMAND} --accept"), &format!("{COMMAND} --config {config} --accept"))
+        .replace("--partition P ", &format!("--partition {partition} "))
+}
+
+/// A halt's text without its commands, and these if there are any.
+pub fn parted(text: &str) -> (&str, Option<&str>) {
+    let at = text.find(&format!(": {COMMAND} "));
+    at.map_or((text, None), |at| (&text[..at], Some(&text[at + 2..])))
 }
 
 /// Decides; `again` when offset and cut have been read a second time.
@@ -493,7 +546,7 @@ mod tests {
     /// The same once an operator has accepted what the halt names.
     fn accepted(durable: &Durable) -> Decision {
         let Decision::Halt(reason) = decide(durable, true) else { panic!("it halts") };
-        let accept = reason.accepted_by();
+        let &[accept] = reason.answers() else { panic!("one answer") };
         assert!(reason.to_string().contains(&format!("--accept {}", accept.as_str())), "{reason}");
         assert_eq!(Accept::parse(accept.as_str()), Some(accept));
         let answer = Answer::to(durable, accept);
@@ -508,6 +561,19 @@ mod tests {
             assert!(!later.accepts(accept), "an answer holds for what the operator saw");
         }
         decide(&answered, true)
+    }
+
+    #[test]
+    fn a_halt_names_its_answers_as_commands_that_run_as_they_are_printed() {
+        let reason = HaltReason::Truncated { cut: 3, log_start: 5 };
+        let text = of_partition(&reason.to_string(), "'/a b/c.toml'", 7);
+        let (says, command) = parted(&text);
+        assert!(says.ends_with("to go on without them"), "{says}");
+        assert_eq!(
+            command,
+            Some("stallwatch recover --config '/a b/c.toml' --accept gap --partition 7 (or --all)")
+        );
+        assert_eq!(parted("no answer: none"), ("no answer: none", None));
     }
 
     #[test]

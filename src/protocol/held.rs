@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::agree::Accept;
 use super::cut::{Backfill, Cursor, LastRecord};
 use super::decisions::Decisions;
-use super::halt::Halt;
+use super::halt::{Halt, Other};
 use super::open_sum::OpenSum;
 use super::ownership::Epoch;
 use super::repair::Row;
@@ -473,12 +473,12 @@ impl<S: Packages, L> Held<S, L> {
 /// Another record stands where the one was whose look is out in part.
 fn another_record(offset: i64, cursor: &Cursor, found: Option<LogTime>) -> Halt {
     let found = found.map_or("none".to_owned(), |found| found.secs().to_string());
-    format!(
+    let message = format!(
         "rejections-differ: what the record behind the cut makes due is out in part, and it had the log time {}, but the record at offset {offset} has {found} (in seconds since 1970): was a schema or a setting of the input changed? Put it back, or go on with the records as they are read now: {}",
         cursor.to,
         Accept::Rejections.command()
-    )
-    .into()
+    );
+    Halt::new(Other::AnotherRecord, message)
 }
 
 #[cfg(test)]

@@ -76,6 +76,11 @@ impl Lane {
         self.passed = None;
     }
 
+    /// Owner and number of the last commit that is known.
+    pub fn stored(&self) -> Option<(String, u64)> {
+        self.last.clone()
+    }
+
     /// The offset of the last commit under this assignment.
     pub fn committed(&self) -> Option<i64> {
         self.committed

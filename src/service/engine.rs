@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::batch::Batch;
 use super::clock::Stopwatch;
 use super::evidence::{Answer, Asker, Word};
 use super::kafka::{self, Client, Meaning};
@@ -22,7 +21,6 @@ use super::restore::{OtherGroup, Restored};
 use super::rights::Operation;
 use super::sink::Sink;
 use super::spans;
-use super::status::{Halt, Stage};
 use super::worker::{DeadLetter, Job, Worker};
 use super::{ServiceError, Shared, Shutdown};
 use crate::protocol::evidence::Hold;
@@ -36,6 +34,7 @@ use stalled::Stable;
 
 mod batching;
 mod budget;
+mod halts;
 mod others;
 mod stalled;
 mod waiting;
@@ -322,27 +321,6 @@ impl<'m> Engine<'m> {
                 lanes.filter(|(_, lane)| lane.is_live()).map(|(partition, _)| partition).collect();
             self.set_paused(&live, pause);
         }
-    }
-
-    fn halt(&mut self, partition: i32, halt: impl Into<Halt>) {
-        let halt = halt.into();
-        self.keeper.halt(partition, halt.places_needed);
-        self.halted(partition, halt);
-    }
-
-    /// The partition has halted: nothing more is read, and it is told once.
-    fn halted(&mut self, partition: i32, halt: Halt) {
-        self.set_paused(&[partition], true);
-        if let Some(carried) = self.carried.get_mut(&partition) {
-            carried.batch = Batch::default();
-        }
-        self.shared.status.update(partition, |status| {
-            if status.halted.as_ref() != Some(&halt) {
-                tracing::error!(partition, "the partition is halted: {}", halt.message);
-            }
-            status.stage = Stage::Halted;
-            status.halted = Some(halt);
-        });
     }
 
     /// Commits what has been done; gives up at the deadline.

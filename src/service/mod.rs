@@ -49,6 +49,7 @@ mod settings;
 mod sink;
 pub mod snapshots;
 pub mod spans;
+mod standing;
 pub mod status;
 mod supervise;
 pub mod telemetry;

@@ -1,5 +1,6 @@
 //! An operator's answer to a partition that has halted, written where the partition looks for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,20 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::clock::{Stopwatch, SystemClock};
 use super::clock_margin_ms;
-use super::contents::ExceptionCodec;
-use super::kafka::{self, REQUEST};
-use super::restore::{OpenTopic, durable_of, read_open, source_of};
+use super::kafka::{self, Client, REQUEST};
+use super::restore::source_of;
+use super::standing::{Place, Standing};
 use super::time::{Stamper, Time};
 use crate::config::Config;
-use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Decision, Durable, decide, of_partition};
+use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable};
 use crate::protocol::cut::Source;
-use crate::protocol::rules::Rules;
+
+pub use super::standing::Halted;
+
+/// A halt that has just been said may not be written yet: how long it is looked for.
+const JUST_SAID: Duration = Duration::from_secs(3);
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What became of an answer.
 #[derive(Debug)]
@@ -32,6 +39,9 @@ pub enum RecoverError {
     /// The broker could not be asked or told.
     #[error("{0}")]
     Broker(String),
+    /// There is no such partition.
+    #[error("there is no partition {0}: the input has {1}")]
+    NoPartition(i32, i32),
     /// Nothing halts the partition that this would answer.
     #[error("partition {partition} does not halt for that: {why}")]
     NotAsked {
@@ -40,69 +50,169 @@ pub enum RecoverError {
         /// How it stands.
         why: String,
     },
+    /// Nothing halts any partition that this would answer.
+    #[error("no partition halts for that: {0}")]
+    NothingAsked(String),
+    /// Partitions halt for several reasons that this would answer.
+    #[error("partitions halt for several reasons that this answers, {0}: name one with --reason")]
+    Several(String),
 }
 
-/// Accepts something for a partition. Safe at any time and as often as wanted: the answer names the
-/// stored cut and the group's offset that it is about, and means nothing once these are others.
-///
-/// # Errors
-/// When the broker does not answer, or the partition does not halt for what is accepted.
-pub fn recover(config: &Config, partition: i32, accept: Accept) -> Result<Recovered, RecoverError> {
-    let broker = |doing: &'static str| {
-        move |error: KafkaError| RecoverError::Broker(kafka::explain(&error, doing))
-    };
-    let reader = kafka::reader(&config.kafka).map_err(broker("making a client"))?;
-    let asker = kafka::asker(&config.kafka).map_err(broker("making a client"))?;
-    let input = config.input.topics.first().map_or("", String::as_str);
-    let source = source_of(config, &reader).map_err(broker("asking for the input"))?;
-    let codec = ExceptionCodec::new(config.output.format);
-    let topic = OpenTopic { name: &config.output.open, codec: &codec, partition };
-    let stored = read_open(&topic, &reader, &asker, || false)
-        .map_err(|failure| RecoverError::Broker(failure.to_string()))?;
-    let margin_ms = clock_margin_ms(config, None);
-    let now_ms =
-        stamp(config, partition, margin_ms).map_err(broker("writing to the open topic"))?;
-    let (durable, _) = durable_of((input, partition), &reader, stored, (now_ms, margin_ms))
-        .map_err(broker("asking for the group's offset"))?;
-    if durable.accepts(accept) {
-        return Ok(Recovered::AlreadyAnswered);
+/// Whom an answer is for.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// One partition.
+    Partition(i32),
+    /// All that halt for the same reason, this one if there are several that are answered so.
+    All {
+        /// Its name.
+        reason: Option<String>,
+    },
+}
+
+/// Asks how partitions stand, and answers.
+pub struct Desk<'c> {
+    config: &'c Config,
+    reader: Client,
+    asker: Client,
+    source: Source,
+    time: Arc<Time>,
+    stamper: Stamper,
+}
+
+impl<'c> Desk<'c> {
+    /// Reaches the broker.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn open(config: &'c Config) -> Result<Self, RecoverError> {
+        let broker = |doing: &'static str| {
+            move |error: KafkaError| RecoverError::Broker(kafka::explain(&error, doing))
+        };
+        let client = broker("making a client");
+        let reader = kafka::reader(&config.kafka).map_err(client)?;
+        let asker = kafka::asker(&config.kafka).map_err(client)?;
+        let source = source_of(config, &reader).map_err(broker("asking for the input"))?;
+        let time = Time::new(Arc::new(SystemClock), clock_margin_ms(config, None));
+        let (open, owner) = (&config.output.open, "recover".to_owned());
+        let stamper = Stamper::start(&config.kafka, open, owner, time.clone()).map_err(client)?;
+        Ok(Self { config, reader, asker, source, time, stamper })
     }
-    asked(&durable, &source, accept).map_err(|why| {
-        let why = of_partition(&why, partition);
-        RecoverError::NotAsked { partition, why }
-    })?;
-    write(config, partition, &Answer::to(&durable, accept))?;
-    Ok(Recovered::Answered(Box::new(durable)))
-}
 
-/// The brokers' clock at some moment from now on, in milliseconds.
-fn stamp(config: &Config, partition: i32, margin_ms: i64) -> Result<i64, KafkaError> {
-    let time = Time::new(Arc::new(SystemClock), margin_ms);
-    let (kafka, open, owner) = (&config.kafka, &config.output.open, "recover".to_owned());
-    let stamper = Stamper::start(kafka, open, owner, time.clone())?;
-    let (patience, since) = (Stopwatch::start(), time.mono());
-    loop {
-        if let Some(now_ms) = time.next_stamp(&stamper, partition, since) {
-            return Ok(now_ms);
+    /// Partitions of the input.
+    pub fn partitions(&self) -> i32 {
+        self.source.partitions
+    }
+
+    /// The partitions that halt, or would at the next start; of all, or whether this one does.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or there is no such partition.
+    pub fn halted(&self, partition: Option<i32>) -> Result<Vec<Halted>, RecoverError> {
+        let mut halted = Vec::new();
+        for partition in partition.map_or(0..self.partitions(), |one| one..one.saturating_add(1)) {
+            if let (_, Standing::Halts(found)) = self.look(partition)? {
+                halted.push(found);
+            }
         }
-        if patience.elapsed() > REQUEST {
-            return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+        Ok(halted)
+    }
+
+    /// Accepts something, for one partition or several. Safe at any time and as often as wanted: an
+    /// answer names the stored cut and the group's offset that it is about, and means nothing once
+    /// these are others.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or no partition halts for what is accepted.
+    pub fn answer(
+        &self,
+        whom: &Whom,
+        accept: Accept,
+    ) -> Result<Vec<(i32, Recovered)>, RecoverError> {
+        let whom = match whom {
+            Whom::Partition(partition) => vec![*partition],
+            Whom::All { reason } => self.all(accept, reason.as_deref())?,
+        };
+        let one = |partition| Ok((partition, self.answer_one(partition, accept)?));
+        whom.into_iter().map(one).collect()
+    }
+
+    /// The partitions that halt for the one reason which this answers.
+    fn all(&self, accept: Accept, reason: Option<&str>) -> Result<Vec<i32>, RecoverError> {
+        let halted = self.halted(None)?;
+        let mut by_reason: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for one in halted.iter().filter(|one| one.answers.contains(&accept)) {
+            by_reason.entry(&one.reason).or_default().push(one.partition);
+        }
+        by_reason.retain(|name, _| reason.is_none_or(|reason| reason == *name));
+        let named = |(name, of): (&&str, &Vec<i32>)| format!("{name} ({} partitions)", of.len());
+        if by_reason.len() > 1 {
+            let names: Vec<_> = by_reason.iter().map(named).collect();
+            return Err(RecoverError::Several(names.join(", ")));
+        }
+        by_reason.into_values().next().ok_or_else(|| {
+            let other = halted.iter().map(|one| format!("{} for {}", one.partition, one.reason));
+            let other: Vec<_> = other.collect();
+            RecoverError::NothingAsked(match other.is_empty() {
+                true => "none is halted".to_owned(),
+                false => format!("halted are {}", other.join(", ")),
+            })
+        })
+    }
+
+    fn answer_one(&self, partition: i32, accept: Accept) -> Result<Recovered, RecoverError> {
+        let watch = Stopwatch::start();
+        loop {
+            let (durable, standing) = self.look(partition)?;
+            if durable.as_ref().is_some_and(|durable| durable.accepts(accept)) {
+                return Ok(Recovered::AlreadyAnswered);
+            }
+            let why = match (durable, standing) {
+                (Some(durable), Standing::Halts(halted)) if halted.answers.contains(&accept) => {
+                    write(self.config, partition, &Answer::to(&durable, accept))?;
+                    return Ok(Recovered::Answered(Box::new(durable)));
+                }
+                (_, Standing::Halts(halted)) => {
+                    let Halted { reason, message, answers, accepted, .. } = halted;
+                    let why = format!("it halts for {reason}: {message}");
+                    // One thing accepted may show another that must be.
+                    if !answers.iter().any(|answer| accepted.contains(answer)) {
+                        return Err(RecoverError::NotAsked { partition, why });
+                    }
+                    why
+                }
+                (_, Standing::GoesOn(offset)) => format!("it goes on at offset {offset}"),
+                (_, Standing::First) => "nobody has worked on it yet".to_owned(),
+            };
+            if watch.elapsed() > JUST_SAID {
+                return Err(RecoverError::NotAsked { partition, why });
+            }
+            std::thread::park_timeout(LOOK);
         }
     }
-}
 
-/// Whether the partition halts, or may halt, for what is accepted.
-fn asked(durable: &Durable, source: &Source, accept: Accept) -> Result<(), String> {
-    // These only show while package state is rebuilt.
-    let later =
-        [Accept::Gap, Accept::NewLog, Accept::TrustLog, Accept::Rejections, Accept::OpenTable];
-    let later = later.contains(&accept);
-    match decide(durable, source, true, Rules::ALL) {
-        Decision::Halt(reason) if reason.accepted_by() == accept => Ok(()),
-        Decision::Halt(reason) => Err(reason.to_string()),
-        Decision::Continue(_) if later => Ok(()),
-        Decision::Continue(cut) => Err(format!("it goes on at offset {}", cut.offset)),
-        Decision::FirstStart | Decision::ReadAgain => Err("nobody has worked on it yet".to_owned()),
+    fn look(&self, partition: i32) -> Result<(Option<Durable>, Standing), RecoverError> {
+        if !(0..self.partitions()).contains(&partition) {
+            return Err(RecoverError::NoPartition(partition, self.partitions()));
+        }
+        let Self { config, reader, asker, source, .. } = self;
+        let place = Place { config, reader, asker, source };
+        let looked = place.look(partition, || self.now(partition), || false);
+        looked.map_err(RecoverError::Broker)
+    }
+
+    /// The brokers' clock at some moment from now on, and by how much clocks may differ, in
+    /// milliseconds.
+    fn now(&self, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let (patience, since) = (Stopwatch::start(), self.time.mono());
+        loop {
+            if let Some(now_ms) = self.time.next_stamp(&self.stamper, partition, since) {
+                return Ok((now_ms, clock_margin_ms(self.config, None)));
+            }
+            if patience.elapsed() > REQUEST {
+                return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+            }
+        }
     }
 }
 

@@ -26,10 +26,11 @@ use crate::detector::policy::PolicySet;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention, Shard};
 pub use crate::protocol::agree::OtherGroup;
-use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason, of_partition};
+use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason};
 use crate::protocol::commit_cycle;
 use crate::protocol::cut::{CUT_KEY, CutError, CutRecord, LastRecord, Source};
 use crate::protocol::evidence::Hold;
+use crate::protocol::halt::{About, HALT_KEY, HaltRecord, Other};
 use crate::protocol::held::Ready;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, Taken};
@@ -63,6 +64,8 @@ pub struct Restored {
     pub log_append_time: Option<bool>,
     /// How far the `open` topic was read.
     pub open_end: i64,
+    /// What was stored.
+    pub about: About,
     /// How long it took.
     pub took: Duration,
 }
@@ -118,17 +121,30 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether what is stored cannot be read, however often it is tried.
+    pub const fn is_for_good(&self) -> bool {
+        matches!(self, Self::Cut(_) | Self::Open { .. })
+    }
+
     /// Whether it may pass by itself: the restore is begun again.
     const fn passes(&self) -> bool {
         matches!(self, Self::Kafka(_) | Self::Forbidden { .. } | Self::Untimed(_))
     }
 
-    /// The halt; commands in it name the partition.
-    fn halt(&self, partition: i32) -> Halt {
+    /// The halt.
+    fn halt(&self) -> Halt {
         match self {
             Self::NoRoom(what, no_room) => no_room.restoring(what),
             Self::NoRoomForAll(no_room) => no_room.halt(),
-            other => of_partition(&other.to_string(), partition).into(),
+            Self::Halt(reason) => Halt::of(reason),
+            Self::Inconsistent(..) => Halt::new(Other::Contradiction, self.to_string()),
+            Self::Cancelled
+            | Self::Kafka(_)
+            | Self::Forbidden { .. }
+            | Self::Untimed(_)
+            | Self::Cut(_)
+            | Self::Open { .. }
+            | Self::Schema(_) => Halt::new(Other::Unreadable, self.to_string()),
         }
     }
 }
@@ -157,6 +173,7 @@ pub fn restore(
             span,
             log_append_time: None,
             open_end: 0,
+            about: About::default(),
         };
         let result = match restore.run() {
             Ok(restored) => Ok(restored),
@@ -166,12 +183,13 @@ pub fn restore(
                 wait(cancelled, PAUSE)?;
                 continue;
             }
-            Err(failure) => Err(failure.halt(partition)),
+            Err(failure) => Err(failure.halt()),
         };
-        let log_append_time = restore.log_append_time;
+        let (log_append_time, about) = (restore.log_append_time, restore.about);
         let took = watch.elapsed();
         let open_end = restore.open_end;
-        let restored = Restored { partition, epoch, result, log_append_time, open_end, took };
+        let restored =
+            Restored { partition, epoch, result, log_append_time, open_end, about, took };
         span.ended(&restored);
         return Some(restored);
     }
@@ -198,6 +216,7 @@ struct Rebuild<'a> {
     span: &'a mut spans::Restore,
     log_append_time: Option<bool>,
     open_end: i64,
+    about: About,
 }
 
 type Machine = Restore<BoundedShard, Box<dyn Fn(bool) -> BoundedShard>>;
@@ -286,6 +305,7 @@ impl Rebuild<'_> {
         let of = (&*self.shared.input, self.partition);
         let (durable, open) = durable_of(of, reader, stored, time)?;
         let durable = Durable { other: self.other.cloned(), ..durable };
+        self.about = About::of(&durable);
         Ok(machine.durable(durable, open))
     }
 
@@ -503,6 +523,8 @@ pub struct Stored {
     pub cut: Option<CutRecord>,
     /// An operator's answer.
     pub answer: Option<Answer>,
+    /// What was left of its last halt.
+    pub halt: Option<HaltRecord>,
     /// The last event of every exception that is open, in order of record keys.
     pub open: Vec<ExceptionEvent>,
     /// How far it was read.
@@ -567,11 +589,14 @@ pub fn read_open(
     let cut = cut.map(|(_, bytes)| CutRecord::from_bytes(&bytes)).transpose()?;
     let answer = latest.remove(ANSWER_KEY.as_bytes());
     let answer = answer.and_then(|(_, bytes)| Answer::from_bytes(&bytes));
+    let halt = latest.remove(HALT_KEY.as_bytes());
+    let halt = halt.and_then(|(_, bytes)| HaltRecord::from_bytes(&bytes));
     // Of the other keys that are no package's, some are of later versions: they are left alone.
     latest.retain(|key, _| !key.starts_with(b":"));
     let decoded = latest.into_iter().map(|(key, (offset, value))| {
         let key = || String::from_utf8_lossy(&key).into_owned();
         codec.decode(&value).map_err(|error| Failure::Open { offset, key: key(), error })
     });
-    Ok(Stored { cut, answer, open: decoded.collect::<Result<_, _>>()?, end })
+    let open = decoded.collect::<Result<_, _>>()?;
+    Ok(Stored { cut, answer, halt, open, end })
 }

@@ -83,23 +83,23 @@ impl NoRoom {
     /// The halt of a partition that stays as it is, before the record at this offset.
     pub fn before(&self, offset: i64) -> Halt {
         let needed = self.to_go_on;
-        Halt {
-            message: format!(
+        Halt::for_room(
+            format!(
                 "max_packages: no room for the package that the record at offset {offset} brings: {self}; it goes on by itself once {needed} are forgotten or handed over"
             ),
-            places_needed: Some(needed),
-        }
+            needed,
+        )
     }
 
     /// The halt of a restore that gives up all it has, and could not place this.
     pub fn restoring(&self, what: &str) -> Halt {
         let needed = self.here + self.to_go_on;
-        Halt {
-            message: format!(
+        Halt::for_room(
+            format!(
                 "max_packages: while its state was rebuilt there was no room for {what}: {self}; it begins again by itself once there is room for {needed}"
             ),
-            places_needed: Some(needed),
-        }
+            needed,
+        )
     }
 }
 
@@ -118,12 +118,12 @@ impl NoRoomForAll {
     /// The halt of a restore that gives up all it has.
     pub fn halt(&self) -> Halt {
         let needed = self.packages;
-        Halt {
-            message: format!(
+        Halt::for_room(
+            format!(
                 "max_packages: {self}; it begins again by itself once there is room for {needed}"
             ),
-            places_needed: Some(needed),
-        }
+            needed,
+        )
     }
 }
 

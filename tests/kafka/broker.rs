@@ -151,8 +151,14 @@ impl Broker {
         String::from_utf8(run_tool(&mut command)).expect("UTF-8")
     }
 
+    /// The folder of Kafka's own tools.
+    #[allow(dead_code, reason = "not for tests/chaos")]
+    pub fn tools(&self) -> PathBuf {
+        self.dir.join("bin")
+    }
+
     fn write_tools(&self) {
-        let bin = self.dir.join("bin");
+        let bin = self.tools();
         fs::create_dir(&bin).expect("a folder");
         let libs = project().join(".cache/kafka/libs");
         for (name, class) in [

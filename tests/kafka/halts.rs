@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::broker::shared;
 use crate::client::{NewRecord, create_topic, delete_records, delete_topic, end_offsets, produce};
 use crate::evidence::SHORT_POLICIES;
+use crate::printed;
 use crate::scans::Scan;
 use crate::service::{SCANS_SETTINGS, Service, Setup};
 use crate::wait::now_ms;
@@ -54,10 +55,10 @@ fn wait_told(service: &mut Service, setup: &Setup, expected: &[(&str, &str)]) {
     service.wait("the events", |_| (told(setup) == expected).then_some(()));
 }
 
-/// Starts, sees the halt with its command, answers it, and goes on with the service.
+/// Starts, sees the halt with its command, runs that as it is printed, and goes on with the service.
 fn answered(setup: &Setup, accept: &str) -> Service {
     let mut service = setup.spawn();
-    let command = format!("stallwatch recover --partition 0 --accept {accept}");
+    let command = command(setup, accept);
     service.wait("the halt", |service| service.log().contains(&command).then_some(()));
     let held = service.wait("the metric", |service| {
         let held = service
@@ -66,10 +67,16 @@ fn answered(setup: &Setup, accept: &str) -> Service {
         (held >= 1.0).then_some(held)
     });
     assert!(held >= 1.0);
-    let (done, said) = setup.recover(0, accept);
-    assert!(done, "{said}");
+    assert_eq!(printed::last(&service.log(), "stallwatch recover"), command);
+    printed::run(setup, shared(), &command);
     service.wait_ready();
     service
+}
+
+/// The command that answers a halt of the first partition.
+pub fn command(setup: &Setup, accept: &str) -> String {
+    let config = setup.file("stallwatch.toml");
+    format!("stallwatch recover --config {} --accept {accept} --partition 0", config.display())
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod broker;
 mod bucket_server;
 mod certificates;
 mod client;
+mod printed;
 mod python;
 mod scans;
 mod service;

@@ -289,6 +289,24 @@ impl Setup {
         Said { code, out: text(ran.stdout), err: text(ran.stderr) }
     }
 
+    /// Runs a command line anywhere, in a shell that finds `stallwatch` and Kafka's tools.
+    #[allow(dead_code, reason = "not for tests/chaos")]
+    pub fn shell(&self, broker: &Broker, line: &str) -> Said {
+        let program = Path::new(env!("CARGO_BIN_EXE_stallwatch")).parent().expect("a folder");
+        let path = std::env::var("PATH").expect("a PATH");
+        let path = format!("{}:{}:{path}", program.display(), broker.tools().display());
+        let ran = Command::new("sh")
+            .args(["-c", line])
+            .current_dir("/")
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .output()
+            .expect("a shell can be run");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        let code = ran.status.code().expect("an exit code, not a signal");
+        Said { code, out: text(ran.stdout), err: text(ran.stderr) }
+    }
+
     /// `stallwatch replay` of a log of this service's topic; the NDJSON that it writes.
     pub fn replay(&self, log: &Path, until_secs: i64) -> String {
         self.write("127.0.0.1:0", &self.instance(), "stallwatch.toml");

@@ -101,7 +101,7 @@ fn a_rebuild_that_rejects_other_records_halts_until_what_it_reads_is_accepted() 
     let (ask, _) = rejecting(cut.clone(), None, &[3]);
     let Ask::Halt(reason @ HaltReason::RejectionsDiffer(differ)) = ask else { panic!("{ask:?}") };
     assert_eq!((differ.then, differ.now), (2, 1));
-    assert_eq!(reason.accepted_by(), Accept::Rejections);
+    assert_eq!(reason.answers(), [Accept::Rejections]);
     let (ask, decisions) = rejecting(cut, Some(Accept::Rejections), &[3]);
     assert_eq!((ask, decisions.rejected), (Ask::Done, having_rejected(&[3]).decisions.rejected));
 }

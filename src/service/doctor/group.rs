@@ -8,15 +8,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Report;
 use crate::config::Config;
-use crate::protocol::agree::{Decision, HaltReason, decide, of_partition};
-use crate::protocol::cut::Source;
-use crate::protocol::rules::Rules;
+use crate::protocol::agree::parted;
 use crate::service::clock::{Clock, SystemClock};
 use crate::service::clock_margin_ms;
-use crate::service::contents::ExceptionCodec;
-use crate::service::kafka::{self, Client};
+use crate::service::kafka;
 use crate::service::native::describe::Group;
-use crate::service::restore::{OpenTopic, durable_of, read_open, source_of};
+use crate::service::restore::source_of;
+use crate::service::standing::{Halted, Place, Standing};
 
 const CHECK: &str = "group";
 /// The state of a group that has neither members nor offsets.
@@ -89,19 +87,19 @@ pub fn members(config: &Config, group: &Result<Group, KafkaError>, report: &mut 
 
 /// What would become of every partition at a start.
 #[derive(Default)]
-struct Standing {
+struct Standings {
     go_on: usize,
     first: usize,
-    halts: Vec<(i32, HaltReason)>,
+    halts: Vec<Halted>,
 }
 
-impl Standing {
+impl Standings {
     fn tell(self, report: &mut Report) {
         let Self { go_on, first, halts } = self;
-        for (partition, reason) in &halts {
-            let text = of_partition(&reason.to_string(), *partition);
-            let (says, command) = text.rsplit_once(": ").unwrap_or((&text, "stallwatch recover"));
-            report.fail(CHECK, format!("partition {partition} halts: {says}"), command);
+        for Halted { partition, reason, message, .. } in &halts {
+            let (says, command) = parted(message);
+            let says = format!("partition {partition} halts ({reason}): {says}");
+            report.fail(CHECK, says, command.unwrap_or("see docs/OPERATING.md, Disaster recovery"));
         }
         if halts.is_empty() {
             let says = format!(
@@ -112,51 +110,25 @@ impl Standing {
     }
 }
 
-fn stored(config: &Config, cancelled: &AtomicBool) -> Result<Standing, String> {
+fn stored(config: &Config, cancelled: &AtomicBool) -> Result<Standings, String> {
     let client = |error: KafkaError| kafka::explain(&error, "making a client");
-    let reader = kafka::reader(&config.kafka).map_err(client)?;
-    let asker = kafka::asker(&config.kafka).map_err(client)?;
-    let source = source_of(config, &reader)
+    let (reader, asker) = (kafka::reader(&config.kafka), kafka::asker(&config.kafka));
+    let (reader, asker) = (&reader.map_err(client)?, &asker.map_err(client)?);
+    let source = &source_of(config, reader)
         .map_err(|error| kafka::explain(&error, "asking for the input"))?;
-    let mut standing = Standing::default();
+    let place = Place { config, reader, asker, source };
+    let mut standings = Standings::default();
     for partition in 0..source.partitions {
-        match decision(config, (&reader, &asker), partition, &source, cancelled)? {
-            Decision::FirstStart => standing.first += 1,
-            // A running instance may commit between the two readings.
-            Decision::Continue(_) | Decision::ReadAgain => standing.go_on += 1,
-            Decision::Halt(reason) => standing.halts.push((partition, reason)),
-        }
-    }
-    Ok(standing)
-}
-
-/// Read a second time where the first reading does not agree, as the service does.
-fn decision(
-    config: &Config,
-    (reader, asker): (&Client, &Client),
-    partition: i32,
-    source: &Source,
-    cancelled: &AtomicBool,
-) -> Result<Decision, String> {
-    let codec = ExceptionCodec::new(config.output.format);
-    let input = config.input.topics.first().map_or("", String::as_str);
-    let open = OpenTopic { name: &config.output.open, codec: &codec, partition };
-    let mut last = Decision::ReadAgain;
-    for again in [false, true] {
-        let stored = read_open(&open, reader, asker, || cancelled.load(Ordering::Relaxed))
-            .map_err(|failure| {
-                format!("reading {}, partition {partition}: {failure}", open.name)
-            })?;
         // It writes nothing, so no broker stamps anything for it.
-        let time = (SystemClock.now_ms(), clock_margin_ms(config, None));
-        let (durable, _) = durable_of((input, partition), reader, stored, time)
-            .map_err(|error| kafka::explain(&error, "asking for the group's offset"))?;
-        last = decide(&durable, source, again, Rules::ALL);
-        if last != Decision::ReadAgain {
-            break;
+        let now = || Ok((SystemClock.now_ms(), clock_margin_ms(config, None)));
+        let looked = place.look(partition, now, || cancelled.load(Ordering::Relaxed))?;
+        match looked.1 {
+            Standing::First => standings.first += 1,
+            Standing::GoesOn(_) => standings.go_on += 1,
+            Standing::Halts(halted) => standings.halts.push(halted),
         }
     }
-    Ok(last)
+    Ok(standings)
 }
 
 /// Does something that looks at a flag, which is set after a time.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stalled::Standing;
+use crate::protocol::halt::{About, HaltRecord};
 use crate::service::batch::Batch;
 use crate::service::clock::Stopwatch;
 use crate::service::restore::OtherGroup;
@@ -22,6 +23,10 @@ pub struct Carried {
     pub stands: Option<Standing>,
     /// The position at which it waits for a transaction on the input to end.
     pub waits_at: Option<i64>,
+    /// What is stored, as far as this instance knows.
+    pub stored: About,
+    /// The word of its halt that was left last.
+    pub told: Option<HaltRecord>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -36,6 +41,8 @@ impl Carried {
             open_end: None,
             stands: None,
             waits_at: None,
+            stored: About::default(),
+            told: None,
             cancelled,
         }
     }

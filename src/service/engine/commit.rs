@@ -7,6 +7,7 @@ use rdkafka::error::KafkaError;
 
 use super::Engine;
 use crate::protocol::commit_cycle::{Action, Sent, Stored};
+use crate::protocol::halt::{Halt, Other};
 use crate::protocol::keeper::{Finished, HEARTBEAT_MS};
 use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
@@ -156,6 +157,7 @@ impl Engine<'_> {
             },
             Action::ReadCuts(partitions) => {
                 if let Some(stored) = self.stored(&partitions) {
+                    self.are_stored(&stored);
                     self.keeper.cuts_read(&stored);
                 }
             }
@@ -226,7 +228,7 @@ impl Engine<'_> {
             return Err(ServiceError::Broker(hopeless.message));
         };
         self.keeper.hopeless(partition);
-        self.halted(partition, hopeless.message.into());
+        self.halted(partition, Halt::new(Other::NotWritten, hopeless.message));
         Ok(())
     }
 
@@ -264,6 +266,7 @@ impl Engine<'_> {
         commit.ended(if finished.committed.is_empty() { "given_up" } else { "committed" });
         self.look_for_others();
         for cut in finished.committed {
+            self.is_stored(cut.partition);
             commit.closed(&cut, tracking_numbers);
             self.shared.metrics.committed(&cut.events, now_ms);
             self.shared.recent.committed(cut.partition, &cut.events, now_ms);
@@ -277,7 +280,8 @@ impl Engine<'_> {
             self.go_live(partition);
         }
         for partition in finished.given_up {
-            self.halted(partition, "another instance has committed for it; it is given up".into());
+            let why = "another instance has committed for it; it is given up";
+            self.halted(partition, Halt::new(Other::TakenOver, why));
         }
     }
 }

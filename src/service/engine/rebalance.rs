@@ -10,6 +10,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::batching::Carried;
 use super::{Engine, Lost, start_restore, worker_of};
 use crate::protocol::evidence::Hold;
+use crate::protocol::halt::{Halt, Other};
 use crate::protocol::keeper::TakenOver;
 use crate::protocol::ownership::Epoch;
 use crate::service::clock::Stopwatch;
@@ -55,7 +56,10 @@ impl Engine<'_> {
         let done = self.restored.0.clone();
         match start_restore(Arc::clone(&self.shared), partition, epoch, other.clone(), done) {
             Ok(cancelled) => {
-                self.carried.insert(partition, Carried::new(cancelled, other));
+                let told = self.carried.remove(&partition).and_then(|before| before.told);
+                let mut carried = Carried::new(cancelled, other);
+                carried.told = told;
+                self.carried.insert(partition, carried);
             }
             Err(error) => self.failure = Some(error.into()),
         }
@@ -164,6 +168,9 @@ impl Engine<'_> {
 
     fn take_over(&mut self, restored: Restored) {
         let (partition, epoch) = (restored.partition, restored.epoch);
+        if let Some(carried) = self.carried.get_mut(&partition) {
+            carried.stored = restored.about;
+        }
         let ready = match restored.result {
             Ok(ready) => ready,
             Err(halt) => {
@@ -231,7 +238,7 @@ impl Engine<'_> {
             }
             Err(error) => {
                 let why = kafka::explain(&error, "going on at the cut's offset");
-                self.halt(partition, why);
+                self.halt(partition, Halt::new(Other::NotRead, why));
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Writes records for their stamps alone.
+//! Writes records for their stamps alone, and words of halts, which are stamped as well.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::Time;
 use crate::config::Kafka;
+use crate::protocol::halt::HALT_KEY;
 use crate::protocol::trusted_time::TIME_KEY;
 use crate::service::kafka;
 
@@ -23,8 +24,22 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// The thread that writes them. It ends when this is dropped.
 pub struct Stamper {
-    wanted: Sender<i32>,
+    wanted: Sender<Wanted>,
     thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Words of halts, by partition.
+type Words = BTreeMap<i32, Vec<u8>>;
+
+enum Wanted {
+    Stamp(i32),
+    Word(i32, Vec<u8>),
+}
+
+/// What a record is under way for.
+pub struct UnderWay {
+    sent: i64,
+    word: Option<(i32, Vec<u8>)>,
 }
 
 impl Stamper {
@@ -38,7 +53,8 @@ impl Stamper {
         owner: String,
         time: Arc<Time>,
     ) -> Result<Self, KafkaError> {
-        let context = Acknowledgements { time: time.clone() };
+        let lost = Arc::new(Mutex::new(Words::new()));
+        let context = Acknowledgements { time: time.clone(), lost: lost.clone() };
         let producer: BaseProducer<Acknowledgements> = kafka::common(kafka)
             .set("acks", "all")
             .set("message.timeout.ms", UNDER_WAY.as_millis().to_string())
@@ -46,7 +62,7 @@ impl Stamper {
             .create_with_context(context)?;
         let (wanted, want) = bounded(1024);
         let (topic, owner) = (open.to_owned(), owner.into_bytes());
-        let run = move || Writing { producer, time, topic, owner }.run(&want);
+        let run = move || Writing { producer, time, topic, owner, lost }.run(&want);
         let thread = std::thread::Builder::new().name("stamps".to_owned()).spawn(run);
         let thread = thread.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok(Self { wanted, thread: Some(thread) })
@@ -55,7 +71,13 @@ impl Stamper {
     /// A stamp is wanted of a record of this partition that is handed over from now on.
     pub fn want(&self, partition: i32) {
         // A full queue has this partition in it, or whoever wants it asks again.
-        let _ = self.wanted.try_send(partition);
+        let _ = self.wanted.try_send(Wanted::Stamp(partition));
+    }
+
+    /// Leaves the word of a halt in this partition, for as long as it takes the broker to take it.
+    pub fn tell(&self, partition: i32, word: Vec<u8>) {
+        // The thread takes whatever comes, and ends after this.
+        let _ = self.wanted.send(Wanted::Word(partition, word));
     }
 }
 
@@ -71,6 +93,8 @@ impl Drop for Stamper {
 
 struct Acknowledgements {
     time: Arc<Time>,
+    /// Words that the broker did not take.
+    lost: Arc<Mutex<Words>>,
 }
 
 /// What befalls this client befalls those of the commits too, which tell of it.
@@ -85,10 +109,13 @@ impl ClientContext for Acknowledgements {
 }
 
 impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = Box<i64>;
+    type DeliveryOpaque = Box<UnderWay>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<i64>) {
-        self.time.acknowledged(result, *sent);
+    fn delivery(&self, result: &DeliveryResult<'_>, under_way: Box<UnderWay>) {
+        self.time.acknowledged(result, under_way.sent);
+        if let (Err(_), Some((partition, word))) = (result, under_way.word) {
+            self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, word);
+        }
     }
 }
 
@@ -97,35 +124,65 @@ struct Writing {
     time: Arc<Time>,
     topic: String,
     owner: Vec<u8>,
+    lost: Arc<Mutex<Words>>,
 }
 
 impl Writing {
     /// Hands a record over for each partition that is wanted, once those before have come.
-    fn run(&self, want: &Receiver<i32>) {
-        let mut wanted = BTreeSet::new();
+    fn run(&self, want: &Receiver<Wanted>) {
+        let (mut stamps, mut words) = (BTreeSet::new(), Words::new());
         loop {
             let under_way = self.producer.in_flight_count() > 0;
-            let idle = if under_way || !wanted.is_empty() { Duration::ZERO } else { UNDER_WAY };
-            match want.recv_timeout(idle) {
-                Ok(partition) => drop(wanted.insert(partition)),
-                Err(RecvTimeoutError::Timeout) => {}
+            let idle = match under_way || !stamps.is_empty() || !words.is_empty() {
+                true => Duration::ZERO,
+                false => UNDER_WAY,
+            };
+            let first = match want.recv_timeout(idle) {
+                Ok(wanted) => Some(wanted),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
+            };
+            for wanted in first.into_iter().chain(want.try_iter()) {
+                match wanted {
+                    Wanted::Stamp(partition) => drop(stamps.insert(partition)),
+                    Wanted::Word(partition, word) => drop(words.insert(partition, word)),
+                }
             }
-            wanted.extend(want.try_iter());
-            match under_way {
-                true => self.producer.poll(LOOK),
-                false => std::mem::take(&mut wanted).into_iter().for_each(|it| self.write(it)),
+            if under_way {
+                self.producer.poll(LOOK);
+                continue;
             }
+            for (partition, word) in self.take_lost() {
+                words.entry(partition).or_insert(word);
+            }
+            for (partition, word) in std::mem::take(&mut words) {
+                self.write(partition, Some(word));
+                stamps.remove(&partition);
+            }
+            std::mem::take(&mut stamps).into_iter().for_each(|it| self.write(it, None));
         }
     }
 
-    fn write(&self, partition: i32) {
-        let sent = Box::new(self.time.mono());
-        let record = BaseRecord::with_opaque_to(&self.topic, sent)
+    fn take_lost(&self) -> Words {
+        std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, partition: i32, word: Option<Vec<u8>>) {
+        let (key, value) = match &word {
+            Some(word) => (HALT_KEY, word.clone()),
+            None => (TIME_KEY, self.owner.clone()),
+        };
+        let word = word.map(|word| (partition, word));
+        let under_way = Box::new(UnderWay { sent: self.time.mono(), word });
+        let record = BaseRecord::with_opaque_to(&self.topic, under_way)
             .partition(partition)
-            .key(TIME_KEY)
-            .payload(&self.owner);
-        if let Err((error, _)) = self.producer.send(record) {
+            .key(key)
+            .payload(&value);
+        if let Err((error, record)) = self.producer.send(record) {
+            self.lost
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(record.delivery_opaque.word);
             tracing::debug!(
                 partition,
                 "{}",

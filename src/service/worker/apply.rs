@@ -7,6 +7,7 @@ use crate::detector::scan::{Record, Scan};
 use crate::detector::time::Frontier;
 use crate::protocol::cut::LastRecord;
 use crate::protocol::evidence::Hold;
+use crate::protocol::halt::{Halt, Other};
 use crate::protocol::trusted_time::{Guard, LogTimeRead};
 use crate::service::batch::Raw;
 use crate::service::telemetry::ScanCounts;
@@ -230,7 +231,7 @@ fn reject(held: &mut Partition, tools: &Tools, raw: &Raw<'_>, rejected: Rejected
             let offset = raw.offset;
             let message =
                 format!("record at offset {offset}: {rejected} (input.on_reject = \"halt\")");
-            held.stop(message.into());
+            held.stop(Halt::new(Other::RecordRejected, message));
         }
         OnReject::DeadLetter => held.dead_letter(DeadLetter {
             offset: raw.offset,

@@ -217,8 +217,11 @@ fn an_offset_that_was_reset_by_hand_is_a_problem_with_the_command_that_accepts_i
     crate::recover::reset_offset(&setup, 0, 1);
     let said = setup.run_verb(&["doctor"]);
     assert_eq!(said.code, 3, "{said:?}");
-    let command = "stallwatch recover --partition 0 --accept cut";
-    assert_has(&said, "FAIL", &["group: partition 0 halts: ", "reset by hand", command]);
+    let config = setup.file("verb.toml").display().to_string();
+    let command =
+        format!("stallwatch recover --config {config} --accept cut --partition 0 (or --all)");
+    let halts = "group: partition 0 halts (offset-disagrees): ";
+    assert_has(&said, "FAIL", &[halts, "reset by hand", &command]);
 }
 
 #[test]

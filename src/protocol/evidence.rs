@@ -101,7 +101,7 @@ impl Hold {
             Self::NoAnswer => "the broker does not say where the log ends; look at the broker",
             Self::Behind => "records up to the end of the log are still to come",
             Self::OpenTransaction => {
-                "a transaction on the input is open, and what comes behind its beginning is given to nobody: kafka-transactions.sh find-hanging names it, abort ends it"
+                "a transaction on the input is open, and what comes behind its beginning is given to nobody; it goes on once that ends, and the log names the command that ends one that hangs"
             }
             Self::NoTrustedTime => {
                 "no broker has stamped a record of the open topic lately, so nobody knows what time it is: look at the brokers, and at whether this instance can write to the open topic"

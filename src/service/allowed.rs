@@ -4,6 +4,7 @@
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Shared;
+use super::commands;
 use super::kafka::{self, REQUEST};
 use super::native::describe;
 use super::rights::{Resource, needed};
@@ -52,7 +53,8 @@ pub fn check(shared: &Shared) -> Result<(), String> {
     match lacking.is_empty() {
         true => Ok(()),
         false => {
-            Err(format!("{}; `stallwatch acls print` prints what to grant", lacking.join("; ")))
+            let print = commands::ours(&shared.config, "acls print");
+            Err(format!("{}; to see what grants them: {print}", lacking.join("; ")))
         }
     }
 }

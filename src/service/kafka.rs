@@ -16,6 +16,7 @@ use rdkafka::types::RDKafkaConfRes;
 use super::clock::Stopwatch;
 use super::native::describe;
 use super::rights::Operation;
+use super::topics::administrator;
 use super::{native, peer_name, sink};
 use crate::config::{Config, Kafka};
 use crate::wire::toml_reader::nearest;
@@ -28,7 +29,11 @@ const LISTEN: Duration = Duration::from_millis(200);
 /// The context of every client: log lines go to tracing. What is told of connections is kept, as an
 /// error that a call returns says only that there is none.
 #[derive(Clone, Debug, Default)]
-pub struct Context(Arc<Mutex<Heard>>);
+pub struct Context {
+    heard: Arc<Mutex<Heard>>,
+    /// How an administrator reaches the broker that it talks to.
+    pub admin: String,
+}
 
 #[derive(Debug, Default)]
 struct Heard {
@@ -57,7 +62,7 @@ impl fmt::Display for Told {
 impl Context {
     /// What was told since the last time this was asked; a refusal before anything else.
     pub fn told(&self) -> Option<Told> {
-        let heard = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let heard = std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner));
         heard.refused.map(Told::Refused).or(heard.other.map(Told::Other))
     }
 
@@ -69,7 +74,7 @@ impl Context {
         // That the broker ends a handshake comes as a failure of the connection.
         let refused =
             code.map(meaning) == Some(Meaning::NotTrusted) || reason.contains("SSL routines");
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let place = if refused { &mut heard.refused } else { &mut heard.other };
         *place = Some(reason.to_owned());
     }
@@ -215,7 +220,8 @@ pub fn check_clients(config: &Config) -> Result<(), String> {
 
 /// A consumer that is told what to read: for restores. It commits nothing and joins nothing.
 pub fn reader(kafka: &Kafka) -> KafkaResult<Client> {
-    consumer(kafka).create_with_context(Context::default())
+    let context = Context { admin: administrator(kafka), ..Context::default() };
+    consumer(kafka).create_with_context(context)
 }
 
 /// A consumer that asks for end offsets as a reader of uncommitted data: the last stable offset
@@ -270,6 +276,11 @@ pub fn topic_id<C: ClientContext>(
         Some((_, Err(code))) => Err(KafkaError::MetadataFetch(code)),
         None => Ok(None),
     }
+}
+
+/// How many brokers there are.
+pub fn brokers<C: ClientContext>(client: &rdkafka::client::Client<C>) -> KafkaResult<usize> {
+    Ok(client.fetch_metadata(None, REQUEST)?.brokers().len())
 }
 
 /// What an error means.

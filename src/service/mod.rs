@@ -22,6 +22,7 @@ pub mod admin;
 mod allowed;
 mod batch;
 pub mod clock;
+mod commands;
 pub mod contents;
 pub mod doctor;
 mod engine;

@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer;
+
 use super::clock::Stopwatch;
 use super::kafka::{self, Client, Meaning};
-use super::{ServiceError, Shared, Shutdown, allowed, rights, settings};
+use super::{ServiceError, Shared, Shutdown, allowed, commands, rights, settings};
 use crate::config::OnReject;
 
 /// Pause between two attempts.
@@ -84,13 +86,21 @@ fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> 
             let doing = format!("{what} topic {topic} at {servers}");
             let meaning = kafka::code(&error).map(kafka::meaning);
             let why = match meaning {
-                Some(Meaning::NoSuchTopic) => format!("{doing} does not exist; create it"),
+                Some(Meaning::NoSuchTopic) => {
+                    let brokers = kafka::brokers(client.client()).unwrap_or_default();
+                    let create = commands::create_topics(&shared.config, brokers);
+                    format!("{doing} does not exist; create it: {create}")
+                }
+
                 Some(Meaning::Unreachable) => {
                     format!("{doing}: the broker cannot be reached ({error})")
                 }
                 Some(Meaning::Forbidden) => {
                     let rights = rights::to_see(&shared.config, topic);
-                    format!("{doing}: the user lacks the right {rights} on the topic ({error})")
+                    let print = commands::ours(&shared.config, "acls print");
+                    format!(
+                        "{doing}: the user lacks the right {rights} on the topic ({error}); to see what grants it: {print}"
+                    )
                 }
                 _ => kafka::explain(&error, &doing),
             };
@@ -105,14 +115,6 @@ fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> 
     if shared.config.input.on_reject == OnReject::DeadLetter {
         count(&shared.topics.dead_letter, "the dead letter")?;
     }
-    if input != open {
-        return Err((
-            format!(
-                "the open topic {} has {open} partitions, the input topic {} has {input}; they must be equal: recreate the open topic",
-                shared.topics.open, shared.input
-            ),
-            true,
-        ));
-    }
-    Ok(())
+    let equal = settings::as_many(&shared.config, input, open);
+    equal.map_err(|(says, remedy)| (format!("{says}; {remedy}"), true))
 }

@@ -1,6 +1,7 @@
 //! What the topics are set to, as far as the service depends on it: asked for once, at the start, and
 //! by `doctor`, which has the list of checks.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
@@ -8,10 +9,11 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Shared;
+use super::commands;
 use super::doctor::{Report, group, topics};
 use super::kafka::{self, Context, REQUEST};
 use super::native::describe;
-use crate::config::Kafka;
+use crate::config::{Config, Kafka};
 
 /// How long the group's coordinator is waited for.
 const GROUP: Duration = Duration::from_secs(2);
@@ -126,11 +128,34 @@ pub fn unstamped(topic: &str, kind: Option<&str>) -> Option<String> {
     ))
 }
 
-/// The command that changes a setting of a topic.
-pub fn alter(topic: &str, setting: &str) -> String {
-    format!(
-        "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}"
-    )
+/// What is wrong where input and open topic differ in their number of partitions, and what to do: never
+/// to make the open topic anew, as all that is open would be published once more.
+///
+/// # Errors
+/// That, if they differ.
+pub fn as_many(config: &Config, input: usize, open: usize) -> Result<(), (String, String)> {
+    let scans = config.input.topics.first().map_or("", String::as_str);
+    let table = config.output.open.as_str();
+    let says = format!(
+        "the open topic {table} has {open} partitions, the input topic {scans} has {input}; they must be equal"
+    );
+    let what =
+        "docs/OPERATING.md, Adding partitions, tells what that does to packages on their way";
+    let add = |topic, to| commands::add_partitions(&config.kafka, topic, to);
+    match open.cmp(&input) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => {
+            let remedy = format!(
+                "add partitions to the open topic, and do not make it anew ({what}): {}",
+                add(table, input)
+            );
+            Err((says, remedy))
+        }
+        Ordering::Greater => {
+            let remedy = format!("give the input as many ({what}): {}", add(scans, open));
+            Err((says, remedy))
+        }
+    }
 }
 
 /// How long a topic of scans should keep records, in seconds: a package may be known for

@@ -164,6 +164,8 @@ impl Broker {
         for (name, class) in [
             ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
             ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
+            ("kafka-configs.sh", "kafka.admin.ConfigCommand"),
+            ("kafka-transactions.sh", "org.apache.kafka.tools.TransactionsCommand"),
         ] {
             let file = bin.join(name);
             let text = format!(

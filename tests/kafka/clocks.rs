@@ -7,6 +7,8 @@ use std::process::Command;
 use crate::broker::{project, shared};
 use crate::client::{self, NewRecord, produce};
 use crate::evidence::{SHORT_POLICIES, STEP_S, told, wait_for_exceptions};
+use crate::halts::{answered, assert_no_contradiction, wait_told};
+use crate::printed;
 use crate::scans::Scan;
 use crate::service::{SCANS_SETTINGS, Service, Setup};
 use crate::wait::{now_ms, now_secs, until_second};
@@ -123,15 +125,58 @@ fn a_clock_that_lies_decides_nothing_where_the_broker_sets_timestamps() {
     a_clock_that_lies_decides_nothing("lies-append", &by_the_broker);
 }
 
-#[test]
-fn where_nobody_stamps_the_open_topic_a_clock_that_steps_holds_the_frontier_and_says_so() {
-    let setup = Setup::on(shared().bootstrap(), "unstamped", 2, "json");
+/// A service whose open topic no broker stamps, so that its own clock tells the time.
+fn unstamped(name: &str, partitions: i32) -> Setup {
+    let setup = Setup::on(shared().bootstrap(), name, partitions, "json");
     let bootstrap = &setup.bootstrap;
-    client::create_topic(bootstrap, &setup.scans(), 2, SCANS_SETTINGS);
-    client::create_topic(bootstrap, &setup.open(), 2, &[("cleanup.policy", "compact")]);
+    client::create_topic(bootstrap, &setup.scans(), partitions, SCANS_SETTINGS);
+    client::create_topic(bootstrap, &setup.open(), partitions, &[("cleanup.policy", "compact")]);
     client::create_topic(bootstrap, &setup.exceptions(), 1, &[]);
     client::create_topic(bootstrap, &setup.dead_letters(), 1, &[]);
-    let shifted = Shifted::with(setup);
+    setup
+}
+
+#[test]
+fn a_frontier_that_a_lying_clock_led_ahead_halts_until_its_way_back_is_accepted() {
+    let mut shifted = Shifted::with(unstamped("ahead", 1));
+    shifted.setup.policies = SHORT_POLICIES.replace("8s", "30m");
+    shifted.shift(HOUR_MS);
+    let mut service = shifted.setup.start();
+    let scan = |number| Scan::new(number, "arrived", now_ms());
+    shifted.produce([scan("MOVES"), scan("STAYS")]);
+    let early = [("MOVES", "opened"), ("STAYS", "opened")];
+    wait_told(&mut service, &shifted.setup, &early);
+    service.stop();
+    shifted.shift(0);
+    // As a warning says; the brokers' clock is known from then on.
+    let doctor = shifted.setup.run_verb(&["doctor"]).out;
+    let mut commands = printed::commands(&doctor, "kafka-configs.sh");
+    commands
+        .retain(|command| command.contains(&format!("--entity-name {} ", shifted.setup.open())));
+    commands.retain(|command| command.ends_with("message.timestamp.type=LogAppendTime"));
+    let [command] = &commands[..] else { panic!("{doctor}") };
+    printed::run(&shifted.setup, shared(), command);
+
+    let mut service = answered(&shifted.setup, "frontier");
+    assert!(service.log().contains("s ahead of the brokers' clock"), "{}", service.log());
+    service.wait_frontier(1, now_secs() - 2);
+    let frontier = [("partition", "0".to_owned())];
+    let metrics = service.metrics().expect("an answer");
+    let frontier = metrics.value("stallwatch_frontier_timestamp_seconds", &frontier);
+    assert!(frontier.is_some_and(|it| it <= (now_secs() + 1) as f64), "{frontier:?}");
+    shifted.produce([Scan::new("MOVES", "departed", now_ms()), scan("FRESH")]);
+    let [moves, stays] = early;
+    wait_told(&mut service, &shifted.setup, &[moves, ("MOVES", "retracted"), stays]);
+    service.wait_frontier(1, now_secs());
+    service.stop();
+    assert_no_contradiction(&shifted.setup);
+    let list = shifted.setup.run_verb(&["recover", "--list"]).out;
+    assert!(list.contains("nothing halts"), "{list}");
+}
+
+#[test]
+fn where_nobody_stamps_the_open_topic_a_clock_that_steps_holds_the_frontier_and_says_so() {
+    let shifted = Shifted::with(unstamped("unstamped", 2));
     let mut service = shifted.setup.start();
     assert!(service.log().contains("--add-config message.timestamp.type=LogAppendTime"));
     shifted.produce([Scan::new("SEEN", "arrived", now_ms())]);

@@ -177,9 +177,12 @@ fn an_open_transaction_on_the_input_is_named_as_the_reason_and_nothing_is_sought
     until_second(now_secs() + 22);
     assert_eq!(held(&service), Some(1.0));
     let log = service.log();
-    let named = "partition=0 offset=0";
+    let named = "partition 0: ";
     assert_eq!(log.matches("a transaction on the input topic").count(), 1, "{log}");
-    assert!(log.lines().any(|line| line.contains("is open from") && line.contains(named)), "{log}");
+    assert!(
+        log.lines().any(|line| line.contains("is open from offset 0 on") && line.contains(named)),
+        "{log}"
+    );
     assert!(!log.contains("sent to the position anew"), "{log}");
     producer.commit_transaction(PATIENCE).expect("a commit");
     service.wait_scans(2);

@@ -9,16 +9,17 @@ use serde_json::Value;
 
 use crate::broker::shared;
 use crate::client::{NewRecord, create_topic, delete_records, delete_topic, end_offsets, produce};
+use crate::equality::by_package;
 use crate::evidence::SHORT_POLICIES;
 use crate::printed;
 use crate::scans::Scan;
-use crate::service::{SCANS_SETTINGS, Service, Setup};
+use crate::service::{OPEN_SETTINGS, SCANS_SETTINGS, Service, Setup};
 use crate::wait::now_ms;
 
 const DAY_MS: i64 = 86_400_000;
 
 /// Has run over one silent package, which is open, and has stopped.
-fn stopped_with_one_open(name: &str) -> Setup {
+pub fn stopped_with_one_open(name: &str) -> Setup {
     stopped_with_one_open_and(name, |setup| setup)
 }
 
@@ -36,7 +37,7 @@ fn stopped_with_one_open_and(name: &str, more: impl FnOnce(Setup) -> Setup) -> S
     setup
 }
 
-fn come(setup: &Setup, number: &str, milestone: &'static str, time_ms: i64) {
+pub fn come(setup: &Setup, number: &str, milestone: &'static str, time_ms: i64) {
     let scan = Scan::new(number, milestone, time_ms).json();
     produce(&setup.bootstrap, &setup.scans(), [NewRecord { partition: Some(0), ..scan }]);
 }
@@ -49,14 +50,14 @@ fn told(setup: &Setup) -> Vec<(String, String)> {
     events.iter().map(|event| (text(event, "tracking_number"), text(event, "change"))).collect()
 }
 
-fn wait_told(service: &mut Service, setup: &Setup, expected: &[(&str, &str)]) {
+pub fn wait_told(service: &mut Service, setup: &Setup, expected: &[(&str, &str)]) {
     let expected: Vec<(String, String)> =
         expected.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect();
     service.wait("the events", |_| (told(setup) == expected).then_some(()));
 }
 
 /// Starts, sees the halt with its command, runs that as it is printed, and goes on with the service.
-fn answered(setup: &Setup, accept: &str) -> Service {
+pub fn answered(setup: &Setup, accept: &str) -> Service {
     let mut service = setup.spawn();
     let command = command(setup, accept);
     service.wait("the halt", |service| service.log().contains(&command).then_some(()));
@@ -79,6 +80,30 @@ pub fn command(setup: &Setup, accept: &str) -> String {
     format!("stallwatch recover --config {} --accept {accept} --partition 0", config.display())
 }
 
+/// What subscribers that read from the beginning see of each exception: its numbers without a gap and
+/// none twice, nothing behind its end, and the open table has what has no end.
+pub fn assert_no_contradiction(setup: &Setup) {
+    let published = setup.published();
+    let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
+    for event in &published {
+        let id = event["exception_id"].as_str().expect("an id");
+        let sequence = event["sequence"].as_i64().expect("a number");
+        match last.insert(id, event) {
+            None => assert_eq!(event["change"], "opened", "{event}"),
+            Some(before) => {
+                assert_eq!(before["sequence"].as_i64(), Some(sequence - 1), "{before}\n{event}");
+                assert!(!closes(before), "{before}\n{event}");
+            }
+        }
+    }
+    let open = by_package(last.into_values().filter(|event| !closes(event)).cloned());
+    assert_eq!(open, by_package(setup.open_table_of_any_partition()), "the open table");
+}
+
+fn closes(event: &Value) -> bool {
+    ["resolved", "retracted", "expired"].iter().any(|change| event["change"] == *change)
+}
+
 #[test]
 fn records_deleted_before_they_were_read_halt_until_the_gap_is_accepted() {
     let setup = stopped_with_one_open("gap");
@@ -90,6 +115,7 @@ fn records_deleted_before_they_were_read_halt_until_the_gap_is_accepted() {
     wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
     service.stop();
     assert!(setup.open_table().is_empty());
+    assert_no_contradiction(&setup);
 }
 
 #[test]
@@ -112,6 +138,32 @@ fn records_deleted_before_a_running_service_reads_them_halt_it_and_a_restart_tel
     wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
     service.stop();
     assert!(setup.open_table().is_empty());
+    assert_no_contradiction(&setup);
+}
+
+#[test]
+fn records_deleted_behind_the_newest_snapshot_halt_until_the_gap_is_accepted() {
+    let setup = stopped_with_one_open_and("gap-snapshot", |setup| {
+        let url = format!("url = \"file://{}\"", setup.file("snapshots").display());
+        setup.with("state", url)
+    });
+    let mut service = setup.start();
+    come(&setup, "1ZLATER", "arrived", now_ms() - DAY_MS);
+    let opened = [("1ZLATER", "opened"), ("1ZOPEN", "opened")];
+    wait_told(&mut service, &setup, &opened);
+    service.kill();
+    let ends = end_offsets(&setup.bootstrap, &setup.scans());
+    delete_records(&setup.bootstrap, &setup.scans(), &ends);
+    let mut service = answered(&setup, "gap");
+    assert!(service.log().contains("the newest usable snapshot ends at offset"));
+    for number in ["1ZLATER", "1ZOPEN"] {
+        come(&setup, number, "departed", now_ms());
+    }
+    let [later, open] = opened;
+    let resolved = |number| (number, "resolved");
+    wait_told(&mut service, &setup, &[later, resolved("1ZLATER"), open, resolved("1ZOPEN")]);
+    service.stop();
+    assert_no_contradiction(&setup);
 }
 
 #[test]
@@ -163,6 +215,7 @@ fn a_topic_made_anew_with_more_records_is_told_by_its_content_and_its_old_snapsh
     wait_told(&mut service, &setup, &all);
     service.stop();
     assert_eq!(setup.open_table().len(), 2);
+    assert_no_contradiction(&setup);
 }
 
 #[test]
@@ -204,6 +257,24 @@ fn an_open_topic_made_anew_halts_until_a_first_start_is_accepted() {
 }
 
 #[test]
+fn a_first_start_that_is_accepted_in_silence_tells_once_more_what_is_open_and_says_so_before() {
+    let setup = stopped_with_one_open_and("first-silent", |setup| {
+        setup.with("input", "backfill = \"silent\"")
+    });
+    delete_topic(&setup.bootstrap, &setup.open());
+    create_topic(&setup.bootstrap, &setup.open(), 1, OPEN_SETTINGS);
+    let said = setup.run_verb(&["recover", "--list"]).out;
+    assert!(said.contains("subscribers see: REPEATS under the same exception_id"), "{said}");
+    let mut service = answered(&setup, "first-start");
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "opened")]);
+    service.stop();
+    let published = setup.published();
+    assert_eq!(published[0]["exception_id"], published[1]["exception_id"]);
+    assert_eq!(published[1]["backfilled"], true);
+    assert_eq!(setup.open_table().len(), 1);
+}
+
+#[test]
 fn an_open_exception_that_the_log_contradicts_halts_until_the_log_is_trusted() {
     let setup = stopped_with_one_open("trust-log");
     let entry = crate::client::read(&setup.bootstrap, &setup.open());
@@ -226,4 +297,13 @@ fn an_open_exception_that_the_log_contradicts_halts_until_the_log_is_trusted() {
     let mut service = answered(&setup, "trust-log");
     service.wait("the entry is gone", |_| setup.open_table().is_empty().then_some(()));
     service.stop();
+    let ends = [("1ZOPEN", "opened"), ("1ZOPEN", "resolved"), ("1ZOPEN", "expired")];
+    let mut told = told(&setup);
+    told.sort();
+    let mut ends = ends.map(|(number, change)| (number.to_owned(), change.to_owned()));
+    ends.sort();
+    assert_eq!(
+        told, ends,
+        "as the list says: an exception that contradicts the log ends as expired"
+    );
 }

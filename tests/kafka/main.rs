@@ -32,6 +32,7 @@ mod prometheus;
 mod recover;
 mod refused;
 mod rejoin;
+mod remedies;
 mod restart;
 mod security;
 mod snapshots;

@@ -6,7 +6,7 @@ use crate::service::{Said, Setup};
 
 /// The commands of this tool that a text has, each up to where the sentence goes on.
 pub fn commands(text: &str, tool: &str) -> Vec<String> {
-    let ends = [" (or --all)", "; ", "`", "\n", "\""];
+    let ends = [" (or --all)", "; ", " prints", " trying again", "\n", "\""];
     let starts = text.match_indices(tool).map(|(at, _)| &text[at..]);
     starts
         .map(|rest| {

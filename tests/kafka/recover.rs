@@ -24,6 +24,16 @@ pub fn reset_offset(setup: &Setup, partition: i32, offset: i64) {
     );
 }
 
+/// Waits until the group has no member left.
+pub fn wait_until_left(setup: &Setup) {
+    let (group, consumer) = (setup.group(), committing(&setup.bootstrap, "test-reader"));
+    let is_left = || {
+        let found = consumer.fetch_group_list(Some(&group), PATIENCE).ok()?;
+        found.groups().iter().all(|group| group.members().is_empty()).then_some(())
+    };
+    until("the group has no member", PATIENCE, is_left, || group.clone());
+}
+
 #[test]
 fn an_offset_reset_by_hand_halts_the_partition_until_the_cut_is_accepted() {
     let setup = journeys_on_a_topic("reset", 300, 1, "json")

@@ -8,18 +8,16 @@ use super::Report;
 use super::rights::Found;
 use crate::config::{Config, OnReject};
 use crate::detector::policy::PolicySet;
+use crate::service::commands;
 use crate::service::kafka::{self, Meaning, REQUEST};
 use crate::service::native::describe::{self, Topic};
 use crate::service::rights::Operation;
 use crate::service::settings::{
-    STAMPED, Settings, alter, compacted, retention, too_short, unstamped, value,
+    STAMPED, Settings, as_many, compacted, retention, too_short, unstamped, value,
 };
 use crate::service::topics::{COMPACTION_LAG_MS, DELETE_RETENTION_MS, SEGMENT_MS};
 
 const CHECK: &str = "topics";
-const CREATE: &str =
-    "create it: `stallwatch topics create`, or what `stallwatch topics print` prints";
-
 /// What a topic is to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -61,11 +59,16 @@ pub(super) fn check(
     report: &mut Report,
 ) {
     let topic = |name: &str| found.iter().find(|(found, _)| found == name);
+    let create = || {
+        let brokers = kafka::brokers(settings.admin().inner()).unwrap_or_default();
+        let print = commands::ours(config, "topics print");
+        format!("create it: {}; or what {print} prints", commands::create_topics(config, brokers))
+    };
     for (_, name) in names(config) {
         match topic(name) {
             Some((_, Ok(topic))) => replicas(topic, report),
             Some((_, Err(code))) if kafka::meaning(*code) == Meaning::NoSuchTopic => {
-                report.fail(CHECK, format!("{name} does not exist"), CREATE);
+                report.fail(CHECK, format!("{name} does not exist"), create());
             }
             Some((_, Err(RDKafkaErrorCode::TopicAuthorizationFailed))) => {
                 report.skip(CHECK, format!("{name}: the user must not see it"));
@@ -103,14 +106,10 @@ fn counts(config: &Config, found: &[Found], report: &mut Report) {
     let input = config.input.topics.first().map_or("", String::as_str);
     let open = &config.output.open;
     match (count(input), count(open)) {
-        (Some(scans), Some(table)) if scans != table => report.fail(
-            CHECK,
-            format!("{open} has {table} partitions, {input} has {scans}; they must be equal"),
-            format!("recreate {open} with {scans} partitions"),
-        ),
-        (Some(scans), Some(_)) => {
-            report.ok(CHECK, format!("{input} and {open} both have {scans} partitions"));
-        }
+        (Some(scans), Some(table)) => match as_many(config, scans, table) {
+            Ok(()) => report.ok(CHECK, format!("{input} and {open} both have {scans} partitions")),
+            Err((says, remedy)) => report.fail(CHECK, says, remedy),
+        },
         _ => report.skip(CHECK, format!("whether {input} and {open} have as many partitions")),
     }
 }
@@ -153,8 +152,8 @@ impl Look<'_> {
                 let why = kafka::explain_on_topic(&error, &doing, Operation::DescribeConfigs);
                 return match self.role {
                     Role::Exceptions | Role::DeadLetter => {
-                        let grant = "`stallwatch acls print --doctor` grants it";
-                        self.report.skip(CHECK, format!("{why}; {grant}"));
+                        let print = commands::ours(self.config, "acls print --doctor");
+                        self.report.skip(CHECK, format!("{why}; to see what grants it: {print}"));
                     }
                     Role::Input | Role::Open => self.report.unknown(CHECK, why),
                 };
@@ -169,7 +168,7 @@ impl Look<'_> {
     }
 
     fn set(&self, setting: &str) -> String {
-        format!("set it: {}", alter(&self.topic.name, setting))
+        format!("set it: {}", commands::set(&self.config.kafka, &self.topic.name, setting))
     }
 
     fn in_sync(&mut self, found: &ConfigResource) {

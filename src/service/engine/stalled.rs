@@ -11,7 +11,9 @@ use rdkafka::error::KafkaResult;
 use super::Engine;
 use crate::service::Shared;
 use crate::service::clock::Stopwatch;
+use crate::service::commands;
 use crate::service::kafka;
+use crate::service::topics::administrator;
 
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -116,11 +118,11 @@ impl Engine<'_> {
                 let Some(stands) = &carried.stands else { continue };
                 let waits = stable <= stands.position;
                 if waits && carried.waits_at.is_none() {
+                    let (input, admin) =
+                        (&self.shared.input, administrator(&self.shared.config.kafka));
+                    let end = commands::end_transaction(&admin, input, partition, stable);
                     tracing::warn!(
-                        partition,
-                        offset = stable,
-                        "a transaction on the input topic {} is open from this offset on: nobody who reads committed data gets what lies behind it before it ends; should it hang, kafka-transactions.sh find-hanging names it and abort ends it",
-                        self.shared.input
+                        "partition {partition}: a transaction on the input topic {input} is open from offset {stable} on: nobody who reads committed data gets what lies behind it before it ends; its producer ends it, or the broker after that producer's transaction.timeout.ms; to end one that hangs, and drop what it holds: {end}"
                     );
                 }
                 carried.waits_at = waits.then_some(stands.position);

@@ -7,6 +7,7 @@ use crate::detector::memory::BlockSource;
 use crate::detector::policy::PolicySet;
 use crate::protocol::restore::SnapshotMeta;
 use crate::service::Shared;
+use crate::service::commands;
 use crate::service::room::BoundedShard;
 use crate::service::snapshots::{Found, SnapshotStore, StoreError, meta_of};
 
@@ -98,12 +99,10 @@ impl<'a> Kept<'a> {
         self.unreachable = true;
         self.shared.metrics.snapshot_failed();
         let partition = self.partition;
-        let store = self.shared.keeping.as_ref().map(|keeping| keeping.store().url());
+        let store = self.shared.keeping.as_ref().map_or("none", |keeping| keeping.store().url());
+        let doctor = commands::ours(&self.shared.config, "doctor");
         tracing::warn!(
-            partition,
-            store,
-            "{error}; package state is rebuilt from the log instead, which takes longer and changes \
-             nothing that is published; `stallwatch doctor` tries the store and says what it lacks"
+            "partition {partition}, store {store}: {error}; package state is rebuilt from the log instead, which takes longer and changes nothing that is published; to try the store and see what it lacks: {doctor}"
         );
     }
 }

@@ -8,7 +8,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Failure;
 use crate::service::clock::Stopwatch;
-use crate::service::kafka::{self, Client};
+use crate::service::commands;
+use crate::service::kafka::{self, Client, REQUEST};
 use crate::service::native::{Event, EventQueue, RecordView};
 
 /// How long nothing may come before it is told.
@@ -27,17 +28,19 @@ impl Waiting {
     }
 
     /// Tells of it again and again as long as it lasts.
-    fn tell(&mut self, topic: &str, partition: i32, (reached, to): (i64, i64)) {
+    fn tell(&mut self, reader: &Client, topic: &str, partition: i32, (reached, to): (i64, i64)) {
         if reached != self.reached {
             *self = Self { reached, ..Self::begin() };
         }
         let seconds = self.since.elapsed().as_secs();
         if self.since.elapsed() >= self.told + SILENT {
             self.told = self.since.elapsed();
+            // To a reader of committed data a topic ends where the first open transaction begins.
+            let stable = reader.fetch_watermarks(topic, partition, REQUEST);
+            let from = stable.map_or(reached, |(_, stable)| stable);
+            let end = commands::end_transaction(&reader.context().admin, topic, partition, from);
             tracing::warn!(
-                topic,
-                partition,
-                "nothing to read at offset {reached} for {seconds} s, and the topic ends at {to}: a transaction is open there; should it hang, kafka-transactions.sh find-hanging names it and abort ends it"
+                "partition {partition} of {topic}: nothing to read at offset {reached} for {seconds} s, and it ends at {to}: a transaction is open from offset {from} on; its producer ends it, or the broker after that producer's transaction.timeout.ms; to end one that hangs, and drop what it holds: {end}"
             );
         }
     }
@@ -64,7 +67,7 @@ pub fn read(
     let mut reached = from;
     let mut waiting = Waiting::begin();
     while reached < to {
-        waiting.tell(topic, partition, (reached, to));
+        waiting.tell(reader, topic, partition, (reached, to));
         if stop() {
             return Err(Failure::Cancelled);
         }

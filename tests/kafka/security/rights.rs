@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use super::{Listed, exceptions_end, grant, listed, logged_in, over_tls, with_certificate};
 use crate::broker::{Broker, shared};
 use crate::client::{NewRecord, produce};
+use crate::printed;
 use crate::scans::Scan;
 use crate::service::Setup;
 use crate::wait::now_ms;
@@ -38,6 +39,29 @@ fn the_lines_that_acls_print_prints_are_all_that_a_user_needs_over_scram_and_tls
     assert_eq!(said.out.lines().count(), 6, "a line for each resource: {}", said.out);
     broker.shell(&said.out.replace(&setup.bootstrap, &broker.bootstrap()));
     works(&setup);
+}
+
+/// Runs what a printed command prints, as an administrator on the listener that is theirs.
+fn granted_by(broker: &Broker, setup: &Setup, command: &str) {
+    let said = printed::run(setup, broker, command);
+    broker.shell(&said.out.replace(&setup.bootstrap, &broker.bootstrap()));
+}
+
+#[test]
+fn rights_that_are_missing_are_granted_by_what_the_printed_command_prints() {
+    let broker = shared();
+    let setup = logged_in(broker, "granted");
+    let mut rights = listed(&setup);
+    rights.retain(|right| right.operation != "Write" || right.resource != "topic");
+    grant(broker, &rights);
+    let (code, log) = setup.run_to_failure();
+    assert_eq!(code, 1, "{log}");
+    granted_by(broker, &setup, &printed::last(&log, "stallwatch acls print"));
+    works(&setup);
+    let doctor = setup.run_verb(&["doctor"]).out;
+    granted_by(broker, &setup, &printed::last(&doctor, "stallwatch acls print --doctor"));
+    let doctor = setup.run_verb(&["doctor"]).out;
+    assert!(!doctor.contains("acls print"), "{doctor}");
 }
 
 #[test]

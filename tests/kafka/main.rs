@@ -26,6 +26,7 @@ mod first_start;
 mod guards;
 mod halts;
 mod limit;
+mod misused;
 mod outage;
 mod policies;
 mod prometheus;

@@ -97,7 +97,7 @@ impl Accept {
                 "REPEATS under the same exception_id: with input.backfill = \"silent\" what is open now comes once more as opened with backfilled = true, and what ended since the cut was lost gets no end; with \"publish\" the whole history of the log comes once more"
             }
             Self::TrustLog => {
-                "each open exception that contradicts the log ends as expired; nothing else is published"
+                "each open exception that contradicts the log is closed: as resolved or retracted, without a closed_by, where the log shows that its package moved, else as expired; nothing else is published"
             }
             Self::Frontier => {
                 "nothing is repeated or taken back: what was published too early stands and is retracted once its package moves"

@@ -107,7 +107,7 @@ pub enum Failure {
         error: ReadError,
     },
     /// A published exception contradicts the log.
-    #[error("package {0}: {1}; to close it as expired: {command}", command = Accept::TrustLog.command())]
+    #[error("package {0}: {1}; to close it as the log says: {command}", command = Accept::TrustLog.command())]
     Inconsistent(String, Inconsistent),
     /// The input's schema is of no use.
     #[error(transparent)]

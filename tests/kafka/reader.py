@@ -184,7 +184,7 @@ def check_exception(record, event, count, arguments):
     change = event["change"]
     if change == "expired":
         at = seconds(event["anchor_time"]) + event["silent_for_s"]
-    elif change in CLOSING:
+    elif change in CLOSING and event.get("closed_by"):
         at = seconds(event["closed_by"]["log_time"])
     else:
         at = seconds(event["deadline"])

@@ -7,8 +7,10 @@ use serde_json::{Value as Json, json};
 use stallwatch::detector::scan::{Evidence, Milestone};
 use stallwatch::detector::time::LogTime;
 use stallwatch::wire::reject::{Reason, Rejected};
-use stallwatch::wire::scan::framing::with_headers;
-use stallwatch::wire::scan::{AvroScans, Framing, JsonScans, NoTime, Origin, Remarks, ScanDecoder};
+use stallwatch::wire::scan::framing::{Mark, with_headers};
+use stallwatch::wire::scan::{
+    AvroScans, Framing, JsonScans, NoTime, Origin, Remarks, ScanDecoder, UnknownSchema, Unread,
+};
 use stallwatch::wire::scan_file::ScanFile;
 
 use encoding::{OFFSET, SCAN, SCAN_LOG, container, datum, in_pieces, library_value, live, schema};
@@ -44,7 +46,10 @@ fn rejected_by(
     reason: Reason,
     says: &[&str],
 ) -> Rejected {
-    let rejected = decoder.decode(payload, live(MORNING)).unwrap_err();
+    let rejected = match decoder.decode(payload, live(MORNING)).unwrap_err() {
+        Unread::Rejected(rejected) => rejected,
+        Unread::UnknownSchema(unknown) => panic!("{unknown}"),
+    };
     assert_eq!(rejected.reason, reason, "{rejected}");
     for word in says {
         assert!(rejected.message.contains(word), "{rejected} does not say {word:?}");
@@ -100,16 +105,25 @@ fn json_behind_a_schema_registry_s_framing_is_named_in_either_format() {
 #[test]
 fn a_schema_s_id_in_a_header_is_named_where_a_record_cannot_be_read() {
     let unread = rejected_by(&mut framed(None), b"\x061Z1", Reason::NotAvro, &["begins with 06"]);
-    let log_time = unread.log_time;
+    let (log_time, unread) = (unread.log_time, Unread::from(unread));
     let names = ["traceparent", "__value_schema_id"];
     assert_eq!(with_headers(unread.clone(), names[..1].iter().copied()), unread);
-    let named = with_headers(unread, names.into_iter());
+    let Unread::Rejected(named) = with_headers(unread, names.into_iter()) else {
+        panic!("it is rejected");
+    };
     for word in ["begins with 06", "__value_schema_id", "PrefixSchemaIdSerializer"] {
         assert!(named.message.contains(word), "{named} does not say {word:?}");
     }
     assert_eq!((named.reason, named.log_time), (Reason::NotAvro, log_time));
-    let other = Rejected::new(Reason::BadCarrier, "carrier: odd");
+    let other = Unread::from(Rejected::new(Reason::BadCarrier, "carrier: odd"));
     assert_eq!(with_headers(other.clone(), names.into_iter()), other, "it is not to blame");
+    // What looks like a mark is the beginning of the datum.
+    let unknown = Unread::from(UnknownSchema { mark: Mark::Id(7) });
+    assert_eq!(with_headers(unknown.clone(), [].into_iter()), unknown);
+    let Unread::Rejected(named) = with_headers(unknown, names.into_iter()) else {
+        panic!("nobody waits for its schema");
+    };
+    assert!(named.reason == Reason::NotAvro && named.message.contains("id 7"), "{named}");
 }
 
 #[test]
@@ -151,7 +165,8 @@ fn a_datum_cut_off_anywhere_is_rejected() {
     let cut = &whole[..whole.len() - 3];
     assert!(library_value(&schema(texts), cut).is_some());
     let scans = AvroScans::new(texts, Framing::Bare).unwrap();
-    assert_eq!(scans.decode(cut, live(MORNING)).unwrap_err().reason, Reason::NotAvro);
+    let rejected = Rejected::from(scans.decode(cut, live(MORNING)).unwrap_err());
+    assert_eq!(rejected.reason, Reason::NotAvro);
 }
 
 #[test]
@@ -168,32 +183,39 @@ fn a_length_larger_than_the_record_is_an_error_and_no_allocation() {
     rejected_by(&mut framed(Some(1)), &payload, Reason::NotAvro, &["tracking_number", "too early"]);
 }
 
-#[test]
-fn a_wrong_schema_id_names_both_ids() {
-    rejected_by(
-        &mut framed(Some(5)),
-        &confluent(7, &good()),
-        Reason::UnknownSchema,
-        &["id 7", "is 5"],
-    );
-    rejected_by(
-        &mut framed(None),
-        &confluent(7, &good()),
-        Reason::UnknownSchema,
-        &["id 7", "set input.schema_id = 7"],
-    );
-    assert!(framed(Some(7)).decode(&confluent(7, &good()), live(MORNING)).is_ok());
+/// What a decoder says of a record whose schema it does not know.
+fn unknown(decoder: &mut ScanDecoder, payload: &[u8]) -> (Mark, String) {
+    match decoder.decode(payload, live(MORNING)).unwrap_err() {
+        Unread::UnknownSchema(unknown) => (unknown.mark, unknown.to_string()),
+        Unread::Rejected(rejected) => panic!("{rejected}"),
+    }
 }
 
 #[test]
-fn another_writer_schema_is_not_read_with_ours() {
+fn a_schema_that_is_not_known_is_named_and_its_record_not_rejected() {
+    for known in [None, Some(5)] {
+        let (mark, says) = unknown(&mut framed(known), &confluent(7, &good()));
+        assert_eq!(mark, Mark::Id(7));
+        for word in ["schema of id 7", "7 = \"FILE.avsc\"", "input.schema_id = 7"] {
+            assert!(says.contains(word), "{says} does not say {word:?}");
+        }
+    }
+    assert!(framed(Some(7)).decode(&confluent(7, &good()), live(MORNING)).is_ok());
     let payload = [&b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08"[..], &[0; 20]].concat();
-    rejected_by(
-        &mut framed(None),
-        &payload,
-        Reason::UnknownSchema,
-        &["0807060504030201", "b704c9873a3864e8"],
-    );
+    let (mark, says) = unknown(&mut framed(None), &payload);
+    assert_eq!(mark, Mark::Fingerprint([1, 2, 3, 4, 5, 6, 7, 8]));
+    assert!(says.contains("fingerprint 0807060504030201"), "{says}");
+    assert!(says.contains("input.schema_files"), "{says}");
+    // Who waits for no schema rejects it.
+    let unread = framed(None).decode(&payload, live(MORNING)).unwrap_err();
+    assert_eq!(Rejected::from(unread).reason, Reason::UnknownSchema);
+}
+
+#[test]
+fn a_record_that_names_a_schema_and_is_too_large_or_cut_off_is_rejected() {
+    let large = [&b"\0\0\0\0\x07"[..], &vec![0; 1 << 20]].concat();
+    rejected_by(&mut framed(None), &large, Reason::TooLarge, &["1048581"]);
+    rejected_by(&mut framed(None), b"\0\0\0", Reason::NotAvro, &["marker"]);
 }
 
 #[test]
@@ -246,7 +268,7 @@ fn a_scan_without_a_milestone_is_rejected_and_not_taken_for_one_that_informs() {
     let scan = json!({"carrier":"ups","tracking_number":"1","milestone":null});
     let payload = datum(&schema(nullable), &scan);
     let scans = AvroScans::new(nullable, Framing::Bare).unwrap();
-    let rejected = scans.decode(&payload, live(MORNING)).unwrap_err();
+    let rejected = Rejected::from(scans.decode(&payload, live(MORNING)).unwrap_err());
     assert_eq!(rejected.reason, Reason::MissingMilestone);
 }
 
@@ -409,7 +431,7 @@ fn a_stand_in_is_one_in_avro_whatever_the_unit_and_leaves_no_time_where_there_is
             let mut told = false;
             let tell = |_: Remarks<'_>| told = true;
             let alone = scans.batch().decode_telling(&payload, nowhere, tell);
-            let why = alone.map_err(|rejected| rejected.reason).err();
+            let why = alone.map_err(|unread| Rejected::from(unread).reason).err();
             assert_eq!(why, is_one.then_some(Reason::MissingTime));
             assert!(!told, "a record that is no scan is counted as that");
         }
@@ -443,7 +465,7 @@ fn a_rejected_record_without_a_log_time_has_none_whatever_event_time_it_names() 
             scan["event_time"] = json!(millis);
             scan["evidence"] = json!("physical");
             let payload = confluent(1, &scan);
-            let rejected = framed(Some(1)).decode(&payload, nowhere).unwrap_err();
+            let rejected = Rejected::from(framed(Some(1)).decode(&payload, nowhere).unwrap_err());
             assert_eq!(rejected.log_time, None, "{rejected}");
             scan["log_time"] = json!(null);
             for file in [ndjson(&[scan.clone()]).into_bytes(), one_block(&scan)] {
@@ -466,7 +488,7 @@ fn the_event_time_that_stands_for_a_missing_log_time_is_judged_as_one() {
         scan["evidence"] = json!("physical");
         let payload = confluent(1, &scan);
         let mut avro = framed(Some(1));
-        for scan in [json, avro.decode(&payload, nowhere)] {
+        for scan in [json, avro.decode(&payload, nowhere).map_err(Rejected::from)] {
             match scan {
                 Ok(scan) => assert!(good && scan.log_time == LogTime::from_millis(time)),
                 Err(rejected) => {

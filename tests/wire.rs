@@ -7,6 +7,8 @@ mod encoding;
 mod lenient;
 #[path = "wire/resolution.rs"]
 mod resolution;
+#[path = "wire/schemas.rs"]
+mod schemas;
 #[path = "wire/words.rs"]
 mod words;
 #[path = "wire/writers.rs"]
@@ -104,8 +106,10 @@ fn foreign(scan: &Json) -> Json {
 }
 
 /// What encodings have to agree on; messages may name what only one of them has.
-fn verdict<'a>(decoded: Result<Scan<'a>, Rejected>) -> Result<Scan<'a>, (Reason, Option<LogTime>)> {
-    decoded.map_err(|rejected| (rejected.reason, rejected.log_time))
+fn verdict<'a>(
+    decoded: Result<Scan<'a>, impl Into<Rejected>>,
+) -> Result<Scan<'a>, (Reason, Option<LogTime>)> {
+    decoded.map_err(Into::into).map_err(|rejected| (rejected.reason, rejected.log_time))
 }
 
 fn bytes_of(scan: &Json) -> Vec<u8> {
@@ -153,7 +157,7 @@ proptest! {
     ) {
         let decodes = |payload: &[u8], scans: &mut ScanDecoder| {
             let origin = Origin { log_time, offset: 3 };
-            let scan = scans.decode(payload, origin);
+            let scan = scans.decode(payload, origin).map_err(Rejected::from);
             scan.map(|scan| scan.log_time.secs()).map_err(|no| no.log_time.map(|time| time.secs()))
         };
         let own = log_time.map(|millis| millis.div_euclid(1000));
@@ -264,7 +268,7 @@ proptest! {
             let Some(value) = value else { continue };
             let scans = AvroScans::new(text, Framing::Bare).unwrap();
             let payload = damage.done_to(datum(&schema(text), &value));
-            let decoded = scans.decode(&payload, origin);
+            let decoded = scans.decode(&payload, origin).map_err(Rejected::from);
             let structure_holds = !matches!(decoded, Err(Rejected { reason: Reason::NotAvro, .. }));
             // What we take for a datum, the library does as well.
             prop_assert!(!structure_holds || library_value(&schema(text), &payload).is_some());

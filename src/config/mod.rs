@@ -9,6 +9,7 @@ mod admin;
 mod environment;
 mod kafka;
 mod read;
+mod schemas;
 mod secret;
 pub mod show;
 
@@ -29,6 +30,7 @@ use crate::wire::toml_reader::Problem;
 
 pub use address::Address;
 pub use environment::Environment;
+pub use schemas::{SchemaFiles, Schemas};
 pub use secret::Secret;
 
 /// Everything that can be set, checked and with defaults filled in. File names are resolved.
@@ -187,10 +189,8 @@ pub struct Input {
     pub topics: Vec<String>,
     /// How scans are written.
     pub format: Format,
-    /// The Avro schema that scans were written with; the product's own where there is none.
-    pub schema_file: Option<PathBuf>,
-    /// The id that Confluent framing carries; without one such records are rejected.
-    pub schema_id: Option<u32>,
+    /// The Avro schemas that scans may have been written with.
+    pub schemas: Schemas,
     /// Where to begin.
     pub start_from: StartFrom,
     /// What a first start publishes.

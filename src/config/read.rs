@@ -11,7 +11,7 @@ use super::{
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
-use crate::wire::scan::{AvroScans, Framing, NoTime};
+use crate::wire::scan::NoTime;
 use crate::wire::toml_reader::{self, Node, Place, Problem, Problems, Section, Value};
 
 const DEFAULTS: &str = include_str!("default.toml");
@@ -90,7 +90,7 @@ impl<'d> Reader<'d> {
     fn input(&self, section: Section<'d>) -> Input {
         section.not_built("mapping", "mappings of foreign feeds are");
         let format = section.choice("format", FORMATS).unwrap_or(Format::Avro);
-        for key in ["schema_file", "schema_id"] {
+        for key in ["schema_file", "schema_id", "schema_files", "schemas"] {
             if format == Format::Json && section.has(key) {
                 let message =
                     format!("{} has no meaning with format = \"json\"", section.name(key));
@@ -100,10 +100,7 @@ impl<'d> Reader<'d> {
         let input = Input {
             topics: self.input_topics(&section),
             format,
-            schema_file: self.schema_file(&section),
-            schema_id: section
-                .integer("schema_id", 0..=i64::from(i32::MAX))
-                .and_then(|id| u32::try_from(id).ok()),
+            schemas: self.schemas(&section),
             start_from: start_from(&section).unwrap_or(StartFrom::Committed),
             backfill: section
                 .choice("backfill", &[("silent", Backfill::Silent), ("publish", Backfill::Publish)])
@@ -138,21 +135,6 @@ impl<'d> Reader<'d> {
         });
         let good: Vec<&str> = good.map(|(_, date)| date).collect();
         NoTime::of(good).expect("each has been read by itself")
-    }
-
-    /// The file of a writer schema, looked into.
-    fn schema_file(&self, section: &Section<'d>) -> Option<PathBuf> {
-        let key = "schema_file";
-        let path = self.readable_file(section, key)?;
-        if let Ok(text) = std::fs::read_to_string(&path)
-            && let Err(error) = AvroScans::new(&text, Framing::Marked { schema_id: None })
-        {
-            for problem in error.problems() {
-                let name = section.name(key);
-                section.problem(key, format!("{name}: {}: {problem}", path.display()));
-            }
-        }
-        Some(path)
     }
 
     fn input_topics(&self, section: &Section<'d>) -> Vec<String> {

@@ -166,11 +166,16 @@ fn typed(section: &str, key: &str, text: &str) -> Json {
     let is_number = numbers.contains(&(section, key)) || (section, key) == ("input", "schema_id");
     match text.trim().parse::<i64>() {
         Ok(number) if is_number => json!(number),
-        _ if section == "input" && matches!(key, "topics" | "no_time") => {
+        _ if section == "input" && is_list(key, text) => {
             text.split(',').map(|item| json!(item.trim())).collect()
         }
         _ => json!(without_login(text)),
     }
+}
+
+/// Whether a text of the environment is several.
+fn is_list(key: &str, text: &str) -> bool {
+    matches!(key, "topics" | "no_time") || key == "schema_files" && text.contains(',')
 }
 
 /// A URL may carry a login of its own.

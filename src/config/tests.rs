@@ -51,7 +51,7 @@ fn what_is_not_set_has_the_documented_defaults() {
     assert_eq!(config.input.max_future_skew, Duration::from_secs(300));
     assert_eq!(config.input.no_time, NoTime::default());
     assert_eq!(config.input.clock_margin, None);
-    assert_eq!(config.input.schema_id, None);
+    assert_eq!(config.input.schemas.id, None);
     assert_eq!(config.output.exceptions, "tracking.exceptions.v1");
     assert_eq!(config.output.open, "tracking.exceptions.open.v1");
     assert_eq!(config.output.dead_letter, "tracking.scans.dlq.v1");
@@ -165,7 +165,7 @@ fn overrides_win_over_the_file_and_reach_sections_that_it_lacks() {
     assert_eq!(config.input.topics, ["scans"]);
     assert_eq!(config.kafka.security.protocol, Protocol::Ssl);
     assert_eq!(config.kafka.properties["fetch.min.bytes"], "10");
-    assert_eq!(config.input.schema_id, Some(17));
+    assert_eq!(config.input.schemas.id, Some(17));
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn the_example_is_good_and_its_comments_tell_the_defaults() {
 
 /// Whether a commented line shows a default; the others show what one may set.
 fn is_default(setting: &str) -> bool {
-    const EXAMPLES: [&str; 17] = [
+    const EXAMPLES: [&str; 19] = [
         "token_file",
         "tls_cert_file",
         "tls_key_file",
@@ -421,6 +421,8 @@ fn is_default(setting: &str) -> bool {
         "key_password_file",
         "schema_file",
         "schema_id",
+        "schema_files",
+        "schemas",
         "url",
     ];
     let key = setting.split(" = ").next().unwrap_or_default();
@@ -492,4 +494,121 @@ fn what_stands_for_no_time_is_a_list_of_dates_and_each_other_entry_a_problem() {
         problems[0].to_string().contains("`input.no_time`: \"1970-01-01T00:00:00Z\" is no date")
     );
     assert!(problems.len() == 2 && problems[1].to_string().contains(says), "{problems:?}");
+}
+
+/// A folder with a configuration of these lines in `[input]`, and schemas beside it: two good ones,
+/// one that is no schema of scans, and a file that is none.
+struct WithSchemas(tempfile::TempDir);
+
+const GOOD: &str = r#"{"type":"record","name":"S","fields":[{"name":"tracking_number","type":"string"},
+    {"name":"carrier","type":"string"},{"name":"milestone","type":"string"}]}"#;
+
+impl WithSchemas {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        let other = GOOD.replace("\"S\"", "\"T\"");
+        for (name, text) in [
+            ("a.avsc", GOOD),
+            ("more/b.avsc", &other),
+            ("more/notes.txt", "none"),
+            ("bad.avsc", "{\"type\":\"record\",\"name\":\"U\",\"fields\":[]}"),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn load(&self, input: &str, environment: &Environment) -> Result<Config, Vec<String>> {
+        let text = with(&format!("[input]\n{input}"));
+        let shown = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+        Config::parse("c.toml", &text, self.0.path(), environment).map_err(shown)
+    }
+
+    /// The file names of the schemas that are known, and the ids.
+    fn known(&self, input: &str, environment: &Environment) -> Vec<String> {
+        let config = self.load(input, environment).unwrap();
+        let schemas = config.input.schemas.load().unwrap();
+        let named = schemas.names().map(|(name, marks)| {
+            let name = name.rsplit('/').next().unwrap();
+            let ids = marks[1..].iter().map(|mark| format!(" {mark}"));
+            format!("{name}{}", ids.collect::<String>())
+        });
+        named.collect()
+    }
+}
+
+#[test]
+fn writer_schemas_are_named_by_file_by_list_by_folder_and_by_id() {
+    let folder = WithSchemas::new();
+    let known = |input: &str| folder.known(input, &nothing());
+    assert_eq!(known(""), ["scan.v1.avsc"]);
+    assert_eq!(known("schema_file = \"a.avsc\"\nschema_id = 17"), ["a.avsc id 17"]);
+    assert_eq!(known("schema_files = [\"a.avsc\"]"), ["scan.v1.avsc", "a.avsc"]);
+    assert_eq!(known("schema_files = \"a.avsc\""), ["scan.v1.avsc", "a.avsc"]);
+    assert_eq!(known("schema_files = \"more\""), ["scan.v1.avsc", "b.avsc"]);
+    assert_eq!(
+        known(
+            "schema_file = \"a.avsc\"\nschema_id = 3\nschema_files = \"more/\"\nschemas = { 17 = \"more/b.avsc\", 18 = \"a.avsc\" }"
+        ),
+        ["a.avsc id 3 id 18", "b.avsc id 17"]
+    );
+    let listed = Environment::of([("STALLWATCH__INPUT__SCHEMA_FILES", "a.avsc, more/b.avsc")]);
+    assert_eq!(folder.known("", &listed), ["scan.v1.avsc", "a.avsc", "b.avsc"]);
+    let one = Environment::of([("STALLWATCH__INPUT__SCHEMA_FILES", "more")]);
+    assert_eq!(folder.known("", &one), ["scan.v1.avsc", "b.avsc"]);
+}
+
+#[test]
+fn a_folder_of_schemas_is_read_as_it_is_when_somebody_asks() {
+    let folder = WithSchemas::new();
+    let config = folder.load("schema_files = \"more\"", &nothing()).unwrap();
+    let count = || config.input.schemas.load().map(|schemas| schemas.names().count());
+    assert_eq!(count(), Ok(2));
+    let added = GOOD.replace("\"S\"", "\"V\"");
+    std::fs::write(folder.0.path().join("more/c.avsc"), added).unwrap();
+    assert_eq!(count(), Ok(3));
+    std::fs::write(folder.0.path().join("more/d.avsc"), "half a").unwrap();
+    let problems = count().unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].name.ends_with("more/d.avsc"), "{problems:?}");
+    std::fs::remove_dir_all(folder.0.path().join("more")).unwrap();
+    assert!(count().unwrap_err()[0].problem.starts_with("cannot be read: "));
+}
+
+#[test]
+fn every_problem_with_a_writer_schema_names_its_setting_and_its_file() {
+    let folder = WithSchemas::new();
+    let refused = |input: &str, says: &[&str]| {
+        let found = folder.load(input, &nothing()).unwrap_err();
+        assert_eq!(found.len(), says.len(), "{found:#?}");
+        for (found, says) in found.iter().zip(says) {
+            assert!(found.contains(says), "{found} does not say {says}");
+        }
+    };
+    refused("schema_file = \"no.avsc\"", &["c.toml:8:15: `input.schema_file`: "]);
+    let missing = ["tracking_number", "carrier", "milestone"]
+        .map(|field| format!("bad.avsc: the field {field} is missing"));
+    let mut missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+    missing.sort_unstable();
+    refused("schema_files = [\"bad.avsc\"]", &missing);
+    refused("schema_files = \"nowhere\"", &["nowhere: cannot be read: "]);
+    refused("schema_files = 7", &["`input.schema_files` must be a list of texts"]);
+    refused(
+        "schemas = { 17 = \"no.avsc\", x = \"a.avsc\", 18 = 4, -1 = \"a.avsc\" }",
+        &[
+            "no.avsc: cannot be read",
+            "x is no id of a schema",
+            "input.schemas.18` must be the name",
+            "-1 is no id",
+        ],
+    );
+    refused(
+        "schema_file = \"a.avsc\"\nschema_id = 17\nschemas = { 17 = \"more/b.avsc\" }\nformat = \"json\"",
+        &[
+            "`input.schema_file` has no meaning",
+            "`input.schema_id` has no",
+            "`input.schemas` has no",
+        ],
+    );
 }

@@ -72,7 +72,7 @@ use crate::detector::memory::SystemBlocks;
 use crate::detector::policy::PolicySet;
 use crate::prefault::ReadyBlocks;
 use crate::protocol::cut::Source;
-use crate::wire::scan::{AvroScans, Framing, JsonScans, SCAN_SCHEMA, ScanDecoder, SchemaError};
+use crate::wire::scan::{AvroScans, JsonScans, ScanDecoder, SchemaProblem, WriterSchemas};
 use clock::Clock;
 use contents::ExceptionCodec;
 pub use kafka::{check_clients, check_property};
@@ -136,17 +136,9 @@ pub enum ServiceError {
     /// The client could not be made with this configuration.
     #[error("{}", kafka::explain(.0, "making a Kafka client"))]
     Client(#[from] KafkaError),
-    /// The input's schema is of no use.
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
-    /// The input's schema cannot be read.
-    #[error("input.schema_file {file}: {error}")]
-    SchemaFile {
-        /// The file.
-        file: String,
-        /// What the system says.
-        error: std::io::Error,
-    },
+    /// Schemas of the input are of no use.
+    #[error("schemas of the input: {}", listed(.0))]
+    Schemas(Vec<SchemaProblem>),
     /// A thread or a socket could not be had.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -228,7 +220,7 @@ struct Shared {
     exceptions: ExceptionCodec,
     input: Arc<str>,
     topics: Topics,
-    schema: String,
+    schemas: WriterSchemas,
     owner: String,
     guards: Guards,
     max_bytes: usize,
@@ -247,7 +239,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
         guards: Guards,
     ) -> Result<Arc<Self>, ServiceError> {
-        let schema = writer_schema(&config)?;
+        let schemas = config.input.schemas.load().map_err(ServiceError::Schemas)?;
         let max_bytes = config.kafka.properties.get("message.max.bytes");
         let max_bytes = max_bytes.and_then(|text| text.parse().ok()).unwrap_or(MAX_BYTES);
         let metrics = Metrics::new(&policies, config.engine.max_packages)?;
@@ -281,7 +273,7 @@ impl Shared {
                 open: config.output.open.as_str().into(),
                 dead_letter: config.output.dead_letter.as_str().into(),
             },
-            schema,
+            schemas,
             owner,
             guards,
             max_bytes,
@@ -292,8 +284,8 @@ impl Shared {
         }))
     }
 
-    fn decoder(&self) -> Result<ScanDecoder, SchemaError> {
-        decoder(&self.config, &self.schema)
+    fn decoder(&self) -> ScanDecoder {
+        decoder(&self.config, self.schemas.clone())
     }
 
     /// Shows that the engine and every worker live, before there are any.
@@ -336,27 +328,17 @@ fn clock_margin_ms(config: &Config, log_append_time: Option<bool>) -> i64 {
     }))
 }
 
-/// The schema that scans were written with.
-fn writer_schema(config: &Config) -> Result<String, ServiceError> {
-    match &config.input.schema_file {
-        None => Ok(SCAN_SCHEMA.to_owned()),
-        Some(file) => std::fs::read_to_string(file).map_err(|error| {
-            let file = file.display().to_string();
-            ServiceError::SchemaFile { file, error }
-        }),
-    }
+fn listed(problems: &[SchemaProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A decoder of the input.
-fn decoder(config: &Config, schema: &str) -> Result<ScanDecoder, SchemaError> {
+fn decoder(config: &Config, schemas: WriterSchemas) -> ScanDecoder {
     let decoder = match config.input.format {
         Format::Json => ScanDecoder::Json(JsonScans::new()),
-        Format::Avro => {
-            let schema_id = config.input.schema_id;
-            ScanDecoder::Avro(AvroScans::new(schema, Framing::Marked { schema_id })?)
-        }
+        Format::Avro => ScanDecoder::Avro(AvroScans::of(schemas)),
     };
-    Ok(decoder.with_no_time(config.input.no_time.clone()))
+    decoder.with_no_time(config.input.no_time.clone())
 }
 
 /// Where package state is kept, if it is.

@@ -36,7 +36,8 @@ use crate::protocol::ownership::Epoch;
 use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, Taken};
 use crate::protocol::rules::Rules;
 use crate::wire::exception::ReadError;
-use crate::wire::scan::{Origin, ScanDecoder, SchemaError};
+use crate::wire::reject::Rejected;
+use crate::wire::scan::{Origin, ScanDecoder};
 use kept::Kept;
 use progress::Progress;
 pub use read::read;
@@ -109,9 +110,6 @@ pub enum Failure {
     /// A published exception contradicts the log.
     #[error("package {0}: {1}; to close it as the log says: {command}", command = Accept::TrustLog.command())]
     Inconsistent(String, Inconsistent),
-    /// The input's schema is of no use.
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
     /// The packages do not fit.
     #[error("there is no room for {0}: {1}")]
     NoRoom(String, NoRoom),
@@ -373,7 +371,7 @@ impl Rebuild<'_> {
         from: i64,
         to: i64,
     ) -> Result<Ask, Failure> {
-        let mut decoder = self.shared.decoder()?;
+        let mut decoder = self.shared.decoder();
         let (shared, partition) = (self.shared, self.partition);
         let mut progress = Progress::begin(&shared.bars, partition, (from, to));
         let mut log_append_time = self.log_append_time;
@@ -428,7 +426,7 @@ impl Rebuild<'_> {
             let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
             let (record, is_rejected) = match scans.decode(raw.value.unwrap_or_default(), origin) {
                 Ok(scan) => (Record::Scan(scan), false),
-                Err(rejected) => (rejected.record(), true),
+                Err(unread) => (Rejected::from(unread).record(), true),
             };
             let log_time = record.log_time();
             let log_ms = log_time.map(|it| raw.timestamp_ms.unwrap_or(it.secs() * 1_000));

@@ -82,9 +82,8 @@ impl Running {
     fn begin(&mut self, shutdown: &Shutdown) -> Result<bool, ServiceError> {
         let shared = self.shared.clone();
         shared.pulse_all();
-        let decoders: Vec<ScanDecoder> = (0..shared.config.engine.workers)
-            .map(|_| shared.decoder())
-            .collect::<Result<_, _>>()?;
+        let decoders: Vec<ScanDecoder> =
+            (0..shared.config.engine.workers).map(|_| shared.decoder()).collect();
         let (ask, questions) = Questions::new(decoders.len());
         self.listeners.push(probes::start(shared.clone())?);
         self.listeners.push(admin::start(shared.clone(), ask.clone())?);

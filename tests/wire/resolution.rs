@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use serde_json::{Value as Json, json};
-use stallwatch::wire::reject::Reason;
+use stallwatch::wire::reject::{Reason, Rejected};
 use stallwatch::wire::scan::{AvroScans, Framing, JsonScans, Origin};
 
 use super::writers::{Dice, Writer};
@@ -109,7 +109,7 @@ fn no_damage_to_a_datum_of_any_writer_does_harm() {
             // A byte more never belongs to the datum.
             let longer = [&damaged[..], &[0]].concat();
             if scans.decode(&damaged, origin).is_ok() {
-                let rejected = scans.decode(&longer, origin).unwrap_err();
+                let rejected = Rejected::from(scans.decode(&longer, origin).unwrap_err());
                 assert_eq!(rejected.reason, Reason::NotAvro, "seed {seed}");
             }
         }

@@ -14,8 +14,8 @@ use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::native::{Event, EventQueue, RecordView};
 use crate::service::unread::remedy;
-use crate::service::{decoder, writer_schema};
-use crate::wire::reject::Reason;
+use crate::service::{decoder, listed};
+use crate::wire::reject::{Reason, Rejected};
 use crate::wire::scan::unknown::UnknownCounts;
 use crate::wire::scan::{Origin, Remarks, ScanDecoder, framing};
 
@@ -28,13 +28,11 @@ const LONGEST: Duration = Duration::from_secs(15);
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     let topic = config.input.topics.first().map_or("", String::as_str);
-    let decoder = writer_schema(config)
-        .map_err(|error| error.to_string())
-        .and_then(|schema| decoder(config, &schema).map_err(|error| error.to_string()));
-    let decoder = match decoder {
-        Ok(decoder) => decoder,
-        Err(why) => {
-            report.fail(CHECK, why, "set input.schema_file to the schema of those who write");
+    let decoder = match config.input.schemas.load() {
+        Ok(schemas) => decoder(config, schemas),
+        Err(problems) => {
+            let remedy = "name the schemas of those who write in input.schema_files";
+            report.fail(CHECK, listed(&problems), remedy);
             return;
         }
     };
@@ -131,7 +129,8 @@ impl Found {
                 }
             }
             Err(why) => {
-                let why = framing::with_headers(why, record.headers().map(|(name, _)| name));
+                let names = record.headers().map(|(name, _)| name);
+                let why = Rejected::from(framing::with_headers(why, names));
                 let rejected = self.rejected.entry(why.reason).or_default();
                 rejected.0 += 1;
                 rejected.1 = format!("partition {partition}, offset {offset}: {}", why.message);

@@ -66,7 +66,7 @@ impl Feed {
 pub fn remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::NotJson | Reason::NotAvro | Reason::UnknownSchema => {
-            "set input.format, input.schema_file and input.schema_id to what the feed writes, or correct the feed"
+            "set input.format and input.schema_files (input.schemas by id) to what the feed writes, or correct the feed"
         }
         Reason::FutureLogTime => "set the producer's clock",
         _ => "correct the feed: schemas/scan.v1.avsc says what is read",

@@ -42,7 +42,8 @@ pub(super) fn apply(
             let mut remarks = Remarks::default();
             let payload = raw.value.unwrap_or_default();
             let scan = scans.decode_telling(payload, origin, |of_scan| remarks = of_scan);
-            let scan = scan.map_err(|why| framing::with_headers(why, raw.header_names()));
+            let scan =
+                scan.map_err(|why| Rejected::from(framing::with_headers(why, raw.header_names())));
             let judged = match std::mem::take(&mut is_judged) {
                 true => Ok(scan),
                 false => guard.judge(&raw, scan),

@@ -10,7 +10,7 @@ use super::schema::{Attributes, Primitive, Record, Type};
 const MAX_DEPTH: usize = 64;
 
 /// What the bytes of a value look like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
     Null,
     Boolean,
@@ -66,7 +66,7 @@ pub(crate) enum Found<'a> {
 }
 
 /// The types that a schema defines by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Shapes {
     /// The number of each.
     names: HashMap<String, usize>,

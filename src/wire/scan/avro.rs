@@ -1,19 +1,15 @@
-//! Scans as Avro datums of a given writer schema.
+//! Scans as Avro: by a mark in front of each the schema is known that it was written with.
 
-use std::fmt;
-
-use super::framing::{self, Mark};
+use super::framing;
 use super::no_time::NoTime;
 pub use super::plan::Fields;
-use super::plan::{Plan, Planned};
-use super::raw::{Checked, Field, RawScan, Wanted};
+use super::raw::{Checked, RawScan};
+use super::schemas::{SchemaSource, WriterSchemas};
+use super::unread::{UnknownSchema, Unread};
+pub use super::writer::SchemaError;
+use super::writer::WriterSchema;
 use super::{MAX_RECORD, Origin, Remarks, too_large};
 use crate::detector::scan::Scan;
-use crate::wire::avro::cursor::{Broken, Cursor};
-use crate::wire::avro::fingerprint::{Fingerprint, fingerprints, show};
-use crate::wire::avro::schema::{self, Primitive, Record, Type};
-use crate::wire::avro::shape::{Shape, Shapes, Unit};
-use crate::wire::reject::{Reason, Rejected};
 
 /// `schemas/scan.v1.avsc`: the writer schema where none is given.
 pub const SCAN_SCHEMA: &str = include_str!("../../../schemas/scan.v1.avsc");
@@ -21,95 +17,48 @@ pub const SCAN_SCHEMA: &str = include_str!("../../../schemas/scan.v1.avsc");
 /// What stands in front of a datum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// A marker that names the writer schema. Two are known, and told apart by their first byte:
+    /// A mark that names the writer schema. Two are known, and told apart by their first byte:
     /// Avro's single-object encoding (`C3 01` and the schema's fingerprint) and Confluent's (`00`
     /// and the schema's id in a registry).
     Marked {
-        /// The id that the given writer schema has in the registry. `None`: not configured, and
-        /// records in Confluent's framing are rejected.
+        /// The id that the given writer schema has in the registry, if it is known.
         schema_id: Option<u32>,
     },
     /// Nothing: datums in a container.
     Bare,
 }
 
-/// A writer schema that no scans can be read with. Says everything that is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct SchemaError {
-    problems: Vec<String>,
-}
-
-impl SchemaError {
-    fn one(problem: String) -> Self {
-        Self { problems: vec![problem] }
-    }
-
-    /// What is wrong, one sentence each.
-    pub fn problems(&self) -> &[String] {
-        &self.problems
-    }
-}
-
-impl fmt::Display for SchemaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "scans cannot be read with this schema: {}", self.problems.join("; "))
-    }
-}
-
-/// Decodes scans from Avro, with the schema that they were written with.
-///
-/// The writer may have more fields, another order, nullable or plain fields, enums or strings, and
-/// times in milliseconds, microseconds, nanoseconds or as text. Fields are found by the names of
-/// `schemas/scan.v1.avsc`; `tracking_number`, `carrier` and `milestone` have to be there.
+/// Decodes scans from Avro, with the schemas that they were written with.
 #[derive(Debug)]
 pub struct AvroScans {
-    /// The record's fields in the writer's order, but for those that take no bytes.
-    fields: Vec<Written>,
-    shapes: Shapes,
-    plan: Plan,
-    framing: Framing,
-    /// By the specification, then as libraries have them.
-    fingerprints: Vec<Fingerprint>,
+    schemas: WriterSchemas,
+    /// The schema of data without a mark.
+    bare: Option<usize>,
     no_time: NoTime,
 }
 
-/// A field of the writer's record.
-#[derive(Debug)]
-pub(super) struct Written {
-    /// Which of ours it is, if it is looked at.
-    pub(super) field: Option<Field>,
-    pub(super) shape: Shape,
-    /// Its place in the writer's record, from 1.
-    number: usize,
-}
-
 impl AvroScans {
-    /// A decoder for records of a topic, whose envelope is given with each.
+    /// A decoder of one schema.
+    ///
+    /// # Errors
+    /// Everything that keeps scans from being read with it.
     pub fn new(writer_schema: &str, framing: Framing) -> Result<Self, SchemaError> {
-        Self::compile(writer_schema, framing, false)
-    }
-
-    /// A decoder for records of a container, which may hold the envelope's fields as well.
-    pub(crate) fn for_container(writer_schema: &str) -> Result<Self, SchemaError> {
-        Self::compile(writer_schema, Framing::Bare, true)
-    }
-
-    fn compile(writer_schema: &str, framing: Framing, envelope: bool) -> Result<Self, SchemaError> {
-        let schema = Type::parse(writer_schema)
-            .map_err(|error| SchemaError::one(format!("it is no Avro schema: {error}")))?;
-        let Type::Record(record) = &schema else {
-            return Err(SchemaError::one("it is not a record".to_owned()));
+        let (id, bare) = match framing {
+            Framing::Marked { schema_id } => (schema_id, None),
+            Framing::Bare => (None, Some(0)),
         };
-        let mut shapes = Shapes::default();
-        let mut fields = written(record, envelope, &mut shapes);
-        let problems = problems(record, &fields, &shapes);
-        if !problems.is_empty() {
-            return Err(SchemaError { problems });
-        }
-        fields.retain(|written| !shapes.is_empty(&written.shape));
-        let plan = Plan::compile(&fields, &shapes);
-        let fingerprints = fingerprints(&schema);
-        Ok(Self { fields, shapes, plan, framing, fingerprints, no_time: NoTime::default() })
+        let source = SchemaSource { name: "schema", text: writer_schema, id };
+        Ok(Self { bare, ..Self::of(WriterSchemas::one(&source)?) })
+    }
+
+    /// A decoder of several schemas, each known by its mark.
+    pub fn of(schemas: WriterSchemas) -> Self {
+        Self { schemas, bare: None, no_time: NoTime::default() }
+    }
+
+    /// From here on these schemas are known, and no others.
+    pub fn set_schemas(&mut self, schemas: WriterSchemas) {
+        self.schemas = schemas;
     }
 
     /// The same with other stand-ins for a missing event time.
@@ -118,8 +67,11 @@ impl AvroScans {
     }
 
     /// The scan of one record.
+    ///
+    /// # Errors
+    /// It is no scan, or was written with a schema that is not known.
     #[inline]
-    pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+    pub fn decode<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Unread> {
         self.decode_telling(payload, origin, |_| {})
     }
 
@@ -130,21 +82,28 @@ impl AvroScans {
         payload: &'a [u8],
         origin: Origin,
         tell: impl FnOnce(Remarks<'a>),
-    ) -> Result<Scan<'a>, Rejected> {
-        let checked = self.check(payload, origin);
+    ) -> Result<Scan<'a>, Unread> {
+        let checked = self.check(payload, origin)?;
         tell(checked.remarks);
-        checked.scan
+        Ok(checked.scan?)
     }
 
     #[inline(always)]
-    fn check<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Checked<'a> {
+    fn check<'a>(
+        &'a self,
+        payload: &'a [u8],
+        origin: Origin,
+    ) -> Result<Checked<'a>, UnknownSchema> {
         if payload.len() <= MAX_RECORD
-            && let Ok(datum) = self.unframe(payload)
-            && let Some((length, checked)) = self.quick_datum(datum, origin)
+            && let Ok((schema, datum)) = self.unframe(payload)
+            && let Some((length, checked)) = schema.quick_datum(datum, origin, &self.no_time)
             && length == datum.len()
         {
-            debug_assert_eq!(self.check_slowly(payload, origin).scan, checked.scan);
-            return checked;
+            debug_assert_eq!(
+                self.check_slowly(payload, origin).map(|checked| checked.scan).as_ref(),
+                Ok(&checked.scan)
+            );
+            return Ok(checked);
         }
         self.check_slowly(payload, origin)
     }
@@ -152,252 +111,45 @@ impl AvroScans {
     /// The fields of one record without the normal form of its key, which is most of what
     /// [`AvroScans::decode`] adds. `None`: the record may be no scan, or has a word that is unknown.
     pub fn fields<'a>(&'a self, payload: &'a [u8]) -> Option<Fields<'a>> {
-        let datum = self.unframe(payload).ok()?;
-        let mut planned = Planned::new();
-        self.plan.read(&self.shapes, datum, &mut planned)?;
-        if planned.length == datum.len() { planned.fields(&self.no_time) } else { None }
+        let (schema, datum) = self.unframe(payload).ok()?;
+        schema.fields(datum, &self.no_time)
     }
 
     /// The same for a record that may be no scan: says why.
     #[cold]
-    fn check_slowly<'a>(&'a self, payload: &'a [u8], origin: Origin) -> Checked<'a> {
-        let raw = self.read_framed(payload).unwrap_or_else(|rejected| {
-            RawScan::unreadable(match self.framing {
-                Framing::Bare => rejected,
-                Framing::Marked { .. } => framing::instead_of_avro(payload, rejected),
-            })
-        });
-        raw.check(origin, &self.no_time)
-    }
-
-    fn read_framed<'a>(&'a self, payload: &'a [u8]) -> Result<RawScan<'a>, Rejected> {
-        if payload.len() > MAX_RECORD {
-            return Err(too_large(payload.len()));
-        }
-        let mut cursor = Cursor::new(self.unframe(payload)?);
-        let raw = self.read(&mut cursor).map_err(|error| error.rejected())?;
-        match cursor.rest().len() {
-            0 => Ok(raw),
-            rest => {
-                let message = format!(
-                    "{rest} bytes follow the datum; was it written with another schema than the configured one?"
-                );
-                Err(Rejected::new(Reason::NotAvro, message))
-            }
-        }
-    }
-
-    /// The scan of the datum that these bytes begin with, and how many are its own. `None`: nothing
-    /// that is quickly read as a scan.
-    #[inline(always)]
-    pub(crate) fn quick_datum<'a>(
+    fn check_slowly<'a>(
         &'a self,
-        bytes: &'a [u8],
+        payload: &'a [u8],
         origin: Origin,
-    ) -> Option<(usize, Checked<'a>)> {
-        let mut planned = Planned::new();
-        self.plan.read(&self.shapes, bytes, &mut planned)?;
-        if planned.length > MAX_RECORD {
-            return None;
-        }
-        let head = planned.head(origin, &self.no_time)?;
-        let (partition, stands_in, no_time) = (planned.partition, head.stands_in, head.no_time);
-        let scan = Ok(planned.scan(head, origin));
-        let remarks = Remarks { no_time, ..Remarks::default() };
-        Some((planned.length, Checked { partition, stands_in, scan, remarks }))
-    }
-
-    /// The same for a datum that may be broken: says where.
-    #[cold]
-    pub(crate) fn decode_datum<'a>(
-        &'a self,
-        cursor: &mut Cursor<'a>,
-        origin: Origin,
-    ) -> Result<Checked<'a>, BrokenField<'a>> {
-        let before = cursor.rest().len();
-        let raw = self.read(cursor)?;
-        let length = before - cursor.rest().len();
-        if length > MAX_RECORD {
-            return Ok(Checked::unreadable(too_large(length)));
-        }
+    ) -> Result<Checked<'a>, UnknownSchema> {
+        let raw = match self.read(payload) {
+            Ok(raw) => raw,
+            Err(unread) if self.bare.is_some() => RawScan::unreadable(unread.into()),
+            Err(unread) => match framing::instead_of_avro(payload, unread) {
+                Unread::Rejected(rejected) => RawScan::unreadable(rejected),
+                Unread::UnknownSchema(unknown) => return Err(unknown),
+            },
+        };
         Ok(raw.check(origin, &self.no_time))
     }
 
-    fn read<'a>(&'a self, cursor: &mut Cursor<'a>) -> Result<RawScan<'a>, BrokenField<'a>> {
-        let mut raw = RawScan::default();
-        for written in &self.fields {
-            let found = self.shapes.read(&written.shape, cursor);
-            let found = found.map_err(|broken| BrokenField { written, broken })?;
-            if let Some(field) = written.field {
-                raw.take(field, found);
-            }
+    fn read<'a>(&'a self, payload: &'a [u8]) -> Result<RawScan<'a>, Unread> {
+        if payload.len() > MAX_RECORD {
+            return Err(too_large(payload.len()).into());
         }
-        Ok(raw)
+        let (schema, datum) = self.unframe(payload)?;
+        Ok(schema.read_whole(datum)?)
     }
 
     #[inline]
-    fn unframe<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8], Rejected> {
-        let Framing::Marked { schema_id } = self.framing else { return Ok(payload) };
-        match framing::split(payload)? {
-            (Mark::Fingerprint(mark), datum) if self.fingerprints.contains(&mark) => Ok(datum),
-            (Mark::Id(id), datum) if schema_id == Some(id) => Ok(datum),
-            (mark, _) => Err(self.unknown(mark, schema_id)),
+    fn unframe<'a>(&'a self, payload: &'a [u8]) -> Result<(&'a WriterSchema, &'a [u8]), Unread> {
+        if let Some(bare) = self.bare {
+            return Ok((self.schemas.at(bare), payload));
         }
-    }
-
-    #[cold]
-    fn unknown(&self, mark: Mark, configured: Option<u32>) -> Rejected {
-        let message = match (mark, configured) {
-            (Mark::Fingerprint(_), _) => format!(
-                "the record was written with the schema of {mark}, but the configured schema has {}; set input.schema_file to the writer's schema",
-                show(self.fingerprints[0])
-            ),
-            (Mark::Id(id), Some(configured)) => format!(
-                "the record was written with schema id {id}, but input.schema_id is {configured}; set input.schema_id and input.schema_file to the writer's"
-            ),
-            (Mark::Id(id), None) => format!(
-                "the record has Confluent's framing with schema id {id}, but no id is configured; set input.schema_id = {id} if input.schema_file is that schema"
-            ),
-        };
-        Rejected::new(Reason::UnknownSchema, message)
-    }
-}
-
-/// Where a datum breaks.
-pub(crate) struct BrokenField<'a> {
-    written: &'a Written,
-    broken: Broken,
-}
-
-impl BrokenField<'_> {
-    #[cold]
-    pub(crate) fn rejected(&self) -> Rejected {
-        let place = match self.written.field {
-            Some(field) => field.as_str().to_owned(),
-            None => format!("field {} of the schema", self.written.number),
-        };
-        let message = format!("{place}: {}; not a datum of the writer schema", self.broken);
-        Rejected::new(Reason::NotAvro, message)
-    }
-}
-
-/// The fields of a writer's record. Those of the envelope count only where there is none.
-fn written(record: &Record, envelope: bool, shapes: &mut Shapes) -> Vec<Written> {
-    let mut fields = Vec::new();
-    for (place, written) in record.fields.iter().enumerate() {
-        let field = Field::parse(&written.name).filter(|f| envelope || !f.of_envelope());
-        let shape = match field.map(Field::wanted) {
-            Some(Wanted::Text | Wanted::AnyText) => as_text(&written.of, shapes),
-            _ => shapes.compile(&written.of),
-        };
-        fields.push(Written { field, shape, number: place + 1 });
-    }
-    fields
-}
-
-/// Everything that keeps scans from being read with a writer schema.
-fn problems(record: &Record, fields: &[Written], shapes: &Shapes) -> Vec<String> {
-    let mut problems = Vec::new();
-    for field in Field::ALL {
-        let name = field.as_str();
-        let mut written = fields.iter().filter(|written| written.field == Some(*field));
-        match (written.next(), written.next()) {
-            (None, _) if field.is_needed() => {
-                problems.push(format!("the field {name} is missing"));
-            }
-            (Some(_), Some(_)) => problems.push(format!("the field {name} stands there twice")),
-            (Some(written), None) => {
-                problems.extend(problem(
-                    *field,
-                    written,
-                    &record.fields[written.number - 1],
-                    shapes,
-                ));
-            }
-            (None, _) => {}
+        let (mark, datum) = framing::split(payload)?;
+        match self.schemas.find(mark) {
+            Some(schema) => Ok((schema, datum)),
+            None => Err(UnknownSchema { mark }.into()),
         }
-    }
-    problems
-}
-
-/// What is wrong with a field.
-fn problem(field: Field, written: &Written, of: &schema::Field, shapes: &Shapes) -> Option<String> {
-    let wanted = field.wanted();
-    let never = !field.is_needed() && is_absent(&written.shape);
-    if never || usable(wanted, &written.shape, shapes) {
-        return None;
-    }
-    let local = matches!(written.shape, Shape::Long(Unit::Local));
-    let note = if local { " (local times are no instants)" } else { "" };
-    let (name, is) = (field.as_str(), kind(&of.of));
-    Some(format!("the field {name} is {is}{note}, but wanted is {}", in_avro(wanted)))
-}
-
-/// The shape where texts are wanted: Avro lets readers take `bytes` for a string, which is written
-/// the same way.
-fn as_text(of: &Type, shapes: &mut Shapes) -> Shape {
-    match of {
-        Type::Primitive(Primitive::Bytes, attributes) if !attributes.is_of_bytes() => Shape::Text,
-        Type::Union(branches) => {
-            Shape::Union(branches.iter().map(|branch| as_text(branch, shapes)).collect())
-        }
-        of => shapes.compile(of),
-    }
-}
-
-/// Whether there is never anything but null.
-fn is_absent(shape: &Shape) -> bool {
-    match shape {
-        Shape::Null => true,
-        Shape::Union(branches) => branches.iter().all(is_absent),
-        _ => false,
-    }
-}
-
-/// Whether values of this shape can be what is wanted. Of a union one branch is enough: a record
-/// that uses another one is rejected by itself.
-fn usable(wanted: Wanted, shape: &Shape, shapes: &Shapes) -> bool {
-    let Some(shape) = shapes.resolve(shape) else { return false };
-    match (wanted, shape) {
-        (_, Shape::Union(branches)) => branches.iter().any(|b| usable(wanted, b, shapes)),
-        (Wanted::Text | Wanted::AnyText, Shape::Text | Shape::Enum(_)) => true,
-        (Wanted::TextMap, Shape::Map(values)) => {
-            matches!(shapes.resolve(values), Some(Shape::Text))
-        }
-        (Wanted::Time, Shape::Long(unit)) => *unit != Unit::Local,
-        (Wanted::Time, Shape::Text) => true,
-        (Wanted::Partition | Wanted::Offset, Shape::Int | Shape::Long(Unit::None)) => true,
-        _ => false,
-    }
-}
-
-fn in_avro(wanted: Wanted) -> &'static str {
-    match wanted {
-        Wanted::Text | Wanted::AnyText => "a string or an enum, nullable or not",
-        Wanted::TextMap => "a map of strings",
-        Wanted::Time => "a timestamp, a long of milliseconds or a string, nullable or not",
-        Wanted::Partition | Wanted::Offset => "an int or a long, nullable or not",
-    }
-}
-
-/// Branches of a union that a message names.
-const NAMED: usize = 8;
-
-fn kind(of: &Type) -> String {
-    match of {
-        Type::Union(branches) => {
-            let kinds: Vec<String> = branches.iter().take(NAMED).map(kind).collect();
-            let more = if branches.len() > NAMED { " and others" } else { "" };
-            format!("a union of {}{more}", kinds.join(", "))
-        }
-        Type::Map(values) => format!("a map of {}", kind(values)),
-        Type::Named(name) => name.to_string(),
-        Type::Primitive(primitive, attributes) => {
-            attributes.logical.clone().unwrap_or_else(|| primitive.as_str().to_owned())
-        }
-        Type::Array(_) => "array".to_owned(),
-        Type::Record(_) => "record".to_owned(),
-        Type::Enum(..) => "enum".to_owned(),
-        Type::Fixed(..) => "fixed".to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::unread::Unread;
 use crate::wire::avro::fingerprint::{Fingerprint, show};
 use crate::wire::reject::{Reason, Rejected};
 
@@ -9,7 +10,7 @@ use crate::wire::reject::{Reason, Rejected};
 const VALUE_SCHEMA_ID: &str = "__value_schema_id";
 
 /// What a record says of the schema that it was written with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mark {
     /// Avro's single-object encoding: `C3 01`, then the schema's fingerprint, little-endian.
     Fingerprint([u8; 8]),
@@ -74,12 +75,13 @@ pub(super) fn instead_of_json(payload: &[u8]) -> String {
 
 /// A record that could not be read as Avro, and is JSON in the same framing.
 #[cold]
-pub(super) fn instead_of_avro(payload: &[u8], rejected: Rejected) -> Rejected {
-    match split(payload) {
-        Ok((Mark::Id(id), datum)) if rejected.reason != Reason::TooLarge && is_json(datum) => {
-            Rejected::new(Reason::NotAvro, json_framed(id))
+pub(super) fn instead_of_avro(payload: &[u8], unread: Unread) -> Unread {
+    match (split(payload), &unread) {
+        (_, Unread::Rejected(rejected)) if rejected.reason == Reason::TooLarge => unread,
+        (Ok((Mark::Id(id), datum)), _) if is_json(datum) => {
+            Rejected::new(Reason::NotAvro, json_framed(id)).into()
         }
-        _ => rejected,
+        _ => unread,
     }
 }
 
@@ -94,15 +96,19 @@ fn is_json(datum: &[u8]) -> bool {
         && serde_json::from_slice::<serde::de::IgnoredAny>(datum).is_ok()
 }
 
-/// A rejected record, and what its headers say of it: whether its producer names the schema there.
-pub fn with_headers<'h>(rejected: Rejected, mut names: impl Iterator<Item = &'h str>) -> Rejected {
-    let Rejected { reason, mut message, .. } = rejected;
-    if matches!(reason, Reason::NotAvro | Reason::NotJson | Reason::UnknownSchema)
-        && names.any(|name| name == VALUE_SCHEMA_ID)
-    {
-        message += &format!(
-            "; the record has the header {VALUE_SCHEMA_ID}: Confluent's header framing, where the schema's id stands beside the value, is not read; set value.schema.id.serializer = io.confluent.kafka.serializers.schema.id.PrefixSchemaIdSerializer at the producer"
-        );
+/// A record that cannot be read, and what its headers say of it: whether its producer names the
+/// schema there. If so, what looks like a mark of its value is none.
+pub fn with_headers<'h>(unread: Unread, mut names: impl Iterator<Item = &'h str>) -> Unread {
+    let mut rejected = match &unread {
+        Unread::Rejected(rejected) => rejected.clone(),
+        Unread::UnknownSchema(unknown) => Rejected::new(Reason::NotAvro, unknown.to_string()),
+    };
+    let may_be_due_to_it = matches!(rejected.reason, Reason::NotAvro | Reason::NotJson);
+    if !may_be_due_to_it || names.all(|name| name != VALUE_SCHEMA_ID) {
+        return unread;
     }
-    Rejected { message, ..rejected }
+    rejected.message += &format!(
+        "; the record has the header {VALUE_SCHEMA_ID}: Confluent's header framing, where the schema's id stands beside the value, is not read; set value.schema.id.serializer = io.confluent.kafka.serializers.schema.id.PrefixSchemaIdSerializer at the producer"
+    );
+    rejected.into()
 }

@@ -12,12 +12,17 @@ pub mod json;
 mod no_time;
 mod plan;
 pub(crate) mod raw;
+mod schemas;
 mod texts;
 pub mod unknown;
+mod unread;
+pub(crate) mod writer;
 
 pub use avro::{AvroScans, Fields, Framing, SCAN_SCHEMA, SchemaError};
 pub use json::JsonScans;
 pub use no_time::{NO_TIME, NoTime};
+pub use schemas::{SchemaProblem, SchemaSource, WriterSchemas};
+pub use unread::{UnknownSchema, Unread};
 
 use self::unknown::UnknownTexts;
 use super::reject::{Reason, Rejected};
@@ -81,12 +86,18 @@ impl ScanDecoder {
         }
     }
 
+    /// From here on these writer schemas are known, and no others. JSON has none.
+    pub fn set_schemas(&mut self, schemas: WriterSchemas) {
+        if let Self::Avro(scans) = self {
+            scans.set_schemas(schemas);
+        }
+    }
+
     /// The scan of one record.
-    pub fn decode<'a>(
-        &'a mut self,
-        payload: &'a [u8],
-        origin: Origin,
-    ) -> Result<Scan<'a>, Rejected> {
+    ///
+    /// # Errors
+    /// It is no scan, or was written with a schema that is not known.
+    pub fn decode<'a>(&'a mut self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Unread> {
         self.batch().decode(payload, origin)
     }
 }
@@ -103,27 +114,33 @@ enum Encoding<'a> {
 
 impl<'a> ScanBatch<'a> {
     /// The scan of the next record.
-    pub fn decode(self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Rejected> {
+    ///
+    /// # Errors
+    /// It is no scan, or was written with a schema that is not known.
+    pub fn decode(self, payload: &'a [u8], origin: Origin) -> Result<Scan<'a>, Unread> {
         match self.0 {
-            Encoding::Json(batch) => batch.decode(payload, origin),
+            Encoding::Json(batch) => Ok(batch.decode(payload, origin)?),
             Encoding::Avro(scans) => scans.decode(payload, origin),
         }
     }
 
     /// The same, and what is to be told of the scan, if anything is.
+    ///
+    /// # Errors
+    /// As [`ScanBatch::decode`].
     pub fn decode_telling(
         self,
         payload: &'a [u8],
         origin: Origin,
         tell: impl FnOnce(Remarks<'a>),
-    ) -> Result<Scan<'a>, Rejected> {
+    ) -> Result<Scan<'a>, Unread> {
         let tell = |remarks: Remarks<'a>| {
             if !remarks.is_empty() {
                 tell(remarks);
             }
         };
         match self.0 {
-            Encoding::Json(batch) => batch.decode_telling(payload, origin, tell),
+            Encoding::Json(batch) => Ok(batch.decode_telling(payload, origin, tell)?),
             Encoding::Avro(scans) => scans.decode_telling(payload, origin, tell),
         }
     }

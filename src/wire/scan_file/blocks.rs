@@ -7,12 +7,14 @@ use crate::wire::avro::container::{Container, Next};
 use crate::wire::avro::cursor::Cursor;
 use crate::wire::reject::{Reason, Rejected};
 use crate::wire::scan::raw::Checked;
-use crate::wire::scan::{AvroScans, NoTime, Origin};
+use crate::wire::scan::writer::WriterSchema;
+use crate::wire::scan::{NoTime, Origin};
 
 /// The datums of a container's blocks, in order.
 pub(super) struct Blocks {
     container: Container,
-    scans: AvroScans,
+    scans: WriterSchema,
+    no_time: NoTime,
     position: Position,
 }
 
@@ -37,12 +39,12 @@ struct Position {
 impl Blocks {
     pub(super) fn open(input: Box<dyn BufRead + Send>) -> Result<Self, FileError> {
         let container = Container::open(input)?;
-        let scans = AvroScans::for_container(container.schema())?;
-        Ok(Self { container, scans, position: Position::default() })
+        let scans = WriterSchema::of_container(container.schema())?;
+        Ok(Self { container, scans, no_time: NoTime::default(), position: Position::default() })
     }
 
     pub(super) fn with_no_time(self, no_time: NoTime) -> Self {
-        Self { scans: self.scans.with_no_time(no_time), ..self }
+        Self { no_time, ..self }
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
@@ -67,19 +69,19 @@ impl Blocks {
                 None => return Ok(()),
             }
         }
-        let Self { container, scans, position } = self;
+        let Self { container, scans, no_time, position } = self;
         let (block, data) = (container.block_number(), container.data());
         for number in (number..).take(most) {
             let origin = Origin { log_time: None, offset: number };
             position.read += 1;
             position.left -= 1;
             let place = Place::Record { block, record: position.read };
-            let goes_on = match scans.quick_datum(&data[position.at..], origin) {
+            let goes_on = match scans.quick_datum(&data[position.at..], origin, no_time) {
                 Some((length, checked)) => {
                     position.at += length;
                     receiver.take(place, checked)
                 }
-                None => receiver.take(place, position.slow_datum(data, scans, origin)),
+                None => receiver.take(place, position.slow_datum(data, scans, no_time, origin)),
             };
             if !goes_on || position.left == 0 {
                 break;
@@ -128,11 +130,12 @@ impl Position {
     fn slow_datum<'s>(
         &mut self,
         data: &'s [u8],
-        scans: &'s AvroScans,
+        scans: &'s WriterSchema,
+        no_time: &NoTime,
         origin: Origin,
     ) -> Checked<'s> {
         let mut cursor = Cursor::new(&data[self.at..]);
-        match scans.decode_datum(&mut cursor, origin) {
+        match scans.decode_datum(&mut cursor, origin, no_time) {
             Ok(checked) => {
                 self.at = data.len() - cursor.rest().len();
                 checked

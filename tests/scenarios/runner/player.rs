@@ -8,6 +8,7 @@ use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::Shard;
 use stallwatch::detector::time::{Frontier, LogTime};
 use stallwatch::wire::policy_file;
+use stallwatch::wire::reject::Rejected;
 use stallwatch::wire::scan::{JsonScans, Origin, ScanBatch, ScanDecoder};
 
 use super::replayed::Life;
@@ -303,6 +304,7 @@ impl<'a> Read<'a> {
         let decoded = match &record.payload {
             Some(payload) => decoder
                 .decode(payload.as_bytes(), origin)
+                .map_err(Rejected::from)
                 .map_err(|no| (no.log_time, Some(format!("rejected: {}", no.reason.as_str())))),
             None => Err((record.log_time.map(LogTime::from_millis), None)),
         };

@@ -8,8 +8,8 @@
 
 mod run;
 
-use super::avro::Written;
 use super::raw::Field;
+use super::writer::Written;
 use crate::detector::scan::{Evidence, Milestone};
 use crate::wire::avro::shape::{Shape, Shapes, Unit};
 

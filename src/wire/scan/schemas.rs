@@ -1,0 +1,141 @@
+//! The schemas that scans may have been written with.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use super::framing::Mark;
+use super::writer::{SchemaError, WriterSchema};
+
+/// A schema to be known.
+#[derive(Clone, Copy, Debug)]
+pub struct SchemaSource<'t> {
+    /// What messages call it: the name of its file.
+    pub name: &'t str,
+    /// The schema, in JSON.
+    pub text: &'t str,
+    /// Its id in a registry, if it has one.
+    pub id: Option<u32>,
+}
+
+/// What is wrong with one of several schemas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaProblem {
+    /// The name of the first source that it concerns.
+    pub name: String,
+    /// What is wrong, a sentence.
+    pub problem: String,
+}
+
+impl fmt::Display for SchemaProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.problem)
+    }
+}
+
+/// Several schemas, each known by its fingerprints and, where it has one, by its id. A copy costs
+/// nothing: threads share what has been compiled once.
+#[derive(Clone, Debug)]
+pub struct WriterSchemas(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    schemas: Vec<(String, WriterSchema)>,
+    /// The place of each.
+    marks: HashMap<Mark, usize, FixedState>,
+}
+
+impl WriterSchemas {
+    /// One schema.
+    pub(super) fn one(source: &SchemaSource<'_>) -> Result<Self, SchemaError> {
+        let mut known = Known::default();
+        known.add(source, WriterSchema::of_topic(source.text)?, &mut Vec::new());
+        Ok(Self(Arc::new(known)))
+    }
+
+    /// All of these.
+    ///
+    /// # Errors
+    /// Every problem of all of them: what no scans can be read with, and what one mark would stand
+    /// for two schemas by.
+    pub fn of<'t>(
+        sources: impl IntoIterator<Item = SchemaSource<'t>>,
+    ) -> Result<Self, Vec<SchemaProblem>> {
+        let (mut known, mut problems) = (Known::default(), Vec::new());
+        for source in sources {
+            match WriterSchema::of_topic(source.text) {
+                Ok(schema) => known.add(&source, schema, &mut problems),
+                Err(error) => problems.extend(error.problems().iter().map(|problem| {
+                    SchemaProblem { name: source.name.to_owned(), problem: problem.clone() }
+                })),
+            }
+        }
+        if problems.is_empty() { Ok(Self(Arc::new(known))) } else { Err(problems) }
+    }
+
+    /// Whether the schema that a record names is one of these.
+    pub fn knows(&self, mark: Mark) -> bool {
+        self.0.marks.contains_key(&mark)
+    }
+
+    /// The name of each and what it is known by, the fingerprint of the specification first.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Vec<Mark>)> {
+        self.0.schemas.iter().enumerate().map(|(at, (name, schema))| {
+            let fingerprint = Mark::Fingerprint(schema.fingerprints()[0]);
+            let ids = self
+                .0
+                .marks
+                .iter()
+                .filter(|(mark, place)| **place == at && matches!(mark, Mark::Id(_)));
+            let mut ids: Vec<Mark> = ids.map(|(mark, _)| *mark).collect();
+            ids.sort_unstable();
+            (name.as_str(), [vec![fingerprint], ids].concat())
+        })
+    }
+
+    #[inline]
+    pub(super) fn find(&self, mark: Mark) -> Option<&WriterSchema> {
+        self.0.marks.get(&mark).map(|at| self.at(*at))
+    }
+
+    #[inline]
+    pub(super) fn at(&self, place: usize) -> &WriterSchema {
+        &self.0.schemas[place].1
+    }
+}
+
+impl Known {
+    fn add(
+        &mut self,
+        source: &SchemaSource<'_>,
+        schema: WriterSchema,
+        problems: &mut Vec<SchemaProblem>,
+    ) {
+        let fingerprints = schema.fingerprints().iter().map(|of| Mark::Fingerprint(*of));
+        let marks: Vec<Mark> = fingerprints.chain(source.id.map(Mark::Id)).collect();
+        let mut place = self.schemas.len();
+        for mark in &marks {
+            let Some(at) = self.marks.get(mark).copied() else { continue };
+            let (other, known) = &self.schemas[at];
+            if known.reads_as(&schema) {
+                place = at;
+            } else {
+                problems.push(SchemaProblem {
+                    name: source.name.to_owned(),
+                    problem: format!(
+                        "it has the same {mark} as {other}, and its data are to be read otherwise; keep the one that the records were written with"
+                    ),
+                });
+                return;
+            }
+        }
+        for mark in marks {
+            self.marks.entry(mark).or_insert(place);
+        }
+        if place == self.schemas.len() {
+            self.schemas.push((source.name.to_owned(), schema));
+        }
+    }
+}

@@ -10,6 +10,7 @@ use stallwatch::config::Config;
 use stallwatch::service::clock::SystemClock;
 use stallwatch::service::log_level::LogLevel;
 use stallwatch::service::policies::{Asked, Policies};
+use stallwatch::service::schemas::Schemas;
 use stallwatch::service::{Guards, Service, Shutdown};
 use stallwatch::wire::toml_reader::Problem;
 use tracing_subscriber::{EnvFilter, reload};
@@ -19,8 +20,8 @@ use super::logging::{self, Instance, Traces};
 
 /// Consumes carrier scans and publishes exceptions, until told to stop
 ///
-/// SIGTERM or Ctrl-C: commits what has been done and ends with 0. SIGHUP: reads the policies file
-/// anew.
+/// SIGTERM or Ctrl-C: commits what has been done and ends with 0. SIGHUP: reads the policies file and
+/// the schema files anew.
 #[derive(Args)]
 pub struct Arguments {
     /// The configuration file
@@ -45,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Service::new(config, policies, Arc::new(SystemClock), Guards::default())
         .and_then(|service| {
             service.set_log_level(log_level);
-            let _hangups = Hangups::heard(service.policies())?;
+            let _hangups = Hangups::heard(service.policies(), service.schemas())?;
             service.run(&shutdown)
         })
         .map_err(|error| match error.is_configuration() {
@@ -74,20 +75,21 @@ fn start_logging(config: &Config) -> (LogLevel, Traces) {
     (LogLevel::new(handle, &log.level), traces)
 }
 
-/// SIGHUP has the policies file read anew, until this is dropped.
+/// SIGHUP has the policies file and the schema files read anew, until this is dropped.
 struct Hangups {
     signals: Handle,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Hangups {
-    fn heard(policies: Arc<Policies>) -> std::io::Result<Self> {
+    fn heard(policies: Arc<Policies>, schemas: Arc<Schemas>) -> std::io::Result<Self> {
         let mut hangups = Signals::new([SIGHUP])?;
         let signals = hangups.handle();
         let thread = std::thread::Builder::new().name("hangups".to_owned()).spawn(move || {
             for _ in hangups.forever() {
                 // What was wrong has been told.
                 let _ = policies.reload(Asked::Signal);
+                let _ = schemas.reload(Asked::Signal);
             }
         })?;
         Ok(Self { signals, thread: Some(thread) })

@@ -167,7 +167,7 @@ impl<'d> Reader<'d> {
 
     /// A secret from a file, or from the environment; one that stands in the configuration itself
     /// would soon stand in version control.
-    fn secret(
+    pub(super) fn secret(
         &self,
         section: &Section<'d>,
         key: &'static str,

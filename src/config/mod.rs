@@ -9,6 +9,7 @@ mod admin;
 mod environment;
 mod kafka;
 mod read;
+mod registry;
 mod schemas;
 mod secret;
 pub mod show;
@@ -30,7 +31,8 @@ use crate::wire::toml_reader::Problem;
 
 pub use address::Address;
 pub use environment::Environment;
-pub use schemas::{SchemaFiles, Schemas};
+pub use registry::{SchemaRegistry, Trust};
+pub use schemas::{SchemaFiles, SchemaText, Schemas};
 pub use secret::Secret;
 
 /// Everything that can be set, checked and with defaults filled in. File names are resolved.
@@ -41,6 +43,7 @@ pub struct Config {
     pub file: String,
     pub kafka: Kafka,
     pub input: Input,
+    pub schema_registry: Option<SchemaRegistry>,
     pub output: Output,
     pub engine: Engine,
     pub state: State,
@@ -182,6 +185,15 @@ pub enum OnReject {
     Halt,
 }
 
+/// What becomes of a record whose writer's schema neither a file nor the registry has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnknownSchema {
+    /// Its partition waits; where the registry says that there is none, for `kafka.patience`.
+    Wait,
+    /// It is rejected, and that is durable.
+    Reject,
+}
+
 /// `[input]`: the scans.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -197,6 +209,8 @@ pub struct Input {
     pub backfill: Backfill,
     /// What becomes of rejected records.
     pub on_reject: OnReject,
+    /// What becomes of records whose schema nobody has.
+    pub on_unknown_schema: OnUnknownSchema,
     /// A record further ahead of the wall clock is refused.
     pub max_future_skew: Duration,
     /// Event times that stand for none.

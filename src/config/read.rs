@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::{
-    Backfill, Config, Engine, Format, Input, Log, LogFormat, OnReject, Output, Policies, Shutdown,
-    SnapshotUrl, StartFrom, State, TrackingNumbers,
+    Backfill, Config, Engine, Format, Input, Log, LogFormat, OnReject, OnUnknownSchema, Output,
+    Policies, Shutdown, SnapshotUrl, StartFrom, State, TrackingNumbers,
 };
 use crate::detector::time::LogTime;
 use crate::wire::moment::parse_moment;
@@ -73,6 +73,7 @@ impl<'d> Reader<'d> {
         self.topics_differ(&input.topics, &output);
         let config = Config {
             file: self.file_name.to_owned(),
+            schema_registry: self.schema_registry(root.section_or_empty("schema_registry")),
             state: state(root.section_or_empty("state")),
             kafka: self.kafka(root.section_or_empty("kafka")),
             input,
@@ -82,9 +83,7 @@ impl<'d> Reader<'d> {
             admin: self.admin(root.section_or_empty("admin")),
             log: self.log(root.section_or_empty("log")),
             shutdown: shutdown(root.section_or_empty("shutdown")),
-        };
-        schema_registry(root.section_or_empty("schema_registry"));
-        config
+        }
     }
 
     fn input(&self, section: Section<'d>) -> Input {
@@ -115,6 +114,12 @@ impl<'d> Reader<'d> {
                     ],
                 )
                 .unwrap_or(OnReject::DeadLetter),
+            on_unknown_schema: section
+                .choice(
+                    "on_unknown_schema",
+                    &[("wait", OnUnknownSchema::Wait), ("reject", OnUnknownSchema::Reject)],
+                )
+                .unwrap_or(OnUnknownSchema::Wait),
             max_future_skew: section.duration("max_future_skew", SECOND..=DAY).unwrap_or_default(),
             no_time: self.no_time(&section),
             clock_margin: section.duration("clock_margin", Duration::ZERO..=DAY),
@@ -357,13 +362,6 @@ fn shutdown(section: Section<'_>) -> Shutdown {
     let deadline = section.duration("deadline", SECOND..=HOUR).unwrap_or_default();
     section.finish();
     Shutdown { deadline }
-}
-
-fn schema_registry(section: Section<'_>) {
-    for key in ["url", "auth"] {
-        section.not_built(key, "the schema registry is");
-    }
-    section.finish();
 }
 
 /// A level, or levels by target: `info,stallwatch::service=debug`.

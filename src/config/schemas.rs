@@ -65,12 +65,41 @@ impl SchemaFiles {
     }
 }
 
+/// A schema as it stands in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaText {
+    /// The file.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+    /// The id that Confluent framing has for it.
+    pub id: Option<u32>,
+}
+
+impl SchemaText {
+    /// The same to be compiled.
+    pub fn source(&self) -> SchemaSource<'_> {
+        SchemaSource { name: &self.name, text: &self.text, id: self.id }
+    }
+}
+
 impl Schemas {
-    /// Reads all files.
+    /// What scans can be read with, by what the files say now.
     ///
     /// # Errors
     /// Every problem of all of them, each with the name of its file.
     pub fn load(&self) -> Result<WriterSchemas, Vec<SchemaProblem>> {
+        let (texts, mut problems) = self.texts();
+        match WriterSchemas::of(texts.iter().map(SchemaText::source)) {
+            Ok(schemas) if problems.is_empty() => return Ok(schemas),
+            Ok(_) => {}
+            Err(more) => problems.extend(more),
+        }
+        Err(problems)
+    }
+
+    /// What the files say now, and those that cannot be read.
+    pub fn texts(&self) -> (Vec<SchemaText>, Vec<SchemaProblem>) {
         let mut problems = Vec::new();
         let files = self.files.now().unwrap_or_else(|problem| {
             problems.push(problem);
@@ -79,22 +108,18 @@ impl Schemas {
         let of_files = files.into_iter().map(|file| (None, file));
         let by_id = self.by_id.iter().map(|(id, file)| (Some(*id), file.clone()));
         let first = self.file.iter().map(|file| (self.id, file.clone()));
-        let mut sources = Vec::new();
+        let mut texts = Vec::new();
         if self.file.is_none() {
-            sources.push((self.id, OWN.to_owned(), SCAN_SCHEMA.to_owned()));
+            let (name, text) = (OWN.to_owned(), SCAN_SCHEMA.to_owned());
+            texts.push(SchemaText { name, text, id: self.id });
         }
         for (id, file) in first.chain(of_files).chain(by_id) {
             match fs::read_to_string(&file) {
-                Ok(text) => sources.push((id, file.display().to_string(), text)),
+                Ok(text) => texts.push(SchemaText { name: file.display().to_string(), text, id }),
                 Err(error) => problems.push(unreadable(&file, &error)),
             }
         }
-        let sources = sources.iter().map(|(id, name, text)| SchemaSource { name, text, id: *id });
-        match WriterSchemas::of(sources) {
-            Ok(schemas) if problems.is_empty() => Ok(schemas),
-            Ok(_) => Err(problems),
-            Err(more) => Err([problems, more].concat()),
-        }
+        (texts, problems)
     }
 
     /// Which setting names a file.

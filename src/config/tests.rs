@@ -290,13 +290,42 @@ fn security_settings_that_would_have_no_effect_are_refused() {
 
 #[test]
 fn what_is_not_built_yet_is_never_ignored() {
-    for more in [
-        "[schema_registry]\nurl = \"http://localhost:8081\"",
-        "[input]\nmapping = \"m.toml\"",
-        "[input]\ntopics = [\"a\", \"b\"]",
-    ] {
+    for more in ["[input]\nmapping = \"m.toml\"", "[input]\ntopics = [\"a\", \"b\"]"] {
         refused(more, "not built yet");
     }
+}
+
+#[test]
+fn a_schema_registry_is_asked_at_its_address_by_whom_that_says() {
+    let registry = |text: &str| load(&with(text), &nothing()).unwrap().schema_registry;
+    assert!(registry("").is_none());
+    let plain = registry("[schema_registry]\nurl = \"http://localhost:8081/\"").unwrap();
+    assert!(plain.trust.is_none() && plain.ca_file.is_none());
+    assert_eq!(plain.url, "http://localhost:8081");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hush\n").unwrap();
+    let with_auth = |auth: &str| {
+        format!("[schema_registry]\nurl = \"https://registry/at\"\nauth = {{ {auth} }}")
+    };
+    let name = file.path().display();
+    let basic = registry(&with_auth(&format!("username = \"me\", password_file = \"{name}\"")));
+    match basic.unwrap().trust {
+        Some(Trust::Basic { username, password }) => {
+            assert_eq!((&*username, password.reveal()), ("me", "hush"));
+        }
+        other => panic!("{other:?}"),
+    }
+    match registry(&with_auth(&format!("token_file = \"{name}\""))).unwrap().trust {
+        Some(Trust::Bearer(token)) => assert_eq!(token.reveal(), "hush"),
+        other => panic!("{other:?}"),
+    }
+    refused(&with_auth("username = \"me\""), "`username` and `password_file` go together");
+    refused(&with_auth("token = \"hush\""), "must not stand in the file");
+    for url in ["localhost:8081", "http://me:hush@localhost", "ftp://host", "http://", "http://a b"]
+    {
+        refused(&format!("[schema_registry]\nurl = \"{url}\""), "is no address of a registry");
+    }
+    refused("[schema_registry]\nauth = { token_file = \"/dev/null\" }", "without `url`");
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl StateSettings {
 pub struct Decisions {
     /// The offset that package state was first built from.
     pub start: i64,
-    /// Offsets refused because their log time lay too far in the future.
+    /// Offsets refused because their log time lay too far in the future, or because nobody had their
+    /// schema.
     pub refused: Refusals,
     /// The records that were rejected; `None`: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

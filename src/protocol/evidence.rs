@@ -55,6 +55,8 @@ pub enum Hold {
     LogTimeAhead,
     /// The cut has room for no more refused records: the next one waits until its time has come.
     TooManyRefused,
+    /// The next record was written with a schema that neither a file nor the registry has.
+    UnknownSchema,
     /// More is due than one transaction takes; the rest follows commit by commit.
     Publishing,
     /// A transaction on the input is open: what comes behind its beginning is given to nobody.
@@ -79,6 +81,7 @@ impl Hold {
             Self::ClockStepped => "clock_stepped",
             Self::LogTimeAhead => "log_time_ahead",
             Self::TooManyRefused => "too_many_refused",
+            Self::UnknownSchema => "unknown_schema",
             Self::Publishing => "publishing",
         }
     }
@@ -113,7 +116,10 @@ impl Hold {
                 "the clock of this machine has stepped, and the open topic is not stamped by its brokers: it goes on a minute after the last step; set message.timestamp.type=LogAppendTime on the open topic"
             }
             Self::TooManyRefused => {
-                "the next record's log time lies ahead of the brokers' clock by more than input.max_future_skew, and so many have been refused for that already that the cut has no room for more: correct the clock of the producer; the partition goes on once the record's time has come"
+                "the next record is to be refused, for its log time ahead of the brokers' clock or for a schema that nobody has, and so many have been already that the cut has no room for more: correct the producer's clock, or give its schema; the partition goes on once the record's time has come or its schema is known"
+            }
+            Self::UnknownSchema => {
+                "the next record was written with a schema that neither a file nor the registry has; give it in input.schema_files or input.schemas and have them read anew: it goes on by itself"
             }
             Self::Publishing => {
                 "more is due than one transaction takes; the rest is published commit by commit"
@@ -122,6 +128,14 @@ impl Hold {
                 "the next record was stamped by its broker far ahead of the other brokers' time: their clocks disagree; let NTP set them, the partition goes on once they agree"
             }
         }
+    }
+}
+
+impl Hold {
+    /// Whether it lasts until somebody outside of this instance does something: nothing of the
+    /// partition is read meanwhile, for the sake of the others.
+    pub const fn lasts(self) -> bool {
+        matches!(self, Self::UnknownSchema | Self::LogTimeAhead | Self::TooManyRefused)
     }
 }
 

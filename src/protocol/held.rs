@@ -310,7 +310,8 @@ impl<S: Packages, L> Held<S, L> {
         self.decisions.may_refuse(offset, others)
     }
 
-    /// The record at this offset was refused because of its log time.
+    /// The record at this offset was refused, because of its log time or for want of its schema: a
+    /// rebuild leaves it out, whatever is known by then.
     pub fn refused(&mut self, offset: i64) {
         self.decisions.refuse(offset);
     }

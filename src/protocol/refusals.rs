@@ -1,4 +1,5 @@
-//! Offsets of records that were refused because of their log time, kept as ranges.
+//! Offsets of records that were refused, because of their log time or for want of their schema, kept
+//! as ranges.
 
 use std::ops::Range;
 

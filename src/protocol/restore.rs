@@ -118,9 +118,9 @@ pub enum Ask {
 pub enum Taken {
     /// It is applied.
     Applied,
-    /// It was refused because of its log time, or is now.
+    /// It was refused, or is now.
     LeftOut,
-    /// The brokers' clocks disagree about it: the restore begins again later.
+    /// Nobody can tell yet: the brokers' clocks disagree about it, or its schema is to come.
     Waits,
 }
 
@@ -382,10 +382,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         if let Some(Purpose::First { stamp_ms, .. }) = self.purpose
             && log_ms.is_some_and(|it| it > stamp_ms.saturating_add(self.setup.max_future_skew_ms))
         {
-            if by_broker {
-                return Taken::Waits;
-            }
-            if !self.decisions.may_refuse(offset, 0) {
+            if by_broker || !self.decisions.may_refuse(offset, 0) {
                 return Taken::Waits;
             }
             self.decisions.refuse(offset);
@@ -397,6 +394,21 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
     /// The record at this offset, which is not left out, cannot be read.
     pub fn rejected(&mut self, offset: i64) {
         self.rejected.note(offset);
+    }
+
+    /// What becomes of a record whose schema nobody has; `given_up`: it is waited for no more. Only a
+    /// first start refuses it: later what was decided holds, and what was not refused was read. Told in
+    /// the order of the log.
+    pub fn takes_without_schema(&mut self, offset: i64, given_up: bool) -> Taken {
+        if self.decisions.is_refused(offset) {
+            return Taken::LeftOut;
+        }
+        let is_first = matches!(self.purpose, Some(Purpose::First { .. }));
+        if !given_up || !is_first || !self.decisions.may_refuse(offset, 0) {
+            return Taken::Waits;
+        }
+        self.decisions.refuse(offset);
+        Taken::LeftOut
     }
 
     /// The next records that are not left out; `offset_of` gives the offset of each by its place,

@@ -59,11 +59,6 @@ impl Batch {
         self.records.push(Entry { offset, timestamp_ms, by_broker, key, value, headers });
     }
 
-    /// The records in their order.
-    pub fn iter(&self) -> impl Iterator<Item = Raw<'_>> {
-        self.iter_from(0)
-    }
-
     /// The records in their order, without so many in front.
     pub fn iter_from(&self, first: usize) -> impl Iterator<Item = Raw<'_>> {
         let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &self.bytes[range]);

@@ -317,9 +317,31 @@ impl<'m> Engine<'m> {
             self.paused = pause;
             self.keeper.set_paused(pause);
             let lanes = self.keeper.lanes();
-            let live: Vec<i32> =
-                lanes.filter(|(_, lane)| lane.is_live()).map(|(partition, _)| partition).collect();
+            let live = lanes.filter(|(_, lane)| lane.is_live()).map(|(partition, _)| partition);
+            let is_paused = |at: &i32| self.carried.get(at).is_some_and(|it| it.is_paused);
+            let live: Vec<i32> = live.filter(|at| !is_paused(at)).collect();
             self.set_paused(&live, pause);
+        }
+        self.hold_back_what_waits();
+    }
+
+    /// Pauses partitions that wait for somebody, so that what is under way to workers is of the others.
+    fn hold_back_what_waits(&mut self) {
+        let (mut waiting, mut going_on) = (Vec::new(), Vec::new());
+        for (&partition, carried) in &mut self.carried {
+            let live = self.keeper.lane(partition).is_some_and(|lane| lane.is_live());
+            let status = self.shared.status.partitions.get(&partition);
+            let waits = status.and_then(|status| status.waits).is_some_and(Hold::lasts);
+            if live && waits != carried.is_paused {
+                carried.is_paused = waits;
+                if waits { &mut waiting } else { &mut going_on }.push(partition);
+            }
+        }
+        if !waiting.is_empty() {
+            self.set_paused(&waiting, true);
+        }
+        if !going_on.is_empty() && !self.paused {
+            self.set_paused(&going_on, false);
         }
     }
 

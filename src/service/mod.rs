@@ -46,6 +46,7 @@ mod restore;
 pub mod rights;
 mod room;
 mod running;
+pub mod schemas;
 mod settings;
 mod sink;
 pub mod snapshots;
@@ -81,6 +82,7 @@ use policies::Policies;
 use recent::Recent;
 use room::Room;
 use running::Running;
+use schemas::Schemas;
 use snapshots::{Keeping, Limits, SnapshotStore, SnapshotWriter};
 use status::Status;
 use telemetry::Metrics;
@@ -139,6 +141,9 @@ pub enum ServiceError {
     /// Schemas of the input are of no use.
     #[error("schemas of the input: {}", listed(.0))]
     Schemas(Vec<SchemaProblem>),
+    /// The schema registry cannot be asked.
+    #[error("schema_registry: {0}")]
+    Registry(String),
     /// A thread or a socket could not be had.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -185,7 +190,7 @@ impl ServiceError {
             Self::Client(error) => {
                 matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))
             }
-            Self::Schema(_) | Self::SchemaFile { .. } | Self::Tls { .. } | Self::Http(_) => true,
+            Self::Schemas(_) | Self::Registry(_) | Self::Tls { .. } | Self::Http(_) => true,
             _ => false,
         }
     }
@@ -220,7 +225,7 @@ struct Shared {
     exceptions: ExceptionCodec,
     input: Arc<str>,
     topics: Topics,
-    schemas: WriterSchemas,
+    schemas: Arc<Schemas>,
     owner: String,
     guards: Guards,
     max_bytes: usize,
@@ -239,7 +244,8 @@ impl Shared {
         clock: Arc<dyn Clock>,
         guards: Guards,
     ) -> Result<Arc<Self>, ServiceError> {
-        let schemas = config.input.schemas.load().map_err(ServiceError::Schemas)?;
+        let status = Status::new(config.engine.workers);
+        let schemas = Schemas::new(&config, status.clone()).map_err(ServiceError::Schemas)?;
         let max_bytes = config.kafka.properties.get("message.max.bytes");
         let max_bytes = max_bytes.and_then(|text| text.parse().ok()).unwrap_or(MAX_BYTES);
         let metrics = Metrics::new(&policies, config.engine.max_packages)?;
@@ -259,7 +265,7 @@ impl Shared {
             stamper: Arc::new(stamper),
             keeping,
             bars: indicatif::MultiProgress::new(),
-            status: Status::new(config.engine.workers),
+            status,
             recent: Recent::default(),
             unread: Unread::new(&config, metrics.clone()),
             metrics,
@@ -285,7 +291,7 @@ impl Shared {
     }
 
     fn decoder(&self) -> ScanDecoder {
-        decoder(&self.config, self.schemas.clone())
+        decoder(&self.config, self.schemas.get())
     }
 
     /// Shows that the engine and every worker live, before there are any.
@@ -392,6 +398,11 @@ impl Service {
     /// The policies in force, and the way to others.
     pub fn policies(&self) -> Arc<Policies> {
         self.0.policies.clone()
+    }
+
+    /// The writer schemas that are known, and the way to others.
+    pub fn schemas(&self) -> Arc<Schemas> {
+        self.0.schemas.clone()
     }
 
     /// What is known of the partitions while it runs.

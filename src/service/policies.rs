@@ -30,7 +30,7 @@ pub enum Asked {
 }
 
 impl Asked {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Signal => "signal",
             Self::Request => "request",

@@ -17,6 +17,7 @@ use super::kafka::{self, Client, REQUEST};
 use super::native::RecordView;
 use super::rights::Operation;
 use super::room::{BoundedShard, NoRoom, NoRoomForAll};
+use super::schemas::Verdict;
 use super::spans;
 use super::status::Halt;
 use crate::config::{self, Config, StartFrom};
@@ -36,8 +37,7 @@ use crate::protocol::ownership::Epoch;
 use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, Taken};
 use crate::protocol::rules::Rules;
 use crate::wire::exception::ReadError;
-use crate::wire::reject::Rejected;
-use crate::wire::scan::{Origin, ScanDecoder};
+use crate::wire::scan::{Origin, ScanDecoder, UnknownSchema, Unread, framing};
 use kept::Kept;
 use progress::Progress;
 pub use read::read;
@@ -52,6 +52,15 @@ const AT_ONCE: usize = 512;
 const BYTES_AT_ONCE: usize = 1 << 20;
 /// Pause before a restore that the broker interrupted is begun again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause before it is looked again whether a schema is known.
+const SCHEMA: Duration = Duration::from_millis(200);
+
+/// What reads the records, and which state of the schemas it was given.
+struct Decoder {
+    scans: ScanDecoder,
+    schemas: u64,
+}
 
 /// What a restore thread says in the end.
 pub struct Restored {
@@ -371,7 +380,7 @@ impl Rebuild<'_> {
         from: i64,
         to: i64,
     ) -> Result<Ask, Failure> {
-        let mut decoder = self.shared.decoder();
+        let mut decoder = Decoder { scans: self.shared.decoder(), schemas: 0 };
         let (shared, partition) = (self.shared, self.partition);
         let mut progress = Progress::begin(&shared.bars, partition, (from, to));
         let mut log_append_time = self.log_append_time;
@@ -413,21 +422,55 @@ impl Rebuild<'_> {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Applies those of these records that are not left out.
+    /// Applies those of these records that are not left out. One whose schema is not known is waited for.
     fn apply(
+        &self,
+        machine: &mut Machine,
+        decoder: &mut Decoder,
+        batch: &Batch,
+    ) -> Result<(), Failure> {
+        let mut done = 0;
+        loop {
+            self.shared.schemas.renew(&mut decoder.scans, &mut decoder.schemas);
+            done += self.apply_up_to_unknown(machine, &mut decoder.scans, batch, done)?;
+            if done == batch.len() {
+                break;
+            }
+            wait(self.cancelled, SCHEMA).ok_or(Failure::Cancelled)?;
+        }
+        Ok(())
+    }
+
+    /// Applies those of a batch that are not left out, but for the first `done`, up to one whose schema
+    /// is not known and has to be. Says how many these were.
+    fn apply_up_to_unknown(
         &self,
         machine: &mut Machine,
         decoder: &mut ScanDecoder,
         batch: &Batch,
-    ) -> Result<(), Failure> {
+        done: usize,
+    ) -> Result<usize, Failure> {
         let scans = decoder.batch();
         let (mut raws, mut records) = (Vec::new(), Vec::with_capacity(batch.len()));
-        for raw in batch.iter() {
+        let mut seen = 0;
+        for raw in batch.iter_from(done) {
             let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-            let (record, is_rejected) = match scans.decode(raw.value.unwrap_or_default(), origin) {
+            let read = scans.decode(raw.value.unwrap_or_default(), origin);
+            let read = read.map_err(|why| framing::with_headers(why, raw.header_names()));
+            let (record, is_rejected) = match read {
                 Ok(scan) => (Record::Scan(scan), false),
-                Err(unread) => (Rejected::from(unread).record(), true),
+                Err(Unread::Rejected(rejected)) => (rejected.record(), true),
+                Err(Unread::UnknownSchema(unknown)) => {
+                    match self.without_schema(machine, raw.offset, unknown) {
+                        Taken::Waits => break,
+                        Taken::LeftOut | Taken::Applied => {
+                            seen += 1;
+                            continue;
+                        }
+                    }
+                }
             };
+            seen += 1;
             let log_time = record.log_time();
             let log_ms = log_time.map(|it| raw.timestamp_ms.unwrap_or(it.secs() * 1_000));
             match machine.takes(raw.offset, log_ms, raw.by_broker) {
@@ -442,11 +485,33 @@ impl Rebuild<'_> {
                 }
             }
         }
-        let Some(last) = raws.last() else { return Ok(()) };
+        let Some(last) = raws.last() else { return Ok(seen) };
         let hash = LastRecord::hash(last.key, last.value);
         let last = LastRecord { offset: last.offset, time_ms: last.timestamp_ms, hash };
         let applied = machine.apply(&records, |at| raws[at].offset, last);
-        applied.map_err(|failed| self.failure(failed))
+        applied.map_err(|failed| self.failure(failed))?;
+        Ok(seen)
+    }
+
+    /// What becomes of the record at this offset, whose schema is not known.
+    fn without_schema(&self, machine: &mut Machine, offset: i64, unknown: UnknownSchema) -> Taken {
+        let Shared { schemas, status, .. } = self.shared;
+        let taken = match machine.takes_without_schema(offset, false) {
+            Taken::Waits => match schemas.look(self.partition, offset, unknown) {
+                Verdict::Waits => Taken::Waits,
+                Verdict::GivenUp(rejected) => {
+                    let taken = machine.takes_without_schema(offset, true);
+                    if taken == Taken::LeftOut {
+                        self.shared.unread.rejected(self.partition, offset, &rejected);
+                    }
+                    taken
+                }
+            },
+            taken => taken,
+        };
+        let waits = (taken == Taken::Waits).then_some(Hold::UnknownSchema);
+        status.update(self.partition, |status| status.waits = waits);
+        taken
     }
 
     fn failure(&self, failed: Failed<NoRoom>) -> Failure {

@@ -19,6 +19,7 @@ use super::policies;
 use super::questions::{Question, Questions};
 use super::reach::{Waiting, reach};
 use super::rights::Operation;
+use super::schemas::{self, WatchError};
 use super::sink::Sink;
 use super::worker::{Tools, Worker};
 use super::{ServiceError, Shared, Shutdown, admin, probes};
@@ -42,6 +43,7 @@ pub struct Running {
     asker: Option<Asker>,
     client: Option<Client>,
     watch: Option<policies::Watch>,
+    schemas: Option<schemas::Watch>,
     listeners: Vec<Listener>,
 }
 
@@ -56,6 +58,7 @@ impl Running {
             asker: None,
             client: None,
             watch: None,
+            schemas: None,
             listeners: Vec::new(),
         }
     }
@@ -88,6 +91,10 @@ impl Running {
         self.listeners.push(probes::start(shared.clone())?);
         self.listeners.push(admin::start(shared.clone(), ask.clone())?);
         self.watch = shared.config.policies.watch.then(|| shared.policies.watch()).transpose()?;
+        self.schemas = Some(shared.schemas.watch().map_err(|error| match error {
+            WatchError::System(error) => ServiceError::System(error),
+            WatchError::Client(error) => ServiceError::Registry(error.to_string()),
+        })?);
         let client = self.client.insert(kafka::asker(&shared.config.kafka)?);
         if !reach(&shared, client, shutdown)? {
             return Ok(false);
@@ -226,6 +233,7 @@ fn workers(
         status: shared.status.clone(),
         misrouted: Arc::new(Misrouted::default()),
         unread: shared.unread.clone(),
+        schemas: shared.schemas.clone(),
         tracking_numbers: shared.config.log.tracking_numbers,
         max_future_skew_ms: shared.max_future_skew_ms(),
         on_reject: shared.config.input.on_reject,

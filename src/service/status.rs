@@ -46,8 +46,10 @@ pub struct PartitionStatus {
     pub halted: Option<Halt>,
     /// Why its frontier does not follow trusted time.
     pub hold: Option<Hold>,
-    /// Why its worker applies nothing at present.
+    /// Why its worker applies nothing at present, or its restore.
     pub waits: Option<Hold>,
+    /// What it waits for where somebody has to bring it: the record, and what it lacks.
+    pub waits_for: Option<String>,
     /// Next offset to read.
     pub position: i64,
     /// End offset, when last asked for.
@@ -77,6 +79,7 @@ impl PartitionStatus {
             halted: None,
             hold: Some(Hold::Restoring),
             waits: None,
+            waits_for: None,
             position: 0,
             end: None,
             committed: None,
@@ -216,8 +219,14 @@ impl Status {
         if !self.producer_ready.load(Ordering::Relaxed) {
             return Some("the producer cannot commit".to_owned());
         }
-        let waiting = self.partitions.iter().find(|status| status.stage != Stage::Live)?;
-        let why = waiting.halted.as_ref().map_or("", |halt| &halt.message);
-        Some(format!("partition {} is {} {why}", waiting.key(), waiting.stage.as_str()))
+        let is_not =
+            |status: &PartitionStatus| status.stage != Stage::Live || status.waits_for.is_some();
+        let waiting = self.partitions.iter().find(|status| is_not(status))?;
+        let (partition, stage) = (waiting.key(), waiting.stage.as_str());
+        Some(match (&waiting.halted, &waiting.waits_for) {
+            (Some(halt), _) => format!("partition {partition} is {stage} {}", halt.message),
+            (None, Some(what)) => format!("partition {partition} is {stage} and waits at {what}"),
+            (None, None) => format!("partition {partition} is {stage}"),
+        })
     }
 }

@@ -9,6 +9,7 @@ use super::misrouted::Misrouted;
 use super::policies::Policies;
 use super::questions::{Ear, Question};
 use super::room::BoundedShard;
+use super::schemas::Schemas;
 use super::snapshots::{Keeping, Timer};
 use super::status::Status;
 use super::telemetry::{Metrics, ScanCounts};
@@ -90,6 +91,8 @@ pub struct Tools {
     pub misrouted: Arc<Misrouted>,
     /// What comes in and is not read.
     pub unread: Arc<Unread>,
+    /// The writer schemas that are known.
+    pub schemas: Arc<Schemas>,
     /// How tracking numbers are shown in the log.
     pub tracking_numbers: TrackingNumbers,
     /// How far a log time may lie ahead of the brokers' clock, in milliseconds.
@@ -118,7 +121,11 @@ impl Worker {
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let (counts, held) = (ScanCounts::default(), Vec::new());
-                Loop { decoder, tools, counts, held }.run(index + 1, &queue, Ear::new(questions));
+                Loop { decoder, schemas: 0, tools, counts, held }.run(
+                    index + 1,
+                    &queue,
+                    Ear::new(questions),
+                );
             })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
@@ -141,6 +148,8 @@ impl Drop for Worker {
 
 struct Loop {
     decoder: ScanDecoder,
+    /// Which state of the schemas it was given.
+    schemas: u64,
     tools: Tools,
     counts: ScanCounts,
     held: Vec<Owned>,
@@ -158,6 +167,7 @@ impl Loop {
     /// two jobs.
     fn run(&mut self, pulse: usize, queue: &Receiver<Job>, mut ear: Ear) {
         while let Some(next) = next(queue, &mut ear, if self.waits() { RETRY } else { IDLE }) {
+            self.tools.schemas.renew(&mut self.decoder, &mut self.schemas);
             self.go_on();
             match next {
                 Next::Job(job) => {
@@ -223,7 +233,7 @@ impl Loop {
 
     /// Puts something to be done behind what waits, and does what need not wait.
     fn do_for(&mut self, partition: i32, epoch: Epoch, work: Work) {
-        let Self { decoder, tools, counts, held } = self;
+        let Self { decoder, tools, counts, held, .. } = self;
         if let Some(owned) = find(held, partition, epoch) {
             owned.inbox.push(work);
             owned.work_off(decoder, tools, counts);
@@ -232,7 +242,7 @@ impl Loop {
 
     /// Looks whether what waits need not wait any more.
     fn go_on(&mut self) {
-        let Self { decoder, tools, counts, held } = self;
+        let Self { decoder, tools, counts, held, .. } = self;
         for owned in held.iter_mut().filter(|owned| !owned.inbox.is_empty()) {
             owned.work_off(decoder, tools, counts);
         }
@@ -247,6 +257,7 @@ impl Loop {
         let at = self.held.iter().position(|owned| owned.held.is(partition, epoch))?;
         let Owned { held, inbox, .. } = self.held.remove(at);
         self.tools.status.bytes_applied(inbox.bytes());
+        self.tools.schemas.goes_on(partition);
         Some(held)
     }
 

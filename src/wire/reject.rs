@@ -12,7 +12,7 @@ vocabulary! {
         NotJson = "not_json",
         /// Not a datum of the writer schema, or not framed as one.
         NotAvro = "not_avro",
-        /// Avro of a schema other than the configured one.
+        /// Avro of a schema that nobody has; only the live service says so, and for good.
         UnknownSchema = "unknown_schema",
         /// More bytes than a scan can sensibly have.
         TooLarge = "too_large",

@@ -126,6 +126,22 @@ fn one_mark_never_stands_for_two_schemas_that_are_read_otherwise() {
     assert!(says.contains("as a.avsc, and its data are to be read otherwise"), "{says}");
     let says = problem(&[source("a.avsc", &before, Some(17)), source("c.avsc", &after, Some(17))]);
     assert!(says.starts_with("c.avsc: it has the same id 17 as a.avsc"), "{says}");
+    // By ids they are told apart, and by nothing else.
+    let both = [source("a.avsc", &before, Some(17)), source("b.avsc", &micros, Some(18))];
+    let mut decoder = ScanDecoder::Avro(AvroScans::of(WriterSchemas::of(both).unwrap()));
+    let event_time = |decoder: &mut ScanDecoder, payload: &[u8]| {
+        decoder.decode(payload, live(MORNING)).unwrap().event_time.map(|time| time.secs())
+    };
+    let morning = Some(MORNING / 1_000);
+    assert_eq!(event_time(&mut decoder, &framed(17, &before, "A")), morning);
+    let datum = datum(
+        &schema(&micros),
+        &json!({"tracking_number": "B", "carrier": "ups",
+        "milestone": "arrived", "event_time": MORNING * 1_000}),
+    );
+    let payload = [&[0][..], &18_u32.to_be_bytes(), &datum].concat();
+    assert_eq!(event_time(&mut decoder, &payload), morning);
+    assert_eq!(event_time(&mut decoder, &single_object(&schema(&before), &scan("C"))), morning);
     // What does not change how data are read makes no other schema.
     let documented = before.replacen("\"type\"", "\"doc\":\"scans\",\"type\"", 1);
     assert_ne!(documented, before);

@@ -40,6 +40,21 @@ fn meta(offset: i64) -> SnapshotMeta {
     }
 }
 
+fn setup() -> Setup {
+    let source =
+        Source { group: "ours".to_owned(), topic_id: Some("one".to_owned()), partitions: 1 };
+    Setup {
+        topic: "scans".to_owned(),
+        partition: 0,
+        source,
+        today: Retention { forget_after: 60, settled_retention: 7 },
+        first_start: FirstStart::Silent,
+        on_inconsistency: OnInconsistency::Halt,
+        max_future_skew_ms: 0,
+        rules: Rules::ALL,
+    }
+}
+
 /// A restore at the cut, of a log that begins at an offset, which asks for snapshots.
 fn asking(log_start: i64) -> Restore<Plain, fn(bool) -> Plain> {
     let (restore, ask) = begun(example(CUT, 1), log_start, None);
@@ -53,25 +68,13 @@ fn begun(
     log_start: i64,
     accepted: Option<Accept>,
 ) -> (Restore<Plain, fn(bool) -> Plain>, Ask) {
-    let source =
-        Source { group: "ours".to_owned(), topic_id: Some("one".to_owned()), partitions: 1 };
-    let setup = Setup {
-        topic: "scans".to_owned(),
-        partition: 0,
-        source,
-        today: Retention { forget_after: 60, settled_retention: 7 },
-        first_start: FirstStart::Silent,
-        on_inconsistency: OnInconsistency::Halt,
-        max_future_skew_ms: 0,
-        rules: Rules::ALL,
-    };
     let group = Some((CUT, cut.metadata()));
     let now_ms = cut.frontier.unwrap() * 1_000;
     let (cut, log_end, margin_ms) = (Some(cut), 200, 0);
     let (answer, other) = (None, None);
     let durable = Durable { cut, group, log_start, log_end, answer, other, now_ms, margin_ms };
     let answer = accepted.map(|accept| Answer::to(&durable, accept));
-    let (mut restore, _) = Restore::begin(setup, made as fn(bool) -> Plain);
+    let (mut restore, _) = Restore::begin(setup(), made as fn(bool) -> Plain);
     let ask = restore.durable(Durable { answer, ..durable }, Vec::new());
     (restore, ask)
 }
@@ -172,4 +175,40 @@ fn a_last_record_that_the_log_has_no_more_is_not_asked_for() {
     let mut restore = asking(0);
     restore.snapshots(vec![meta(80)]);
     assert_eq!(restore.probed(None), Ask::Load(0), "it may have been compacted away");
+}
+
+#[test]
+fn a_record_whose_schema_nobody_has_is_left_out_where_that_was_decided_and_waited_for_elsewhere() {
+    let mut restore = asking(0);
+    assert_eq!(restore.snapshots(Vec::new()), Ask::Records { from: 0, to: CUT });
+    let refused = example(CUT, 1).decisions.refused.iter().next().unwrap();
+    for given_up in [false, true] {
+        assert_eq!(restore.takes_without_schema(refused, given_up), Taken::LeftOut);
+        assert_eq!(restore.takes_without_schema(refused + 1, given_up), Taken::Waits);
+    }
+    assert_eq!(restore.takes(refused, None, false), Taken::LeftOut, "whoever has it by now");
+    assert_eq!(restore.takes(refused + 1, None, false), Taken::Applied);
+}
+
+#[test]
+fn a_first_start_refuses_a_record_whose_schema_is_waited_for_no_more_and_that_is_durable() {
+    let durable = Durable {
+        cut: None,
+        group: None,
+        log_start: 0,
+        log_end: 20,
+        answer: None,
+        other: None,
+        now_ms: 0,
+        margin_ms: 0,
+    };
+    let (mut restore, _) = Restore::begin(setup(), made as fn(bool) -> Plain);
+    assert_eq!(restore.durable(durable, Vec::new()), Ask::Start);
+    assert_eq!(restore.start(0), Ask::End);
+    assert_eq!(restore.end(1_000, 20, 1_000), Ask::Records { from: 0, to: 20 });
+    assert_eq!(restore.takes_without_schema(8, false), Taken::Waits);
+    assert_eq!(restore.takes_without_schema(8, true), Taken::LeftOut);
+    assert_eq!(restore.records_end(), Ask::Done);
+    let refused = restore.finish(0).unwrap().decisions.refused;
+    assert_eq!(refused.iter().collect::<Vec<_>>(), [8]);
 }

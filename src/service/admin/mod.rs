@@ -16,6 +16,7 @@ mod partitions;
 pub(super) mod peers;
 mod policies;
 mod query;
+mod schemas;
 mod summary;
 mod tls;
 
@@ -110,6 +111,8 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/v1/partitions", get(partitions::get))
         .route("/v1/policies", get(policies::get))
         .route("/v1/policies/reload", post(policies::reload))
+        .route("/v1/schemas", get(schemas::get))
+        .route("/v1/schemas/reload", post(schemas::reload))
         .route("/v1/log", get(log::get).put(log::put))
         .route("/openapi.json", get(page::openapi))
         .route_layer(middleware::from_fn_with_state(admin.clone(), guard::admit));

@@ -39,6 +39,8 @@ struct Row {
     log_clock: Option<String>,
     frontier: Option<String>,
     hold: Option<&'static str>,
+    /// What it waits for where somebody has to bring it.
+    waits_for: Option<String>,
     halted: Option<String>,
     /// Hash of the policies that its last cut was reached under.
     policies: Option<Arc<str>>,
@@ -78,6 +80,7 @@ fn row(partition: i32, status: &PartitionStatus) -> Row {
         log_clock: status.log_clock.map(time),
         frontier: status.frontier.map(time),
         hold: status.hold.map(|hold| hold.as_str()),
+        waits_for: status.waits_for.clone(),
         halted: status.halted.as_ref().map(|halt| halt.message.clone()),
         policies: status.policies.clone(),
         packages: by_phase.map(|(phase, count)| (phase.as_str(), count)).collect(),

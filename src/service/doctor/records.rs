@@ -2,6 +2,7 @@
 //! service would decode them. Nothing is committed and nothing is kept.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -13,11 +14,14 @@ use crate::config::Config;
 use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::native::{Event, EventQueue, RecordView};
+use crate::service::schemas::Schemas;
+use crate::service::status::Status;
 use crate::service::unread::remedy;
 use crate::service::{decoder, listed};
-use crate::wire::reject::{Reason, Rejected};
+use crate::wire::reject::Reason;
+use crate::wire::scan::framing::{self, Mark};
 use crate::wire::scan::unknown::UnknownCounts;
-use crate::wire::scan::{Origin, Remarks, ScanDecoder, framing};
+use crate::wire::scan::{Origin, Remarks, ScanDecoder, UnknownSchema, Unread};
 
 const CHECK: &str = "records";
 /// Records that are looked at, of a partition and in all.
@@ -28,27 +32,37 @@ const LONGEST: Duration = Duration::from_secs(15);
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     let topic = config.input.topics.first().map_or("", String::as_str);
-    let decoder = match config.input.schemas.load() {
-        Ok(schemas) => decoder(config, schemas),
+    let known = Schemas::new(config, Status::new(1));
+    let reading = match known {
+        Ok(schemas) => Reading { decoder: decoder(config, schemas.get()), schemas, given: 0 },
         Err(problems) => {
             let remedy = "name the schemas of those who write in input.schema_files";
             report.fail(CHECK, listed(&problems), remedy);
             return;
         }
     };
-    match newest(config, topic, decoder) {
+    match newest(config, topic, reading) {
         Ok(found) => found.tell(topic, report),
         Err(error) => report.skip(CHECK, kafka::explain(&error, &format!("reading {topic}"))),
     }
 }
 
+/// What reads them.
+struct Reading {
+    decoder: ScanDecoder,
+    schemas: Arc<Schemas>,
+    given: u64,
+}
+
 /// What the newest records are.
 struct Found {
-    decoder: ScanDecoder,
+    reading: Reading,
     records: u64,
     partitions: usize,
     /// How many are no scans, by reason, and where the last lies and what is wrong with it.
     rejected: BTreeMap<Reason, (u64, String)>,
+    /// How many wait for a schema, by what they call it, and where the last lies.
+    without_schema: BTreeMap<Mark, (u64, String)>,
     unknown: UnknownCounts,
     /// Scans with a word that is unknown.
     with_unknown: u64,
@@ -56,7 +70,7 @@ struct Found {
     cut_short: bool,
 }
 
-fn newest(config: &Config, topic: &str, decoder: ScanDecoder) -> Result<Found, KafkaError> {
+fn newest(config: &Config, topic: &str, reading: Reading) -> Result<Found, KafkaError> {
     let reader = kafka::reader(&config.kafka)?;
     let count = kafka::partition_count(&reader, topic)?;
     let each = (IN_ALL / i64::try_from(count).unwrap_or(IN_ALL).max(1)).clamp(1, OF_PARTITION);
@@ -72,10 +86,11 @@ fn newest(config: &Config, topic: &str, decoder: ScanDecoder) -> Result<Found, K
         }
     }
     let mut found = Found {
-        decoder,
+        reading,
         records: 0,
         partitions: ends.len(),
         rejected: BTreeMap::new(),
+        without_schema: BTreeMap::new(),
         unknown: UnknownCounts::default(),
         with_unknown: 0,
         cut_short: false,
@@ -119,8 +134,13 @@ impl Found {
         let origin = Origin { log_time: record.timestamp_ms, offset };
         let mut remarks = Remarks::default();
         let payload = record.value.unwrap_or_default();
-        let batch = self.decoder.batch();
-        match batch.decode_telling(payload, origin, |of_scan| remarks = of_scan) {
+        let Reading { decoder, schemas, given } = &mut self.reading;
+        if let Err(Unread::UnknownSchema(UnknownSchema { mark })) = decoder.decode(payload, origin)
+            && schemas.ask_now(mark)
+        {
+            schemas.renew(decoder, given);
+        }
+        match decoder.batch().decode_telling(payload, origin, |of_scan| remarks = of_scan) {
             Ok(scan) => {
                 let unknown = remarks.unknown;
                 self.with_unknown += u64::from(!unknown.is_empty());
@@ -130,16 +150,25 @@ impl Found {
             }
             Err(why) => {
                 let names = record.headers().map(|(name, _)| name);
-                let why = Rejected::from(framing::with_headers(why, names));
-                let rejected = self.rejected.entry(why.reason).or_default();
-                rejected.0 += 1;
-                rejected.1 = format!("partition {partition}, offset {offset}: {}", why.message);
+                let place = format!("partition {partition}, offset {offset}");
+                let (count, says) = match framing::with_headers(why, names) {
+                    Unread::Rejected(why) => {
+                        let rejected = self.rejected.entry(why.reason).or_default();
+                        (rejected, format!("{place}: {}", why.message))
+                    }
+                    Unread::UnknownSchema(unknown) => {
+                        let place = format!("{place}: {unknown}");
+                        (self.without_schema.entry(unknown.mark).or_default(), place)
+                    }
+                };
+                *count = (count.0 + 1, says);
             }
         }
     }
 
     fn tell(self, topic: &str, report: &mut Report) {
-        let Self { records, partitions, rejected, unknown, with_unknown, .. } = self;
+        let Self { records, partitions, rejected, without_schema, unknown, with_unknown, .. } =
+            self;
         let short = if self.cut_short { ", as many as came in time" } else { "" };
         if records == 0 {
             report.skip(CHECK, format!("{topic} has no record that could be read{short}"));
@@ -154,6 +183,18 @@ impl Found {
             let says = format!("{topic}: {of} {count} are no scans: {reasons}; {last}");
             worst(report, count * 2 >= records, says, remedy(*reason));
         }
+        if !without_schema.is_empty() {
+            let waiting: u64 = without_schema.values().map(|(count, _)| count).sum();
+            let marks =
+                without_schema.iter().map(|(mark, (count, _))| format!("{count} of {mark}"));
+            let marks = marks.collect::<Vec<_>>().join(", ");
+            let last = without_schema.values().next_back().map_or("", |(_, last)| last);
+            report.fail(
+                CHECK,
+                format!("{topic}: {of} {waiting} were written with schemas that nobody has, and their partitions wait there: {marks}; {last}"),
+                "name the schemas of those who write in input.schema_files or input.schemas, and have them read anew: systemctl reload, or POST /v1/schemas/reload",
+            );
+        }
         if !unknown.is_empty() {
             let says = format!(
                 "{topic}: {of} {with_unknown} have words that are none of the vocabulary, which only inform: {unknown}"
@@ -161,7 +202,7 @@ impl Found {
             let remedy = "map the carrier's words to those of schemas/scan.v1.avsc in front of it";
             worst(report, with_unknown * 2 >= records, says, remedy);
         }
-        if count == 0 && unknown.is_empty() {
+        if count == 0 && without_schema.is_empty() && unknown.is_empty() {
             report.ok(CHECK, format!("{topic}: {of} all are scans, and every word is known"));
         }
     }
@@ -177,12 +218,21 @@ fn worst(report: &mut Report, is_problem: bool, says: String, remedy: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::Environment;
     use crate::wire::scan::JsonScans;
 
     fn told(records: u64, rejected: u64, unknown: u64) -> String {
+        let config =
+            "[kafka]\nbootstrap_servers = \"b:1\"\ngroup_id = \"g\"\n[policies]\nfile = \"p\"";
+        let config = Config::parse("c", config, Path::new(""), &Environment::ignored()).unwrap();
+        let schemas = Schemas::new(&config, Status::new(1)).unwrap();
+        let decoder = ScanDecoder::Json(JsonScans::new());
         let mut found = Found {
-            decoder: ScanDecoder::Json(JsonScans::new()),
+            reading: Reading { decoder, schemas, given: 0 },
+            without_schema: BTreeMap::new(),
             records,
             partitions: 8,
             rejected: BTreeMap::new(),

@@ -27,6 +27,8 @@ pub struct Carried {
     pub stored: About,
     /// The word of its halt that was left last.
     pub told: Option<HaltRecord>,
+    /// Nothing of it is read, as it waits for somebody and others need not.
+    pub is_paused: bool,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -43,6 +45,7 @@ impl Carried {
             waits_at: None,
             stored: About::default(),
             told: None,
+            is_paused: false,
             cancelled,
         }
     }

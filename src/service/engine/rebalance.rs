@@ -267,7 +267,8 @@ impl Engine<'_> {
         tracing::info!(partition, "the client reads the partition no more: it is given it anew");
         self.member.incremental_unassign(&self.list(&[partition]))?;
         self.member.incremental_assign(at)?;
-        if self.paused { self.member.pause(at) } else { Ok(()) }
+        let is_paused = self.carried.get(&partition).is_some_and(|carried| carried.is_paused);
+        if self.paused || is_paused { self.member.pause(at) } else { Ok(()) }
     }
 
     pub(super) fn set_paused(&self, partitions: &[i32], paused: bool) {

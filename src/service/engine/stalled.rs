@@ -62,7 +62,8 @@ impl Engine<'_> {
                 carried.waits_at = None;
                 tracing::info!(partition, "the transaction on the input has ended");
             }
-            let behind = lane.is_some_and(|lane| reachable && lane.evidence.is_behind());
+            let reads = reachable && !carried.is_paused;
+            let behind = lane.is_some_and(|lane| reads && lane.evidence.is_behind());
             carried.stands = match (position.filter(|_| behind), carried.stands.take()) {
                 (Some(position), Some(stands)) if stands.position == position => Some(stands),
                 (position, _) => position.map(Standing::at),

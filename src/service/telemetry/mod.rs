@@ -385,6 +385,7 @@ fn held(partition: &PartitionStatus) -> Option<&'static str> {
         (Stage::Live, None, _) => Some(Hold::NoAnswer.as_str()),
         (Stage::Live, Some(_), _) => partition.hold.map(Hold::as_str),
         (Stage::Halted, _, Some(halt)) => Some(halt.reason()),
+        (Stage::Restoring, ..) if partition.waits.is_some() => partition.waits.map(Hold::as_str),
         (stage, ..) => Some(stage.as_str()),
     }
 }

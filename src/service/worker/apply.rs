@@ -10,10 +10,11 @@ use crate::protocol::evidence::Hold;
 use crate::protocol::halt::{Halt, Other};
 use crate::protocol::trusted_time::{Guard, LogTimeRead};
 use crate::service::batch::Raw;
+use crate::service::schemas::Verdict;
 use crate::service::telemetry::ScanCounts;
 use crate::service::trace;
 use crate::wire::reject::{Reason, Rejected};
-use crate::wire::scan::{Origin, Remarks, ScanDecoder, framing};
+use crate::wire::scan::{Origin, Remarks, ScanDecoder, Unread, framing};
 
 /// Records that are decoded, then applied together.
 const AT_ONCE: usize = 256;
@@ -42,11 +43,14 @@ pub(super) fn apply(
             let mut remarks = Remarks::default();
             let payload = raw.value.unwrap_or_default();
             let scan = scans.decode_telling(payload, origin, |of_scan| remarks = of_scan);
-            let scan =
-                scan.map_err(|why| Rejected::from(framing::with_headers(why, raw.header_names())));
-            let judged = match std::mem::take(&mut is_judged) {
-                true => Ok(scan),
-                false => guard.judge(&raw, scan),
+            let is_judged = std::mem::take(&mut is_judged);
+            let judged = match scan {
+                Err(why) => unread(held.partition(), &raw, why, tools, is_judged),
+                Ok(scan) => Ok(Ok(scan)),
+            };
+            let judged = match (judged, is_judged) {
+                (Ok(scan), false) => guard.judge(&raw, scan),
+                (judged, _) => judged,
             };
             match judged {
                 Ok(Err(why)) if is_refused(&why) && !held.may_refuse(raw.offset, group.refused) => {
@@ -70,6 +74,30 @@ pub(super) fn apply(
     held.settle();
     counts.flush(&tools.metrics);
     wait.filter(|_| !held.is_halted())
+}
+
+/// The rejection of a record that was not read. One whose look has begun was read before: if its schema
+/// is not known any more, it waits.
+///
+/// # Errors
+/// Its schema is not known: the record waits.
+#[cold]
+fn unread<'s>(
+    partition: i32,
+    raw: &Raw<'_>,
+    why: Unread,
+    tools: &Tools,
+    has_begun: bool,
+) -> Result<Result<Scan<'s>, Rejected>, Hold> {
+    match framing::with_headers(why, raw.header_names()) {
+        Unread::Rejected(rejected) => Ok(Err(rejected)),
+        Unread::UnknownSchema(unknown) => {
+            match tools.schemas.look(partition, raw.offset, unknown) {
+                Verdict::GivenUp(rejected) if !has_begun => Ok(Err(rejected)),
+                Verdict::GivenUp(_) | Verdict::Waits => Err(Hold::UnknownSchema),
+            }
+        }
+    }
 }
 
 /// Judges log times of records that were read at one time.
@@ -277,7 +305,7 @@ impl<'a> Group<'a> {
 
 /// Whether it is the log time that speaks against a record.
 fn is_refused(why: &Rejected) -> bool {
-    why.reason == Reason::FutureLogTime
+    matches!(why.reason, Reason::FutureLogTime | Reason::UnknownSchema)
 }
 
 fn refusal(ahead_ms: i64, skew_ms: i64) -> Rejected {

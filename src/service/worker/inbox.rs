@@ -88,7 +88,9 @@ impl Inbox {
                 }
             }
             (_, Some(hold)) => {
-                self.waits = Some(Waits { hold, since: Stopwatch::start(), told: false });
+                // A schema that is not known is told with the record that lacks it.
+                let told = hold == Hold::UnknownSchema;
+                self.waits = Some(Waits { hold, since: Stopwatch::start(), told });
             }
             (waits, None) => {
                 if waits.take().is_some_and(|waits| waits.told) {
@@ -124,12 +126,15 @@ impl Owned {
             }
             inbox.work.pop_front();
         }
-        if hold.is_some_and(|hold| hold != Hold::Publishing) {
+        if hold.is_some_and(|hold| !matches!(hold, Hold::Publishing | Hold::UnknownSchema)) {
             tools.stamper.want(partition);
         }
         let before = inbox.waits.as_ref().map(|waits| waits.hold);
         inbox.waits(partition, hold);
         if before != hold {
+            if before == Some(Hold::UnknownSchema) {
+                tools.schemas.goes_on(partition);
+            }
             tools.status.update(partition, |status| status.waits = hold);
         }
     }

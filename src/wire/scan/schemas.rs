@@ -55,7 +55,9 @@ impl WriterSchemas {
         Ok(Self(Arc::new(known)))
     }
 
-    /// All of these.
+    /// All of these. A fingerprint does not tell all that data are read by, the unit of a time for
+    /// one: of two schemas that it does not tell apart the one that came with an id is known by that
+    /// alone.
     ///
     /// # Errors
     /// Every problem of all of them: what no scans can be read with, and what one mark would stand
@@ -83,15 +85,14 @@ impl WriterSchemas {
     /// The name of each and what it is known by, the fingerprint of the specification first.
     pub fn names(&self) -> impl Iterator<Item = (&str, Vec<Mark>)> {
         self.0.schemas.iter().enumerate().map(|(at, (name, schema))| {
+            let known = &self.0.marks;
             let fingerprint = Mark::Fingerprint(schema.fingerprints()[0]);
-            let ids = self
-                .0
-                .marks
-                .iter()
-                .filter(|(mark, place)| **place == at && matches!(mark, Mark::Id(_)));
+            let fingerprint = Some(fingerprint).filter(|mark| known.get(mark) == Some(&at));
+            let ids =
+                known.iter().filter(|(mark, place)| **place == at && matches!(mark, Mark::Id(_)));
             let mut ids: Vec<Mark> = ids.map(|(mark, _)| *mark).collect();
             ids.sort_unstable();
-            (name.as_str(), [vec![fingerprint], ids].concat())
+            (name.as_str(), fingerprint.into_iter().chain(ids).collect())
         })
     }
 
@@ -114,23 +115,27 @@ impl Known {
         problems: &mut Vec<SchemaProblem>,
     ) {
         let fingerprints = schema.fingerprints().iter().map(|of| Mark::Fingerprint(*of));
-        let marks: Vec<Mark> = fingerprints.chain(source.id.map(Mark::Id)).collect();
+        let mut marks: Vec<Mark> = fingerprints.chain(source.id.map(Mark::Id)).collect();
         let mut place = self.schemas.len();
+        let mut taken = Vec::new();
         for mark in &marks {
             let Some(at) = self.marks.get(mark).copied() else { continue };
-            let (other, known) = &self.schemas[at];
-            if known.reads_as(&schema) {
-                place = at;
-            } else {
-                problems.push(SchemaProblem {
-                    name: source.name.to_owned(),
-                    problem: format!(
-                        "it has the same {mark} as {other}, and its data are to be read otherwise; keep the one that the records were written with"
-                    ),
-                });
-                return;
+            match &self.schemas[at] {
+                (_, known) if known.reads_as(&schema) => place = at,
+                (other, _) => taken.push((*mark, other)),
             }
         }
+        let may_be_left_out = |mark: &Mark| source.id.is_some() && !matches!(mark, Mark::Id(_));
+        if let Some((mark, other)) = taken.iter().find(|(mark, _)| !may_be_left_out(mark)) {
+            problems.push(SchemaProblem {
+                name: source.name.to_owned(),
+                problem: format!(
+                    "it has the same {mark} as {other}, and its data are to be read otherwise; keep the one that the records were written with"
+                ),
+            });
+            return;
+        }
+        marks.retain(|mark| taken.iter().all(|(other, _)| other != mark));
         for mark in marks {
             self.marks.entry(mark).or_insert(place);
         }

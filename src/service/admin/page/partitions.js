@@ -64,7 +64,7 @@ function lines(row, most) {
     el("td", { class: "c-lag" }, el("span", { class: "lag" },
       figure(row.lag), el("span", { class: "bar", "aria-hidden": "true", "--of": `${(100 * (row.lag ?? 0)) / most}%` }))),
     el("td", { class: "c-frontier" }, row.frontier ? el("span", null, span(since(row.frontier)), " behind ", el("span", { class: "muted" }, moment(row.frontier))) : "none yet",
-      row.hold ? el("span", { class: "hold", title: "why the frontier does not move without a record" }, `held: ${words(row.hold)}`) : null),
+      row.hold ? el("span", { class: "hold", title: row.waits_for ?? "why the frontier does not move without a record" }, `held: ${words(row.hold)}`) : null),
     el("td", { class: "c-position" }, exactly(row.position), row.end === null || row.end === undefined ? null : el("span", { class: "muted" }, ` of ${exactly(row.end)}`)),
     el("td", { class: "c-committed" }, row.committed === null || row.committed === undefined ? "–" : exactly(row.committed)),
     el("td", null, moment(row.log_clock)),

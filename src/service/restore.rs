@@ -433,12 +433,24 @@ impl Rebuild<'_> {
         loop {
             self.shared.schemas.renew(&mut decoder.scans, &mut decoder.schemas);
             done += self.apply_up_to_unknown(machine, &mut decoder.scans, batch, done)?;
-            if done == batch.len() {
-                break;
+            let is_done = done == batch.len();
+            self.waits((!is_done).then_some(Hold::UnknownSchema));
+            if is_done {
+                return Ok(());
             }
-            wait(self.cancelled, SCHEMA).ok_or(Failure::Cancelled)?;
+            if wait(self.cancelled, SCHEMA).is_none() {
+                self.waits(None);
+                return Err(Failure::Cancelled);
+            }
         }
-        Ok(())
+    }
+
+    /// It waits for this reason from here on, or for none.
+    fn waits(&self, hold: Option<Hold>) {
+        if hold.is_none() {
+            self.shared.schemas.goes_on(self.partition);
+        }
+        self.shared.status.update(self.partition, |status| status.waits = hold);
     }
 
     /// Applies those of a batch that are not left out, but for the first `done`, up to one whose schema
@@ -495,8 +507,8 @@ impl Rebuild<'_> {
 
     /// What becomes of the record at this offset, whose schema is not known.
     fn without_schema(&self, machine: &mut Machine, offset: i64, unknown: UnknownSchema) -> Taken {
-        let Shared { schemas, status, .. } = self.shared;
-        let taken = match machine.takes_without_schema(offset, false) {
+        let schemas = &self.shared.schemas;
+        match machine.takes_without_schema(offset, false) {
             Taken::Waits => match schemas.look(self.partition, offset, unknown) {
                 Verdict::Waits => Taken::Waits,
                 Verdict::GivenUp(rejected) => {
@@ -508,10 +520,7 @@ impl Rebuild<'_> {
                 }
             },
             taken => taken,
-        };
-        let waits = (taken == Taken::Waits).then_some(Hold::UnknownSchema);
-        status.update(self.partition, |status| status.waits = waits);
-        taken
+        }
     }
 
     fn failure(&self, failed: Failed<NoRoom>) -> Failure {

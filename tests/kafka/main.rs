@@ -35,6 +35,7 @@ mod refused;
 mod rejoin;
 mod remedies;
 mod restart;
+mod schemas;
 mod security;
 mod snapshots;
 mod stop;

@@ -79,7 +79,7 @@ impl Running {
 }
 
 /// Status and body of an answer of the admin listener, if there is one.
-fn ask(method: Method, admin: &str, path: &str) -> Option<(u16, Value)> {
+pub fn ask(method: Method, admin: &str, path: &str) -> Option<(u16, Value)> {
     let client = Client::builder().no_proxy().build().expect("a client");
     let request = client.request(method, format!("http://{admin}{path}"));
     Runtime::new().expect("a runtime").block_on(async {

@@ -15,7 +15,9 @@ const OURS: &str = "__stallwatch.errors.";
 type Broken = (Vec<u8>, &'static str);
 
 fn refused_as_they_came(name: &str, format: &'static str, broken: &[Broken], good: NewRecord) {
-    let setup = Setup::new(shared(), name, 1, format).policies(SHORT_POLICIES);
+    let setup = Setup::new(shared(), name, 1, format)
+        .policies(SHORT_POLICIES)
+        .with("input", "on_unknown_schema = \"reject\"");
     let mut records: Vec<_> = broken.iter().enumerate().map(|(at, one)| odd(at, &one.0)).collect();
     records.push(good);
     produce(&setup.bootstrap, &setup.scans(), records.clone());

@@ -70,10 +70,11 @@ impl Scan {
     }
 }
 
-/// Encodes scans as Avro single objects under `schemas/scan.v1.avsc`, in turns under the fingerprint
+/// Encodes scans as Avro single objects, mostly under `schemas/scan.v1.avsc`, in turns under the fingerprint
 /// of the specification, as Java and fastavro write it, and under that of Avro's Rust library, which
 /// keeps `{"type":"long"}` in the canonical form where a long has a logical type.
 pub struct AvroScans {
+    schema: &'static Schema,
     writer: GenericDatumWriter<'static>,
     fingerprints: [[u8; 8]; 2],
     written: usize,
@@ -87,17 +88,22 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 
 impl AvroScans {
     pub fn new() -> Self {
-        let library = SCHEMA.canonical_form();
+        Self::of(&SCHEMA)
+    }
+
+    /// By another schema that has the same fields and, maybe, texts beside them.
+    pub fn of(schema: &'static Schema) -> Self {
+        let library = schema.canonical_form();
         let specified = library.replace(r#"{"type":"long"}"#, r#""long""#);
         assert_ne!(library, specified, "the two forms of a schema with times");
         let fingerprints = [specified, library].map(|form| Rabin::digest(form).into());
-        let writer = GenericDatumWriter::builder(&SCHEMA).build().expect("a schema that stands");
-        Self { writer, fingerprints, written: 0 }
+        let writer = GenericDatumWriter::builder(schema).build().expect("a schema that stands");
+        Self { schema, writer, fingerprints, written: 0 }
     }
 
     /// Its record with an Avro payload, partitioned by key.
     pub fn record(&mut self, scan: &Scan) -> NewRecord {
-        let Schema::Record(schema) = &*SCHEMA else { unreachable!("a scan is a record") };
+        let Schema::Record(schema) = self.schema else { unreachable!("a scan is a record") };
         let fields = schema.fields.iter().map(|field| {
             let value = match field.name.as_str() {
                 "tracking_number" => Avro::String(scan.number.clone()),

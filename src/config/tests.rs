@@ -433,7 +433,7 @@ fn the_example_is_good_and_its_comments_tell_the_defaults() {
 
 /// Whether a commented line shows a default; the others show what one may set.
 fn is_default(setting: &str) -> bool {
-    const EXAMPLES: [&str; 19] = [
+    const EXAMPLES: [&str; 20] = [
         "token_file",
         "tls_cert_file",
         "tls_key_file",
@@ -453,6 +453,7 @@ fn is_default(setting: &str) -> bool {
         "schema_files",
         "schemas",
         "url",
+        "auth",
     ];
     let key = setting.split(" = ").next().unwrap_or_default();
     key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !EXAMPLES.contains(&key)

@@ -1,6 +1,7 @@
 //! The same scans through the usual libraries.
 
 use apache_avro::Schema;
+use apache_avro::rabin::Rabin;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use serde::Deserialize;
@@ -123,4 +124,11 @@ impl Library {
         assert!(pairs.iter().all(|(theirs, ours)| theirs.as_deref() == *ours));
         assert!(matches!(self.value(datum), Value::Record(_)));
     }
+}
+
+/// The data as single objects, under the fingerprint that the library gives our schema.
+pub fn single_objects<'b>(data: impl Iterator<Item = &'b [u8]>) -> Vec<Vec<u8>> {
+    let schema = Schema::parse_str(SCAN_SCHEMA).expect("our own schema");
+    let fingerprint = schema.fingerprint::<Rabin>().bytes;
+    data.map(|datum| [&[0xc3, 0x01], &fingerprint[..], datum].concat()).collect()
 }

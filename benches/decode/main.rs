@@ -107,6 +107,9 @@ struct Way {
 
 fn measure(batch: &Batch, runs: usize, only: Option<&str>) -> Vec<Way> {
     let plan = AvroScans::new(SCAN_SCHEMA, Framing::Bare).expect("our own schema");
+    let marked = Framing::Marked { schema_id: None };
+    let marked = AvroScans::new(SCAN_SCHEMA, marked).expect("our own schema");
+    let objects = library::single_objects(batch.data());
     let library = Library::new();
     let mut json = JsonScans::new();
     type Task<'t> = (&'static str, &'static str, Box<dyn FnMut() + 't>);
@@ -138,6 +141,15 @@ fn measure(batch: &Batch, runs: usize, only: Option<&str>) -> Vec<Way> {
             "AvroScans::decode",
             Box::new(|| {
                 each(batch, |datum, origin| plan.decode(datum, origin));
+            }),
+        ),
+        (
+            "marked",
+            "AvroScans::decode of single objects, as they come from a topic",
+            Box::new(|| {
+                for (number, payload) in objects.iter().enumerate() {
+                    let _ = black_box(&marked.decode(payload, origin(number)));
+                }
             }),
         ),
         (

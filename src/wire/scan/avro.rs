@@ -1,6 +1,8 @@
 //! Scans as Avro: by a mark in front of each the schema is known that it was written with.
 
-use super::framing;
+use std::sync::Arc;
+
+use super::framing::{self, Mark};
 use super::no_time::NoTime;
 pub use super::plan::Fields;
 use super::raw::{Checked, RawScan};
@@ -32,8 +34,12 @@ pub enum Framing {
 #[derive(Debug)]
 pub struct AvroScans {
     schemas: WriterSchemas,
-    /// The schema of data without a mark.
-    bare: Option<usize>,
+    /// The first of them: most feeds have no other, and it is found without looking it up.
+    first: Option<Arc<WriterSchema>>,
+    /// What records call that one.
+    marks: Vec<Mark>,
+    /// Data have no mark, and are of the first.
+    is_bare: bool,
     no_time: NoTime,
 }
 
@@ -43,22 +49,25 @@ impl AvroScans {
     /// # Errors
     /// Everything that keeps scans from being read with it.
     pub fn new(writer_schema: &str, framing: Framing) -> Result<Self, SchemaError> {
-        let (id, bare) = match framing {
-            Framing::Marked { schema_id } => (schema_id, None),
-            Framing::Bare => (None, Some(0)),
+        let (id, is_bare) = match framing {
+            Framing::Marked { schema_id } => (schema_id, false),
+            Framing::Bare => (None, true),
         };
         let source = SchemaSource { name: "schema", text: writer_schema, id };
-        Ok(Self { bare, ..Self::of(WriterSchemas::one(&source)?) })
+        Ok(Self { is_bare, ..Self::of(WriterSchemas::one(&source)?) })
     }
 
     /// A decoder of several schemas, each known by its mark.
     pub fn of(schemas: WriterSchemas) -> Self {
-        Self { schemas, bare: None, no_time: NoTime::default() }
+        let (first, marks) = schemas.first().unzip();
+        let marks = marks.unwrap_or_default();
+        Self { schemas, first, marks, is_bare: false, no_time: NoTime::default() }
     }
 
     /// From here on these schemas are known, and no others.
     pub fn set_schemas(&mut self, schemas: WriterSchemas) {
-        self.schemas = schemas;
+        let no_time = std::mem::take(&mut self.no_time);
+        *self = Self { no_time, is_bare: self.is_bare, ..Self::of(schemas) };
     }
 
     /// The same with other stand-ins for a missing event time.
@@ -83,29 +92,20 @@ impl AvroScans {
         origin: Origin,
         tell: impl FnOnce(Remarks<'a>),
     ) -> Result<Scan<'a>, Unread> {
-        let checked = self.check(payload, origin)?;
-        tell(checked.remarks);
-        Ok(checked.scan?)
-    }
-
-    #[inline(always)]
-    fn check<'a>(
-        &'a self,
-        payload: &'a [u8],
-        origin: Origin,
-    ) -> Result<Checked<'a>, UnknownSchema> {
         if payload.len() <= MAX_RECORD
             && let Ok((schema, datum)) = self.unframe(payload)
-            && let Some((length, checked)) = schema.quick_datum(datum, origin, &self.no_time)
-            && length == datum.len()
+            && let Some((scan, remarks)) = schema.quick_scan(datum, origin, &self.no_time)
         {
             debug_assert_eq!(
-                self.check_slowly(payload, origin).map(|checked| checked.scan).as_ref(),
-                Ok(&checked.scan)
+                self.check_slowly(payload, origin).map(|checked| checked.scan),
+                Ok(Ok(scan.clone()))
             );
-            return Ok(checked);
+            tell(remarks);
+            return Ok(scan);
         }
-        self.check_slowly(payload, origin)
+        let checked = self.check_slowly(payload, origin)?;
+        tell(checked.remarks);
+        Ok(checked.scan?)
     }
 
     /// The fields of one record without the normal form of its key, which is most of what
@@ -124,7 +124,7 @@ impl AvroScans {
     ) -> Result<Checked<'a>, UnknownSchema> {
         let raw = match self.read(payload) {
             Ok(raw) => raw,
-            Err(unread) if self.bare.is_some() => RawScan::unreadable(unread.into()),
+            Err(unread) if self.is_bare => RawScan::unreadable(unread.into()),
             Err(unread) => match framing::instead_of_avro(payload, unread) {
                 Unread::Rejected(rejected) => RawScan::unreadable(rejected),
                 Unread::UnknownSchema(unknown) => return Err(unknown),
@@ -143,10 +143,16 @@ impl AvroScans {
 
     #[inline]
     fn unframe<'a>(&'a self, payload: &'a [u8]) -> Result<(&'a WriterSchema, &'a [u8]), Unread> {
-        if let Some(bare) = self.bare {
-            return Ok((self.schemas.at(bare), payload));
+        let first = self.first.as_deref();
+        if let (true, Some(first)) = (self.is_bare, first) {
+            return Ok((first, payload));
         }
         let (mark, datum) = framing::split(payload)?;
+        if let Some(first) = first
+            && self.marks.contains(&mark)
+        {
+            return Ok((first, datum));
+        }
         match self.schemas.find(mark) {
             Some(schema) => Ok((schema, datum)),
             None => Err(UnknownSchema { mark }.into()),

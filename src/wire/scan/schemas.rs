@@ -42,7 +42,7 @@ pub struct WriterSchemas(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    schemas: Vec<(String, WriterSchema)>,
+    schemas: Vec<(String, Arc<WriterSchema>)>,
     /// The place of each.
     marks: HashMap<Mark, usize, FixedState>,
 }
@@ -98,12 +98,16 @@ impl WriterSchemas {
 
     #[inline]
     pub(super) fn find(&self, mark: Mark) -> Option<&WriterSchema> {
-        self.0.marks.get(&mark).map(|at| self.at(*at))
+        self.0.marks.get(&mark).map(|at| &*self.0.schemas[*at].1)
     }
 
-    #[inline]
-    pub(super) fn at(&self, place: usize) -> &WriterSchema {
-        &self.0.schemas[place].1
+    /// The first of them, and what it is known by.
+    pub(super) fn first(&self) -> Option<(Arc<WriterSchema>, Vec<Mark>)> {
+        let (_, schema) = self.0.schemas.first()?;
+        let marks = self.0.marks.iter().filter(|(_, place)| **place == 0);
+        let mut marks: Vec<Mark> = marks.map(|(mark, _)| *mark).collect();
+        marks.sort_unstable();
+        Some((schema.clone(), marks))
     }
 }
 
@@ -140,7 +144,7 @@ impl Known {
             self.marks.entry(mark).or_insert(place);
         }
         if place == self.schemas.len() {
-            self.schemas.push((source.name.to_owned(), schema));
+            self.schemas.push((source.name.to_owned(), Arc::new(schema)));
         }
     }
 }

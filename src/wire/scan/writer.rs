@@ -6,6 +6,7 @@ use super::no_time::NoTime;
 use super::plan::{Fields, Plan, Planned};
 use super::raw::{Checked, Field, RawScan, Wanted};
 use super::{MAX_RECORD, Origin, Remarks, too_large};
+use crate::detector::scan::Scan;
 use crate::wire::avro::cursor::{Broken, Cursor};
 use crate::wire::avro::fingerprint::{Fingerprint, fingerprints};
 use crate::wire::avro::schema::{self, Primitive, Record, Type};
@@ -125,6 +126,25 @@ impl WriterSchema {
         let scan = Ok(planned.scan(head, origin));
         let remarks = Remarks { no_time, ..Remarks::default() };
         Some((planned.length, Checked { partition, stands_in, scan, remarks }))
+    }
+
+    /// The scan that these bytes are, and what is to be told of it. `None`: they are nothing that is
+    /// quickly read as a scan.
+    #[inline(always)]
+    pub(super) fn quick_scan<'a>(
+        &'a self,
+        datum: &'a [u8],
+        origin: Origin,
+        no_time: &NoTime,
+    ) -> Option<(Scan<'a>, Remarks<'a>)> {
+        let mut planned = Planned::new();
+        self.plan.read(&self.shapes, datum, &mut planned)?;
+        if planned.length != datum.len() {
+            return None;
+        }
+        let head = planned.head(origin, no_time)?;
+        let remarks = Remarks { no_time: head.no_time, ..Remarks::default() };
+        Some((planned.scan(head, origin), remarks))
     }
 
     /// The same for a datum that may be broken: says where.

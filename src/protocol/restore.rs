@@ -396,6 +396,11 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.rejected.note(offset);
     }
 
+    /// Whether it may refuse a record, and the cut has room for one more.
+    pub fn may_refuse(&self, offset: i64) -> bool {
+        matches!(self.purpose, Some(Purpose::First { .. })) && self.decisions.may_refuse(offset, 0)
+    }
+
     /// What becomes of a record whose schema nobody has; `given_up`: it is waited for no more. Only a
     /// first start refuses it: later what was decided holds, and what was not refused was read. Told in
     /// the order of the log.
@@ -403,8 +408,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         if self.decisions.is_refused(offset) {
             return Taken::LeftOut;
         }
-        let is_first = matches!(self.purpose, Some(Purpose::First { .. }));
-        if !given_up || !is_first || !self.decisions.may_refuse(offset, 0) {
+        if !given_up || !self.may_refuse(offset) {
             return Taken::Waits;
         }
         self.decisions.refuse(offset);

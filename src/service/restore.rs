@@ -508,18 +508,17 @@ impl Rebuild<'_> {
     /// What becomes of the record at this offset, whose schema is not known.
     fn without_schema(&self, machine: &mut Machine, offset: i64, unknown: UnknownSchema) -> Taken {
         let schemas = &self.shared.schemas;
-        match machine.takes_without_schema(offset, false) {
-            Taken::Waits => match schemas.look(self.partition, offset, unknown) {
-                Verdict::Waits => Taken::Waits,
-                Verdict::GivenUp(rejected) => {
-                    let taken = machine.takes_without_schema(offset, true);
-                    if taken == Taken::LeftOut {
-                        self.shared.unread.rejected(self.partition, offset, &rejected);
-                    }
-                    taken
-                }
-            },
-            taken => taken,
+        let taken = machine.takes_without_schema(offset, false);
+        if taken != Taken::Waits {
+            return taken;
+        }
+        let may_give_up = machine.may_refuse(offset);
+        match schemas.look(self.partition, offset, unknown, may_give_up) {
+            Verdict::Waits => Taken::Waits,
+            Verdict::GivenUp(rejected) => {
+                self.shared.unread.rejected(self.partition, offset, &rejected);
+                machine.takes_without_schema(offset, true)
+            }
         }
     }
 

@@ -131,9 +131,16 @@ impl Schemas {
         changed
     }
 
-    /// What becomes of the record at this offset, whose schema its decoder does not know. One that
-    /// waits is told in the log, and again as long as it lasts.
-    pub fn look(&self, partition: i32, offset: i64, unknown: UnknownSchema) -> Verdict {
+    /// What becomes of the record at this offset, whose schema its decoder does not know; one that was
+    /// read before may not be given up. One that waits is told in the log, and again as long as it
+    /// lasts.
+    pub fn look(
+        &self,
+        partition: i32,
+        offset: i64,
+        unknown: UnknownSchema,
+        may_give_up: bool,
+    ) -> Verdict {
         if self.get().knows(unknown.mark) {
             return Verdict::Waits;
         }
@@ -146,7 +153,7 @@ impl Schemas {
             Some(_) => false,
             None => self.rejects,
         };
-        if given_up {
+        if given_up && may_give_up {
             let why = format!("{unknown}{}", self.says(answer.as_ref()));
             return Verdict::GivenUp(Rejected::new(Reason::UnknownSchema, why));
         }

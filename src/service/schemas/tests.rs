@@ -88,7 +88,7 @@ fn a_schema_that_comes_into_the_folder_is_known_once_that_is_read_anew() {
     let others = WriterSchemas::of([source]).unwrap();
     let mark = others.names().next().unwrap().1[0];
     let unknown = UnknownSchema { mark };
-    assert_eq!(schemas.look(3, 17, unknown), Verdict::Waits, "patience is the registry's");
+    assert_eq!(schemas.look(3, 17, unknown, true), Verdict::Waits, "patience is the registry's");
     let told = setup.waits_for().unwrap();
     assert!(
         told.starts_with("offset 17: the record was written with the schema of finger"),
@@ -125,9 +125,9 @@ fn what_the_registry_has_is_known_also_when_files_are_read_anew() {
     let (url, asked) = registry(&[(503, String::new()), (200, schema)]);
     let setup = Setup::new();
     let schemas = setup.schemas("0s", "", &url);
-    assert_eq!(schemas.look(3, 17, ID), Verdict::Waits);
+    assert_eq!(schemas.look(3, 17, ID, true), Verdict::Waits);
     ask(&schemas);
-    assert_eq!(schemas.look(3, 17, ID), Verdict::Waits, "503 is no word about the schema");
+    assert_eq!(schemas.look(3, 17, ID, true), Verdict::Waits, "503 is no word about the schema");
     ask(&schemas);
     assert!(schemas.get().knows(ID.mark));
     setup.write("another.avsc", &another());
@@ -141,14 +141,16 @@ fn a_schema_that_the_registry_has_not_is_given_up_after_patience_and_not_before(
         let (url, _) = registry(&[(404, NO_SUCH.to_owned())]);
         let setup = Setup::new();
         let schemas = setup.schemas(patience, "", &url);
-        assert_eq!(schemas.look(3, 17, ID), Verdict::Waits, "it has not been asked yet");
+        assert_eq!(schemas.look(3, 17, ID, true), Verdict::Waits, "it has not been asked yet");
         ask(&schemas);
-        match schemas.look(3, 17, ID) {
+        match schemas.look(3, 17, ID, true) {
             Verdict::GivenUp(rejected) => {
                 assert!(given_up);
                 assert_eq!(rejected.reason, Reason::UnknownSchema);
                 assert!(rejected.message.contains("has none of this id (404)"), "{rejected}");
                 assert_eq!(rejected.log_time, None, "a rebuild that leaves it out moves no clock");
+                let read_before = schemas.look(3, 17, ID, false);
+                assert_eq!(read_before, Verdict::Waits, "somebody has it");
             }
             Verdict::Waits => assert!(!given_up),
         }
@@ -161,18 +163,18 @@ fn a_fingerprint_is_given_up_only_where_that_is_set_and_an_id_of_a_silent_regist
     let setup = Setup::new();
     let rejecting = "on_unknown_schema = \"reject\"";
     let schemas = setup.schemas("1h", rejecting, "url = \"http://127.0.0.1:1\"");
-    match schemas.look(3, 17, fingerprint) {
+    match schemas.look(3, 17, fingerprint, true) {
         Verdict::GivenUp(rejected) => {
             assert!(rejected.message.contains("on_unknown_schema"), "{rejected}");
         }
         Verdict::Waits => panic!("nobody is asked for a fingerprint"),
     }
-    assert_eq!(schemas.look(3, 17, ID), Verdict::Waits);
+    assert_eq!(schemas.look(3, 17, ID, true), Verdict::Waits);
     ask(&schemas);
-    assert_eq!(schemas.look(3, 17, ID), Verdict::Waits, "the registry does not answer");
+    assert_eq!(schemas.look(3, 17, ID, true), Verdict::Waits, "the registry does not answer");
     let (url, _) = registry(&[(404, NO_SUCH.to_owned())]);
     let schemas = setup.schemas("1h", rejecting, &url);
-    schemas.look(3, 17, ID);
+    schemas.look(3, 17, ID, true);
     ask(&schemas);
-    assert!(matches!(schemas.look(3, 17, ID), Verdict::GivenUp(_)), "it is not waited for");
+    assert!(matches!(schemas.look(3, 17, ID, true), Verdict::GivenUp(_)), "it is not waited for");
 }

@@ -4,7 +4,7 @@ use super::inbox::Reading;
 use super::{DeadLetter, Partition, Tools};
 use crate::config::OnReject;
 use crate::detector::scan::{Record, Scan};
-use crate::detector::time::Frontier;
+use crate::detector::time::{Frontier, LogTime};
 use crate::protocol::cut::LastRecord;
 use crate::protocol::evidence::Hold;
 use crate::protocol::halt::{Halt, Other};
@@ -14,7 +14,7 @@ use crate::service::schemas::Verdict;
 use crate::service::telemetry::ScanCounts;
 use crate::service::trace;
 use crate::wire::reject::{Reason, Rejected};
-use crate::wire::scan::{Origin, Remarks, ScanDecoder, Unread, framing};
+use crate::wire::scan::{Origin, Remarks, ScanBatch, ScanDecoder, Unread, framing};
 
 /// Records that are decoded, then applied together.
 const AT_ONCE: usize = 256;
@@ -29,7 +29,7 @@ pub(super) fn apply(
 ) -> Option<Hold> {
     let mut wait = None;
     let guard = LogTimeGuard::new(tools, reading.read);
-    let mut is_judged = held.is_amid_record();
+    let mut has_begun = held.is_amid_record();
     let mut raws = reading.batch.iter_from(reading.done).peekable();
     while !held.is_halted() && wait.is_none() && raws.peek().is_some() {
         if held.is_full() {
@@ -39,29 +39,10 @@ pub(super) fn apply(
         let scans = decoder.batch();
         let mut group = Group::default();
         for raw in raws.by_ref().take(AT_ONCE) {
-            let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
-            let mut remarks = Remarks::default();
-            let payload = raw.value.unwrap_or_default();
-            let scan = scans.decode_telling(payload, origin, |of_scan| remarks = of_scan);
-            let is_judged = std::mem::take(&mut is_judged);
-            let judged = match scan {
-                Err(why) => unread(held.partition(), &raw, why, tools, is_judged),
-                Ok(scan) => Ok(Ok(scan)),
-            };
-            let judged = match (judged, is_judged) {
-                (Ok(scan), false) => guard.judge(&raw, scan),
-                (judged, _) => judged,
-            };
-            match judged {
-                Ok(Err(why)) if is_refused(&why) && !held.may_refuse(raw.offset, group.refused) => {
-                    wait = Some(Hold::TooManyRefused);
-                    break;
-                }
-                Ok(scan) => group.push(raw, scan, remarks),
-                Err(hold) => {
-                    wait = Some(hold);
-                    break;
-                }
+            let has_begun = std::mem::take(&mut has_begun);
+            if let Err(hold) = group.take(scans, raw, &guard, held, has_begun) {
+                wait = Some(hold);
+                break;
             }
         }
         let wanted = group.raws.len();
@@ -74,30 +55,6 @@ pub(super) fn apply(
     held.settle();
     counts.flush(&tools.metrics);
     wait.filter(|_| !held.is_halted())
-}
-
-/// The rejection of a record that was not read. One whose look has begun was read before: if its schema
-/// is not known any more, it waits.
-///
-/// # Errors
-/// Its schema is not known: the record waits.
-#[cold]
-fn unread<'s>(
-    partition: i32,
-    raw: &Raw<'_>,
-    why: Unread,
-    tools: &Tools,
-    has_begun: bool,
-) -> Result<Result<Scan<'s>, Rejected>, Hold> {
-    match framing::with_headers(why, raw.header_names()) {
-        Unread::Rejected(rejected) => Ok(Err(rejected)),
-        Unread::UnknownSchema(unknown) => {
-            match tools.schemas.look(partition, raw.offset, unknown) {
-                Verdict::GivenUp(rejected) if !has_begun => Ok(Err(rejected)),
-                Verdict::GivenUp(_) | Verdict::Waits => Err(Hold::UnknownSchema),
-            }
-        }
-    }
 }
 
 /// Judges log times of records that were read at one time.
@@ -113,42 +70,52 @@ impl<'a> LogTimeGuard<'a> {
         Self { tools, read, plausible_up_to: plausible_up_to.unwrap_or(i64::MIN) }
     }
 
-    /// The scan, or the refusal of a record from the future.
+    /// The refusal of a record from the future.
     ///
     /// # Errors
     /// Why nobody can tell yet: the record waits.
     #[inline]
-    fn judge<'s>(
-        &self,
-        raw: &Raw<'_>,
-        scan: Result<Scan<'s>, Rejected>,
-    ) -> Result<Result<Scan<'s>, Rejected>, Hold> {
-        let log_time = match &scan {
-            Ok(scan) => Some(scan.log_time),
-            Err(rejected) => rejected.log_time,
-        };
+    fn judge(&self, raw: &Raw<'_>, log_time: Option<LogTime>) -> Result<Option<Rejected>, Hold> {
         // The record's own time stands in milliseconds.
         let in_effect = log_time.map(|it| raw.timestamp_ms.unwrap_or(it.secs() * 1_000));
         match in_effect {
-            Some(time_ms) if time_ms > self.plausible_up_to => {
-                self.judge_by_stamps(raw, time_ms, scan)
-            }
-            _ => Ok(scan),
+            Some(time_ms) if time_ms > self.plausible_up_to => self.judge_by_stamps(raw, time_ms),
+            _ => Ok(None),
         }
     }
 
-    fn judge_by_stamps<'s>(
-        &self,
-        raw: &Raw<'_>,
-        time_ms: i64,
-        scan: Result<Scan<'s>, Rejected>,
-    ) -> Result<Result<Scan<'s>, Rejected>, Hold> {
+    fn judge_by_stamps(&self, raw: &Raw<'_>, time_ms: i64) -> Result<Option<Rejected>, Hold> {
         let log = LogTimeRead { time_ms, by_broker: raw.by_broker, read: self.read };
         let skew_ms = self.tools.max_future_skew_ms;
         match self.tools.time.guard(log, skew_ms) {
-            Guard::Pass => Ok(scan),
-            Guard::Refuse { now_ms } => Ok(Err(refusal(time_ms - now_ms, skew_ms))),
+            Guard::Pass => Ok(None),
+            Guard::Refuse { now_ms } => Ok(Some(refusal(time_ms - now_ms, skew_ms))),
             Guard::Wait(hold) => Err(hold),
+        }
+    }
+
+    /// The rejection of a record that was not read. One whose look has begun was read before: if its
+    /// schema is not known any more, it waits.
+    ///
+    /// # Errors
+    /// Its schema is not known: the record waits.
+    #[cold]
+    fn unread(
+        &self,
+        partition: i32,
+        raw: &Raw<'_>,
+        why: Unread,
+        has_begun: bool,
+    ) -> Result<Rejected, Hold> {
+        let schemas = &self.tools.schemas;
+        match framing::with_headers(why, raw.header_names()) {
+            Unread::Rejected(rejected) => Ok(rejected),
+            Unread::UnknownSchema(unknown) => {
+                match schemas.look(partition, raw.offset, unknown, !has_begun) {
+                    Verdict::GivenUp(rejected) => Ok(rejected),
+                    Verdict::Waits => Err(Hold::UnknownSchema),
+                }
+            }
         }
     }
 }
@@ -286,24 +253,55 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn push(&mut self, raw: Raw<'a>, scan: Result<Scan<'a>, Rejected>, remarks: Remarks<'a>) {
-        if !remarks.is_empty() {
-            self.remarks.push((self.raws.len(), remarks));
-        }
-        self.records.push(match scan {
-            Ok(scan) => Record::Scan(scan),
+    /// Decodes a record and judges it; one whose look has begun was judged before.
+    ///
+    /// # Errors
+    /// Why it waits.
+    #[inline]
+    fn take(
+        &mut self,
+        scans: ScanBatch<'a>,
+        raw: Raw<'a>,
+        guard: &LogTimeGuard<'_>,
+        held: &Partition,
+        has_begun: bool,
+    ) -> Result<(), Hold> {
+        let origin = Origin { log_time: raw.timestamp_ms, offset: raw.offset };
+        let mut remarks = Remarks::default();
+        let payload = raw.value.unwrap_or_default();
+        let read = scans.decode_telling(payload, origin, |of_scan| remarks = of_scan);
+        let (mut record, mut rejected) = match read {
+            Ok(scan) => (Record::Scan(scan), None),
             Err(why) => {
-                let record = why.record();
-                self.refused += usize::from(is_refused(&why));
-                self.rejected.push((self.raws.len(), why));
-                record
+                let why = guard.unread(held.partition(), &raw, why, has_begun)?;
+                (why.record(), Some(why))
             }
-        });
+        };
+        if !has_begun && let Some(refusal) = guard.judge(&raw, record.log_time())? {
+            record = refusal.record();
+            rejected = Some(refusal);
+        }
+        let at = self.raws.len();
+        if let Some(why) = rejected {
+            if is_refused(&why) {
+                if !held.may_refuse(raw.offset, self.refused) {
+                    return Err(Hold::TooManyRefused);
+                }
+                self.refused += 1;
+            }
+            self.rejected.push((at, why));
+        }
+        if !remarks.is_empty() {
+            self.remarks.push((at, remarks));
+        }
+        self.records.push(record);
         self.raws.push(raw);
+        Ok(())
     }
 }
 
-/// Whether it is the log time that speaks against a record.
+/// Whether it is not what a record says that speaks against it, but its log time or the want of its
+/// schema: a rebuild cannot tell, so the cut does.
 fn is_refused(why: &Rejected) -> bool {
     matches!(why.reason, Reason::FutureLogTime | Reason::UnknownSchema)
 }

@@ -109,7 +109,7 @@ impl Accept {
                 "nothing is repeated; packages count by the records as they are read now, and an open exception that these contradict is closed as they say"
             }
             Self::OpenTable => {
-                "REPEATS: what is gone from the open topic and still silent comes once more as opened under the same exception_id; what the log contradicts is closed"
+                "nothing, where the message says that it is known what the open topic held: that is written again; else REPEATS: what is silent by the log and has no entry comes once more as opened under the same exception_id, and what the log contradicts is closed"
             }
         }
     }

@@ -4,6 +4,7 @@ use rdkafka::Message;
 use serde_json::Value;
 
 use crate::client::{NewRecord, create_topic, delete_records, delete_topic, produce, read};
+use crate::evidence::SHORT_POLICIES;
 use crate::halts::{
     answered, assert_no_contradiction, come, stopped_with_one_open, wait_answered, wait_told,
 };
@@ -93,24 +94,55 @@ fn records_that_are_read_otherwise_than_before_halt_until_they_are_put_back_or_a
 }
 
 #[test]
-fn an_entry_deleted_from_the_open_topic_halts_and_what_is_accepted_says_it_once_more() {
+fn an_entry_deleted_from_the_open_topic_halts_and_is_written_again_and_nothing_is_published() {
     let setup = stopped_with_one_open("open-differs");
+    let before = setup.open_table();
+    delete_entry(&setup);
+    let mut service = answered(&setup, "open-table");
+    assert!(service.log().contains("gone by the log: ups:1ZOPEN"), "{}", service.log());
+    assert!(service.log().contains("which is known; nothing is published"), "{}", service.log());
+    service.wait("the entry", |_| (setup.open_table().len() == 1).then_some(()));
+    let id = |table: &[Value]| (table[0]["exception_id"].clone(), table[0]["sequence"].clone());
+    assert_eq!(id(&setup.open_table()), id(&before));
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
+    service.stop();
+    assert!(setup.open_table().is_empty());
+    assert_no_contradiction(&setup);
+}
+
+#[test]
+fn entries_of_which_it_is_not_known_what_they_were_come_once_more_as_the_list_says() {
+    let setup = stopped_with_one_open("open-unknown");
+    // Under other policies it is not known which step it was.
+    let more =
+        r#"{ after = "8s", severity = "warning" }, { after = "9s", severity = "critical" } ]"#;
+    let policies = SHORT_POLICIES
+        .replace(r#"{ after = "8s", severity = "warning", name = "stalled" } ]"#, more);
+    assert_ne!(policies, SHORT_POLICIES);
+    let setup = setup.policies(policies);
+    delete_entry(&setup);
+    let mut service = setup.spawn();
+    service.wait("the halt", |service| {
+        service.log().contains("To go on with it as it is").then_some(())
+    });
+    let list = setup.run_verb(&["recover", "--list"]).out;
+    assert!(list.contains("else REPEATS: what is silent by the log"), "{list}");
+    wait_answered(&setup, &mut service, "open-table");
+    service.wait("it comes once more", |_| (setup.published().len() >= 2).then_some(()));
+    let published = setup.published();
+    assert_eq!(published[0]["exception_id"], published[1]["exception_id"]);
+    assert_eq!(published[1]["change"], "opened");
+    service.stop();
+    assert_eq!(setup.open_table().len(), 1);
+}
+
+/// Deletes the entry of the open package, as somebody may do.
+fn delete_entry(setup: &Setup) {
     let tombstone = NewRecord {
         key: Some(b"ups:1ZOPEN:no_movement".to_vec()),
         partition: Some(0),
         ..NewRecord::default()
     };
     produce(&setup.bootstrap, &setup.open(), [tombstone]);
-    let mut service = answered(&setup, "open-table");
-    assert!(service.log().contains("gone by the log: ups:1ZOPEN"), "{}", service.log());
-    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "opened")]);
-    let published = setup.published();
-    assert_eq!(published[0]["exception_id"], published[1]["exception_id"]);
-    let list = stallwatch::protocol::agree::Accept::OpenTable.seen();
-    assert!(list.starts_with("REPEATS"), "as the list says: {list}");
-    come(&setup, "1ZOPEN", "departed", now_ms());
-    let all = [("1ZOPEN", "opened"), ("1ZOPEN", "opened"), ("1ZOPEN", "resolved")];
-    wait_told(&mut service, &setup, &all);
-    service.stop();
-    assert!(setup.open_table().is_empty());
 }

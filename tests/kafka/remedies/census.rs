@@ -45,7 +45,7 @@ fn of_reason(reason: &HaltReason) -> &'static str {
             "records_that_are_read_otherwise_than_before_halt_until_they_are_put_back_or_accepted"
         }
         HaltReason::OpenDiffers { .. } => {
-            "an_entry_deleted_from_the_open_topic_halts_and_what_is_accepted_says_it_once_more"
+            "an_entry_deleted_from_the_open_topic_halts_and_is_written_again_and_nothing_is_published"
         }
     }
 }
@@ -90,7 +90,13 @@ fn reasons() -> Vec<HaltReason> {
         HaltReason::OtherGroup { theirs: theirs(), ours: String::new() },
         HaltReason::OtherTopic { then: String::new(), now: String::new() },
         HaltReason::RejectionsDiffer(Differ { from: 0, to: 1, then: 0, now: 1 }),
-        HaltReason::OpenDiffers { then: 1, now: 0, missing: Vec::new(), foreign: Vec::new() },
+        HaltReason::OpenDiffers {
+            then: 1,
+            now: 0,
+            missing: Vec::new(),
+            foreign: Vec::new(),
+            proven: true,
+        },
     ]
 }
 

@@ -71,7 +71,7 @@ impl<'d> Reader<'d> {
         let input = self.input(root.section_or_empty("input"));
         let output = root.section_or_empty("output");
         self.topics_differ(&input.topics, &output);
-        let config = Config {
+        Config {
             file: self.file_name.to_owned(),
             schema_registry: self.schema_registry(root.section_or_empty("schema_registry")),
             state: state(root.section_or_empty("state")),

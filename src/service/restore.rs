@@ -150,8 +150,7 @@ impl Failure {
             | Self::Forbidden { .. }
             | Self::Untimed(_)
             | Self::Cut(_)
-            | Self::Open { .. }
-            | Self::Schema(_) => Halt::new(Other::Unreadable, self.to_string()),
+            | Self::Open { .. } => Halt::new(Other::Unreadable, self.to_string()),
         }
     }
 }

@@ -195,6 +195,7 @@ impl Durable {
 
 /// What to do with a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Decision {
     /// Nobody has worked on it before.
     FirstStart,

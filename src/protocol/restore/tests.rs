@@ -10,6 +10,8 @@ use crate::protocol::plain::Plain;
 
 const CUT: i64 = 100;
 
+type Machine = Restore<Plain, fn(bool) -> Plain>;
+
 fn made(awake: bool) -> Plain {
     let step = Step { after: 86_400, severity: Severity::Warning, name: "stalled".into() };
     let policy = Policy {
@@ -56,18 +58,14 @@ fn setup() -> Setup {
 }
 
 /// A restore at the cut, of a log that begins at an offset, which asks for snapshots.
-fn asking(log_start: i64) -> Restore<Plain, fn(bool) -> Plain> {
+fn asking(log_start: i64) -> Machine {
     let (restore, ask) = begun(example(CUT, 1), log_start, None);
     assert_eq!(ask, Ask::Snapshots);
     restore
 }
 
 /// A restore at this cut, of a log that begins at an offset; with this accepted.
-fn begun(
-    cut: CutRecord,
-    log_start: i64,
-    accepted: Option<Accept>,
-) -> (Restore<Plain, fn(bool) -> Plain>, Ask) {
+fn begun(cut: CutRecord, log_start: i64, accepted: Option<Accept>) -> (Machine, Ask) {
     let group = Some((CUT, cut.metadata()));
     let now_ms = cut.frontier.unwrap() * 1_000;
     let (cut, log_end, margin_ms) = (Some(cut), 200, 0);

@@ -76,9 +76,9 @@ impl Lane {
         self.passed = None;
     }
 
-    /// Owner and number of the last commit that is known.
-    pub fn stored(&self) -> Option<(String, u64)> {
-        self.last.clone()
+    /// Owner and number of the last commit that is known to have taken.
+    pub fn last(&self) -> Option<&(String, u64)> {
+        self.last.as_ref()
     }
 
     /// The offset of the last commit under this assignment.

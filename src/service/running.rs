@@ -20,7 +20,7 @@ use super::questions::{Question, Questions};
 use super::reach::{Waiting, reach};
 use super::rights::Operation;
 use super::schemas::{self, WatchError};
-use super::sink::Sink;
+use super::sink::{Sink, Taken};
 use super::worker::{Tools, Worker};
 use super::{ServiceError, Shared, Shutdown, admin, probes};
 use crate::wire::scan::ScanDecoder;
@@ -113,7 +113,8 @@ impl Running {
     /// Joins the group, works as its member until that is over, and joins again.
     fn lives(&mut self, shutdown: &Shutdown) -> Result<(), ServiceError> {
         let (mut patience, mut short) = (Some(self.shared.config.kafka.patience), 0);
-        while self.open_sink(patience, shutdown)? {
+        let mut taken = Taken::new();
+        while self.open_sink(patience, &taken, shutdown)? {
             patience = None;
             let shared = self.shared.clone();
             let member = self.member.insert(Member::join(&shared.config, &shared.input)?);
@@ -129,6 +130,7 @@ impl Running {
                 "{}; the group is joined again, and what was held is restored from what is durable",
                 lost.why
             );
+            taken = lost.taken;
             self.pause(PAUSE * (short + 1), shutdown);
         }
         Ok(())
@@ -139,6 +141,7 @@ impl Running {
     fn open_sink(
         &mut self,
         patience: Option<Duration>,
+        taken: &Taken,
         shutdown: &Shutdown,
     ) -> Result<bool, ServiceError> {
         let shared = self.shared.clone();
@@ -155,7 +158,8 @@ impl Running {
                     Sink::new(kafka, &shared.input, open, time)?
                 }
             };
-            let begun = made.begin(waiting.left(SLICE)).and_then(|()| made.end_what_hangs(&shared));
+            let begun = made.begin(waiting.left(SLICE));
+            let begun = begun.and_then(|()| made.end_what_hangs(&shared, taken));
             let Err(error) = begun else {
                 shared.status.set_producer_ready(true);
                 self.sink = Some(made);

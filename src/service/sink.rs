@@ -441,6 +441,7 @@ impl Trouble {
 }
 
 mod hanging;
+pub use hanging::Taken;
 #[cfg(test)]
 mod tests;
 mod written;

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::{Value, json};
 
 use crate::broker::{Broker, shared};
-use crate::client::{committing, end_offset, produce};
-use crate::equality::{assert_equals_replay, assert_equals_replay_but_for_repeats};
+use crate::client::{NewRecord, committing, end_offset, produce, read};
+use crate::equality::assert_equals_replay;
 use crate::evidence::{SHORT_POLICIES, STEP_S};
 use crate::scans::Scan;
 use crate::service::{PATIENCE, Service, Setup};
@@ -48,7 +50,7 @@ fn survives(name: &str, mut without_broker: impl FnMut(&mut Broker, i64)) {
     }
     services.iter().for_each(|service| assert_few_repeats(&service.log(), begun.elapsed()));
     services.into_iter().for_each(Service::stop);
-    let replayed = assert_equals_replay_but_for_repeats(&setup);
+    let replayed = assert_equals_replay(&setup);
     assert_eq!(replayed.len(), 12 * 2 * AWAY_S.len(), "every package fell silent");
 }
 
@@ -127,9 +129,9 @@ fn of_two_processes_with_one_instance_id_one_ends_and_names_the_other_and_the_ot
     assert_eq!(assert_equals_replay(&setup).len(), 1);
 }
 
-/// A record in a transaction of this instance's name that nobody ends, in a partition of each of these
-/// topics, and an offset of the group.
-fn leave_open(setup: &Setup, topics: &[String]) {
+/// A transaction of this instance's name that nobody ends: records of a topic, a key and a value each,
+/// in its first partition, and an offset of the group, if one.
+fn leave_open(setup: &Setup, records: &[(String, &str, &str)], offset: Option<i64>) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &setup.bootstrap)
         .set("transactional.id", format!("{}/{}", setup.group(), setup.instance()))
@@ -138,17 +140,28 @@ fn leave_open(setup: &Setup, topics: &[String]) {
         .expect("a producer");
     producer.init_transactions(PATIENCE).expect("transactions");
     producer.begin_transaction().expect("a transaction");
-    for topic in topics {
-        let record = BaseRecord::<str, str>::to(topic).partition(0).key("ups:X").payload("left");
+    for (topic, key, value) in records {
+        let record = BaseRecord::<str, str>::to(topic).partition(0).key(key).payload(value);
         producer.send(record).expect("room");
     }
     producer.flush(PATIENCE).expect("the broker takes every record");
-    let mut offsets = TopicPartitionList::new();
-    offsets.add_partition_offset(&setup.scans(), 0, Offset::Offset(0)).expect("an offset");
-    let group = committing(&setup.bootstrap, &setup.group()).group_metadata().expect("a group");
-    producer.send_offsets_to_transaction(&offsets, &group, PATIENCE).expect("an offset is taken");
+    if let Some(offset) = offset {
+        let mut offsets = TopicPartitionList::new();
+        let offset = Offset::Offset(offset);
+        offsets.add_partition_offset(&setup.scans(), 0, offset).expect("an offset");
+        let group = committing(&setup.bootstrap, &setup.group()).group_metadata();
+        let group = group.expect("a group");
+        producer.send_offsets_to_transaction(&offsets, &group, PATIENCE).expect("an offset");
+    }
     // Its destructor would end the transaction.
     std::mem::forget(producer);
+}
+
+/// The broker goes while a transaction is open, and comes back once that has timed out.
+fn start_again(broker: &mut Broker) {
+    broker.stop();
+    until_second(now_secs() + 2);
+    broker.run();
 }
 
 /// Whether readers of committed data stand before the end of a partition.
@@ -162,10 +175,8 @@ fn a_transaction_that_a_restart_of_the_broker_leaves_without_an_end_is_ended_by_
     let mut broker = Broker::start();
     let setup = setup(&broker, "left").with("kafka", "patience = \"60s\"");
     let topics = [setup.open(), setup.exceptions(), setup.dead_letters()];
-    leave_open(&setup, &topics);
-    broker.stop();
-    until_second(now_secs() + 2);
-    broker.run();
+    leave_open(&setup, &topics.clone().map(|topic| (topic, "ups:X", "left")), Some(0));
+    start_again(&mut broker);
     let hang: Vec<_> = topics.iter().filter(|topic| hangs(&setup, topic)).collect();
     let mut service = setup.start();
     produce(&setup.bootstrap, &setup.scans(), [Scan::new("L1", "arrived", now_ms()).json()]);
@@ -175,4 +186,54 @@ fn a_transaction_that_a_restart_of_the_broker_leaves_without_an_end_is_ended_by_
     assert_eq!(log.contains("has no end there"), !hang.is_empty(), "{hang:?}\n{log}");
     assert!(topics.iter().all(|topic| !hangs(&setup, topic)), "{hang:?}\n{log}");
     assert_eq!(assert_equals_replay(&setup).len(), 1);
+}
+
+/// The last cut record of the first partition, as the next commit of its owner would write it.
+fn next_cut(setup: &Setup) -> Value {
+    let records = read(&setup.bootstrap, &setup.open());
+    let cuts = records.iter().filter(|one| one.partition() == 0 && one.key() == Some(b":cut"));
+    let last = cuts.last().and_then(Message::payload).expect("a cut record");
+    let mut cut: Value = serde_json::from_slice(last).expect("JSON");
+    cut["commit"] = json!(cut["commit"].as_u64().expect("a number") + 1);
+    cut
+}
+
+#[test]
+fn what_hangs_and_was_committed_by_the_groups_offset_is_committed_and_nothing_halts() {
+    let mut broker = Broker::start();
+    let setup = setup(&broker, "half").with("kafka", "patience = \"60s\"");
+    let scan = NewRecord { partition: Some(0), ..Scan::new("H1", "arrived", now_ms()).json() };
+    produce(&setup.bootstrap, &setup.scans(), [scan]);
+    let mut service = setup.start();
+    service.wait_frontier(PARTITIONS, now_secs() + STEP_S + 2);
+    service.stop();
+    let cut = next_cut(&setup);
+    let owner = cut["owner"].as_str().expect("an owner");
+    let metadata = format!("{} {owner} {}", cut["commit"], cut["frontier"]);
+    commit_offset(&setup, cut["offset"].as_i64().expect("an offset"), &metadata);
+    leave_open(&setup, &[(setup.open(), ":cut", &cut.to_string())], None);
+    start_again(&mut broker);
+    let hung = hangs(&setup, &setup.open());
+    let mut service = setup.start();
+    service.wait_frontier(PARTITIONS, now_secs());
+    let log = service.log();
+    service.stop();
+    assert_eq!(log.contains("committed=true"), hung, "{log}");
+    assert!(!log.contains("halted"), "{log}");
+    assert_eq!(assert_equals_replay(&setup).len(), 1);
+}
+
+/// Commits an offset of the first partition, as soon as the group has no member left.
+fn commit_offset(setup: &Setup, offset: i64, metadata: &str) {
+    let consumer = committing(&setup.bootstrap, &setup.group());
+    let mut list = TopicPartitionList::new();
+    let mut element = list.add_partition(&setup.scans(), 0);
+    element.set_offset(Offset::Offset(offset)).expect("an offset");
+    element.set_metadata(metadata);
+    until(
+        "the group takes an offset",
+        PATIENCE,
+        || consumer.commit(&list, CommitMode::Sync).ok(),
+        String::new,
+    );
 }

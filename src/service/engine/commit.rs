@@ -9,6 +9,7 @@ use super::Engine;
 use crate::protocol::commit_cycle::{Action, Sent, Stored};
 use crate::protocol::halt::{Halt, Other};
 use crate::protocol::keeper::{Finished, HEARTBEAT_MS};
+use crate::protocol::lane::Lane;
 use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
 use crate::service::contents::Writer;
@@ -16,7 +17,7 @@ use crate::service::kafka;
 use crate::service::native;
 use crate::service::restore::read_stored;
 use crate::service::rights::Operation;
-use crate::service::sink::Hopeless;
+use crate::service::sink::{Hopeless, Taken};
 use crate::service::spans;
 use crate::service::worker::{Cut, DeadLetter, Job};
 
@@ -172,7 +173,13 @@ impl Engine<'_> {
 
     fn replace_producer(&mut self) -> Result<(), KafkaError> {
         self.sink.replace()?;
-        self.sink.end_what_hangs(&self.shared)
+        self.sink.end_what_hangs(&self.shared, &self.taken())
+    }
+
+    /// The last commit of each partition that is held.
+    pub(super) fn taken(&self) -> Taken {
+        let last = |(partition, lane): (i32, &Lane)| Some((partition, lane.last()?.clone()));
+        self.keeper.lanes().filter_map(last).collect()
     }
 
     /// Whether the topic that there is now is the one of which everything is that is held; what is not is

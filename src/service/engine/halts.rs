@@ -51,7 +51,7 @@ impl Engine<'_> {
     /// A commit of the partition is stored: where it is halted all the same, that is about this one now.
     pub(super) fn is_stored(&mut self, partition: i32) {
         let Some(lane) = self.keeper.lane(partition) else { return };
-        let stored = About { cut: lane.stored(), group: lane.committed() };
+        let stored = About { cut: lane.last().cloned(), group: lane.committed() };
         self.now_stored(partition, stored);
     }
 

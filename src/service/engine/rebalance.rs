@@ -114,6 +114,7 @@ impl Engine<'_> {
     /// dropped, and rebuilt by whoever holds it next from what is durable.
     pub(super) fn let_go(&mut self, why: String) -> Lost {
         self.take_evidence();
+        let taken = self.taken();
         let held: Vec<i32> = self.keeper.lanes().map(|(partition, _)| partition).collect();
         let span = spans::revoked(&held, true);
         for &partition in &held {
@@ -125,7 +126,7 @@ impl Engine<'_> {
         let fatal = self.member.client().fatal_error().map(|(code, _)| code);
         let fenced = fatal == Some(RDKafkaErrorCode::FencedInstanceId);
         let lasted = self.joined.map_or(Duration::ZERO, |joined| joined.elapsed());
-        Lost { why, fenced, lasted, outage: self.outage }
+        Lost { why, fenced, lasted, outage: self.outage, taken }
     }
 
     /// Contents and state of the partition are dropped for good.

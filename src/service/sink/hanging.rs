@@ -6,8 +6,9 @@
 //!
 //! A marker ends whatever its producer has open in a partition. So the next producer of the same name
 //! has one written to each partition that hangs, before it does anything else: by a transaction of
-//! records that nobody gets to see, as it is aborted. Where the group's offset shows that what hangs
-//! was committed, it is committed instead, by records that every reader of the open topic skips.
+//! records that nobody gets to see, as it is aborted. Where we were told, or the group's offset shows,
+//! that what hangs was committed, it is committed instead, by records that every reader of the open
+//! topic skips.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,9 +37,12 @@ const STABLE: Duration = Duration::from_secs(3);
 /// Where nothing can be read on: a topic and a partition, the offset and the end of what is there.
 type Hanging = BTreeMap<(String, i32), (i64, i64)>;
 
+/// Owner and number of the last commit of each partition that is known to have taken.
+pub type Taken = BTreeMap<i32, (String, u64)>;
+
 impl Sink {
     /// Ends what hangs under this producer's name.
-    pub fn end_what_hangs(&self, shared: &Shared) -> Result<(), KafkaError> {
+    pub fn end_what_hangs(&self, shared: &Shared, taken: &Taken) -> Result<(), KafkaError> {
         if shared.guards.embedded {
             return Ok(());
         }
@@ -56,7 +60,7 @@ impl Sink {
         if hanging.is_empty() && offset.is_none() {
             return Ok(());
         }
-        let committed = look.is_committed(&hanging, &offsets)?;
+        let committed = look.is_committed(&hanging, &offsets, taken)?;
         hanging.retain(|(topic, _), _| !committed || *topic == *shared.topics.open);
         let places: Vec<_> = hanging.keys().map(|(topic, at)| format!("{topic}-{at}")).collect();
         tracing::warn!(
@@ -159,17 +163,22 @@ impl Look<'_> {
         Ok(all)
     }
 
-    /// Whether what hangs was committed: the group has the offset of a cut that hangs.
+    /// Whether what hangs was committed: it is known to have taken, or the group has the offset of a cut
+    /// that hangs.
     fn is_committed(
         &self,
         hanging: &Hanging,
         offsets: &TopicPartitionList,
+        taken: &Taken,
     ) -> Result<bool, KafkaError> {
         for ((topic, partition), (from, to)) in hanging {
             if **topic != *self.shared.topics.open {
                 continue;
             }
             let Some(cut) = self.last_cut(*partition, (*from, *to))? else { continue };
+            if taken.get(partition).is_some_and(|last| *last == (cut.owner.clone(), cut.commit)) {
+                return Ok(true);
+            }
             let group = offsets.find_partition(&self.shared.input, *partition);
             if group.is_some_and(|group| *group.metadata() == *cut.metadata()) {
                 return Ok(true);

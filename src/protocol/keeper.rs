@@ -44,6 +44,18 @@ pub enum TakenOver {
     Live,
 }
 
+/// How this process stands with the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the member that everything was assigned to.
+    Holds,
+    /// It is no member at present.
+    Waits,
+    /// It is another member than what it holds was assigned to: the group had taken it out, and all
+    /// that it holds is lost.
+    Expelled,
+}
+
 /// What the end of a cycle means.
 #[derive(Debug)]
 pub struct Finished<L> {
@@ -60,6 +72,8 @@ pub struct Keeper<L> {
     owner: String,
     rules: Rules,
     ownership: Ownership,
+    /// The member that the lanes were assigned to, as the group names it.
+    member: Option<String>,
     lanes: BTreeMap<i32, Lane>,
     pending: Option<Pending<L>>,
     paused: bool,
@@ -74,6 +88,7 @@ impl<L> Keeper<L> {
             owner,
             rules,
             ownership: Ownership::default(),
+            member: None,
             lanes: BTreeMap::new(),
             pending: None,
             paused: false,
@@ -82,6 +97,29 @@ impl<L> Keeper<L> {
     }
 
     // ---- partitions
+
+    /// The group assigns partitions to this member.
+    pub fn joined_as(&mut self, member: &str) -> Standing {
+        if self.lanes.is_empty() {
+            self.member = Some(member.to_owned());
+        }
+        self.standing(Some(member))
+    }
+
+    /// The member that everything was assigned to.
+    pub fn member(&self) -> Option<&str> {
+        self.member.as_deref()
+    }
+
+    /// How the process stands with the group, given the member that it is now.
+    pub fn standing(&self, member: Option<&str>) -> Standing {
+        match member {
+            None if self.rules.members_only => Standing::Waits,
+            Some(_) if self.lanes.is_empty() || !self.rules.one_membership => Standing::Holds,
+            Some(_) if self.member.as_deref() != member => Standing::Expelled,
+            _ => Standing::Holds,
+        }
+    }
 
     /// The partition has been assigned: its state must be restored for this epoch.
     pub fn assigned(&mut self, partition: i32) -> Epoch {
@@ -285,12 +323,6 @@ impl<L> Keeper<L> {
     /// What the cycle under way needs next.
     pub fn next(&self) -> Option<&Action> {
         self.pending.as_ref().map(|pending| &pending.next)
-    }
-
-    /// Whether contents may be sent, given whether the group knows this member. Offsets sent without
-    /// a membership would be accepted unfenced.
-    pub fn may_send(&self, is_member: bool) -> bool {
-        is_member || !self.rules.members_only
     }
 
     /// What is to be sent of these partitions, each with its cut record.

@@ -45,6 +45,9 @@ rules! {
     failed_ends_producer,
     /// Offsets are sent with the membership as it is when they are sent.
     fresh_membership,
+    /// What was assigned under a membership that is over is lost, be it that the client does not say
+    /// so: the group may have given it to another and the broker fences members, not partitions.
+    one_membership,
     /// Offsets are never sent without a membership: the broker would accept them unfenced.
     members_only,
     /// Time is told by the brokers' stamps, not by our own wall clock.

@@ -19,7 +19,7 @@ use super::kafka::{self, Client, Meaning};
 use super::native::{Event, EventQueue, RecordView};
 use super::restore::{OtherGroup, Restored};
 use super::rights::Operation;
-use super::sink::{Sink, Taken};
+use super::sink::Sink;
 use super::spans;
 use super::worker::{DeadLetter, Job, Worker};
 use super::{ServiceError, Shared, Shutdown};
@@ -64,8 +64,6 @@ pub struct Lost {
     pub lasted: Duration,
     /// Whether the broker was out of reach meanwhile.
     pub outage: bool,
-    /// What is known to have been committed of what it held.
-    pub taken: Taken,
 }
 
 /// The engine of one member of the group.

@@ -271,9 +271,9 @@ unsafe fn text(native: *const std::ffi::c_char) -> String {
     unsafe { CStr::from_ptr(native) }.to_string_lossy().into_owned()
 }
 
-/// Whether the consumer is a member of its group at this moment.
-pub fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
-    Membership::of(consumer).is_some_and(|membership| membership.is_valid())
+/// The member of its group that the consumer is at this moment, as the group names it.
+pub fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<String> {
+    Membership::of(consumer).and_then(|membership| membership.member())
 }
 
 /// Ends a consumer without closing it. Closing tells the group nothing of a static member that is not
@@ -315,13 +315,14 @@ impl Membership {
         (!metadata.is_null()).then_some(Self(metadata))
     }
 
-    /// Offsets sent with a generation below zero or without a member id would be accepted unfenced.
-    fn is_valid(&self) -> bool {
+    /// Its member. Offsets sent with a generation below zero or without a member id would be accepted
+    /// unfenced.
+    fn member(&self) -> Option<String> {
         // SAFETY: the metadata object is ours; its member id lives until it is destroyed.
         unsafe {
             let generation = rdsys::rd_kafka_consumer_group_metadata_generation_id(self.0);
             let member = text(rdsys::rd_kafka_consumer_group_metadata_member_id(self.0));
-            generation >= 0 && !member.is_empty()
+            (generation >= 0 && !member.is_empty()).then_some(member)
         }
     }
 }
@@ -349,7 +350,7 @@ pub struct OffsetsRefused {
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Sends offsets with the open transaction, with the consumer's membership of this moment: what is
-/// looked at is what is sent. Without a membership nothing is sent, unless `unfenced`.
+/// looked at is what is sent. Nothing is sent as another member than `as_member`; `None`: whoever.
 ///
 /// librdkafka does not keep to the time that it is given (its issues 5456 and 5511): where the
 /// group's coordinator has left the metadata of the cluster, as one does that was frozen, it waits
@@ -359,12 +360,14 @@ pub fn send_offsets<P: ProducerContext + Send + Sync + 'static, C: ConsumerConte
     producer: &Arc<BaseProducer<P>>,
     offsets: TopicPartitionList,
     consumer: &BaseConsumer<C>,
-    unfenced: bool,
+    as_member: Option<&str>,
     timeout: Duration,
 ) -> Result<(), OffsetsRefused> {
     let refused = |code, indefinite| Err(OffsetsRefused { code, indefinite });
-    let membership =
-        Membership::of(consumer).filter(|membership| unfenced || membership.is_valid());
+    let is_it = |membership: &Membership| {
+        as_member.is_none_or(|name| membership.member().as_deref() == Some(name))
+    };
+    let membership = Membership::of(consumer).filter(is_it);
     let Some(membership) = membership else {
         return refused(RDKafkaErrorCode::UnknownMemberId, false);
     };

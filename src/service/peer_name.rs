@@ -27,6 +27,12 @@ pub fn of_owner(kafka: &Kafka, settings: &Admin, started_ms: i64) -> String {
     }
 }
 
+/// Whether an owner is a process of this instance, be it an earlier one.
+pub fn is_of(owner: &str, kafka: &Kafka) -> bool {
+    let instance = owner.rsplit_once(START).map_or(owner, |(instance, _)| instance);
+    instance.split(AT).next() == Some(kafka.instance_id.as_str())
+}
+
 /// Where the owner can be asked that committed an offset with this metadata; `None` where it does not
 /// say.
 pub fn address(metadata: &str) -> Option<Address> {

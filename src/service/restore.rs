@@ -45,6 +45,7 @@ pub use read::read;
 mod kept;
 mod progress;
 mod read;
+mod settled;
 
 /// Records that are decoded, then applied together.
 const AT_ONCE: usize = 512;
@@ -304,6 +305,7 @@ impl Rebuild<'_> {
         reader: &Client,
         asker: &Client,
     ) -> Result<Ask, Failure> {
+        settled::wait(self.shared, (reader, asker), || self.is_cancelled())?;
         let topic = OpenTopic::of(self.shared, self.partition);
         let stored = read_open(&topic, reader, asker, || self.is_cancelled())?;
         self.open_end = stored.end;

@@ -20,7 +20,7 @@ use super::questions::{Question, Questions};
 use super::reach::{Waiting, reach};
 use super::rights::Operation;
 use super::schemas::{self, WatchError};
-use super::sink::{Sink, Taken};
+use super::sink::Sink;
 use super::worker::{Tools, Worker};
 use super::{ServiceError, Shared, Shutdown, admin, probes};
 use crate::wire::scan::ScanDecoder;
@@ -113,8 +113,7 @@ impl Running {
     /// Joins the group, works as its member until that is over, and joins again.
     fn lives(&mut self, shutdown: &Shutdown) -> Result<(), ServiceError> {
         let (mut patience, mut short) = (Some(self.shared.config.kafka.patience), 0);
-        let mut taken = Taken::new();
-        while self.open_sink(patience, &taken, shutdown)? {
+        while self.open_sink(patience, shutdown)? {
             patience = None;
             let shared = self.shared.clone();
             let member = self.member.insert(Member::join(&shared.config, &shared.input)?);
@@ -130,7 +129,6 @@ impl Running {
                 "{}; the group is joined again, and what was held is restored from what is durable",
                 lost.why
             );
-            taken = lost.taken;
             self.pause(PAUSE * (short + 1), shutdown);
         }
         Ok(())
@@ -141,25 +139,25 @@ impl Running {
     fn open_sink(
         &mut self,
         patience: Option<Duration>,
-        taken: &Taken,
         shutdown: &Shutdown,
     ) -> Result<bool, ServiceError> {
         let shared = self.shared.clone();
         let kafka = &shared.config.kafka;
-        self.sink = None;
+        let mut memory = self.sink.take().map(|sink| sink.memory).unwrap_or_default();
         shared.status.set_producer_ready(false);
         let (waiting, mut sink) = (Waiting::begin(patience), None);
         while !shutdown.requested() {
             shared.status.pulse(0);
-            let made = match sink.take() {
+            let mut made = match sink.take() {
                 Some(made) => made,
                 None => {
                     let (open, time) = (shared.topics.open.clone(), shared.time.clone());
-                    Sink::new(kafka, &shared.input, open, time)?
+                    let new = Sink::new(kafka, &shared.input, open, time)?;
+                    new.knowing(std::mem::take(&mut memory))
                 }
             };
             let begun = made.begin(waiting.left(SLICE));
-            let begun = begun.and_then(|()| made.end_what_hangs(&shared, taken));
+            let begun = begun.and_then(|()| made.end_what_hangs(&shared));
             let Err(error) = begun else {
                 shared.status.set_producer_ready(true);
                 self.sink = Some(made);
@@ -172,7 +170,10 @@ impl Running {
             waiting.again(&why)?;
             match is_retriable(&error) {
                 true => sink = Some(made),
-                false => self.pause(PAUSE, shutdown),
+                false => {
+                    memory = made.memory;
+                    self.pause(PAUSE, shutdown);
+                }
             }
         }
         Ok(false)

@@ -2,7 +2,7 @@
 //! offsets.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ struct Deliveries {
     failures: Failures,
     context: Context,
     stamps: Stamps,
+    cut_off: Arc<AtomicBool>,
 }
 
 /// Where the stamps of the `open` topic go.
@@ -95,6 +96,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.cut_off.store(true, Ordering::Relaxed);
         self.context.error(error, reason);
     }
 }
@@ -118,6 +120,10 @@ pub struct Sink {
     producer: Arc<BaseProducer<Deliveries>>,
     failures: Failures,
     stamps: Stamps,
+    /// A connection has been lost since it was last looked after what hangs.
+    cut_off: Arc<AtomicBool>,
+    /// For the producer that comes next.
+    pub memory: Memory,
 }
 
 impl Sink {
@@ -135,8 +141,18 @@ impl Sink {
 
     fn with(kafka: &Kafka, input: &str, stamps: Stamps) -> Result<Self, KafkaError> {
         let failures = Failures::default();
-        let producer = Arc::new(new_producer(kafka, failures.clone(), stamps.clone())?);
-        Ok(Self { kafka: kafka.clone(), input: input.to_owned(), producer, failures, stamps })
+        let (context, cut_off) = (Context::default(), Arc::<AtomicBool>::default());
+        let (told, stamped) = (failures.clone(), stamps.clone());
+        let context =
+            Deliveries { failures: told, context, stamps: stamped, cut_off: cut_off.clone() };
+        let producer = Arc::new(of_producer(kafka).create_with_context(context)?);
+        let (kafka, input, memory) = (kafka.clone(), input.to_owned(), Memory::default());
+        Ok(Self { kafka, input, producer, failures, stamps, cut_off, memory })
+    }
+
+    /// The same with what its predecessor knew.
+    pub fn knowing(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// Settles whatever transaction its predecessor left open.
@@ -148,21 +164,34 @@ impl Sink {
     pub fn replace(&mut self) -> Result<(), KafkaError> {
         let new = Self::with(&self.kafka, &self.input, self.stamps.clone())?;
         new.begin(self.kafka.transaction_timeout)?;
-        *self = new;
+        let memory = std::mem::take(&mut self.memory);
+        *self = new.knowing(memory);
         Ok(())
     }
 
-    /// Writes everything in one transaction, with the timestamp `now_ms`, and commits it, with the membership as it is when the
-    /// offsets are sent; without one it does not, unless `unfenced`.
+    /// Whether a connection has been lost: the broker may have started again, and what was committed
+    /// may hang.
+    pub fn was_cut_off(&self) -> bool {
+        self.producer.poll(Duration::ZERO);
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Nothing hangs.
+    pub fn is_whole(&self) {
+        self.cut_off.store(false, Ordering::Relaxed);
+    }
+
+    /// Writes everything in one transaction, with the timestamp `now_ms`, and commits it, with the
+    /// membership as it is when the offsets are sent; as another member than `as_member` it does not.
     pub fn send(
         &self,
         records: &[Outgoing],
         now_ms: i64,
         offsets: &[CommittedOffset],
         member: &Client,
-        unfenced: bool,
+        as_member: Option<&str>,
     ) -> Result<Sent, Hopeless> {
-        let group = (member, unfenced);
+        let group = (member, as_member);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.stamps.written.take();
         self.stamps.begun.store(self.stamps.time.mono(), Ordering::Relaxed);
@@ -297,7 +326,7 @@ impl Sink {
         trouble: Trouble,
         records: &[Outgoing],
         offsets: &[CommittedOffset],
-        group: (&Client, bool),
+        group: (&Client, Option<&str>),
     ) -> Trouble {
         let purged = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
         if !kafka::code(&trouble.error).is_some_and(|code| purged.contains(&code)) {
@@ -312,7 +341,7 @@ impl Sink {
     fn send_offsets(
         &self,
         offsets: &[CommittedOffset],
-        (member, unfenced): (&Client, bool),
+        (member, as_member): (&Client, Option<&str>),
     ) -> Result<(), Trouble> {
         let mut list = TopicPartitionList::new();
         for offset in offsets {
@@ -320,7 +349,7 @@ impl Sink {
             element.set_offset(Offset::Offset(offset.offset))?;
             element.set_metadata(&offset.metadata);
         }
-        let sent = native::send_offsets(&self.producer, list, member, unfenced, REQUEST);
+        let sent = native::send_offsets(&self.producer, list, member, as_member, REQUEST);
         sent.map_err(|OffsetsRefused { code, indefinite }| Trouble {
             error: KafkaError::ConsumerCommit(code),
             partition: None,
@@ -352,15 +381,6 @@ impl Sink {
             }
         }
     }
-}
-
-fn new_producer(
-    kafka: &Kafka,
-    failures: Failures,
-    stamps: Stamps,
-) -> Result<BaseProducer<Deliveries>, KafkaError> {
-    let context = Deliveries { failures, context: Context::default(), stamps };
-    of_producer(kafka).create_with_context(context)
 }
 
 /// The producer's settings.
@@ -441,7 +461,7 @@ impl Trouble {
 }
 
 mod hanging;
-pub use hanging::Taken;
+pub use hanging::Memory;
 #[cfg(test)]
 mod tests;
 mod written;

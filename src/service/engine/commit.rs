@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use super::Engine;
 use crate::protocol::commit_cycle::{Action, Sent, Stored};
 use crate::protocol::halt::{Halt, Other};
-use crate::protocol::keeper::{Finished, HEARTBEAT_MS};
+use crate::protocol::keeper::{Finished, HEARTBEAT_MS, Standing};
 use crate::protocol::lane::Lane;
 use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
@@ -17,7 +17,7 @@ use crate::service::kafka;
 use crate::service::native;
 use crate::service::restore::read_stored;
 use crate::service::rights::Operation;
-use crate::service::sink::{Hopeless, Taken};
+use crate::service::sink::Hopeless;
 use crate::service::spans;
 use crate::service::worker::{Cut, DeadLetter, Job};
 
@@ -28,6 +28,10 @@ impl Engine<'_> {
     /// Begins a commit if there is something to say, or goes on with the one under way.
     pub(super) fn commit_round(&mut self) -> Result<(), ServiceError> {
         self.last_commit = Stopwatch::start();
+        if self.standing() == Standing::Expelled {
+            self.expelled();
+            return Ok(());
+        }
         if self.keeper.wants_cuts() {
             self.begin();
         }
@@ -118,12 +122,21 @@ impl Engine<'_> {
     fn act(&mut self, action: Action) -> Result<(), ServiceError> {
         match action {
             Action::Send(partitions) => {
-                if !self
-                    .keeper
-                    .may_send(self.shared.guards.embedded || native::is_member(self.member))
-                {
-                    tracing::warn!("not a member of the group: the commit waits");
-                    return Ok(());
+                match self.standing() {
+                    Standing::Holds => {}
+                    Standing::Waits => {
+                        tracing::warn!("not a member of the group: the commit waits");
+                        return Ok(());
+                    }
+                    Standing::Expelled => {
+                        self.expelled();
+                        return Ok(());
+                    }
+                }
+                match self.hangs() {
+                    None => return Ok(()),
+                    Some(true) => return Ok(self.keeper.sent(Sent::Indefinite)),
+                    Some(false) => {}
                 }
                 if !self.is_of_this_topic() {
                     return Ok(());
@@ -173,13 +186,33 @@ impl Engine<'_> {
 
     fn replace_producer(&mut self) -> Result<(), KafkaError> {
         self.sink.replace()?;
-        self.sink.end_what_hangs(&self.shared, &self.taken())
+        self.sink.end_what_hangs(&self.shared)
     }
 
-    /// The last commit of each partition that is held.
-    pub(super) fn taken(&self) -> Taken {
-        let last = |(partition, lane): (i32, &Lane)| Some((partition, lane.last()?.clone()));
-        self.keeper.lanes().filter_map(last).collect()
+    /// Whether what was committed before a connection was lost hangs: this producer's next transaction
+    /// would decide it, whatever becomes of that. `None` when the broker did not say.
+    fn hangs(&self) -> Option<bool> {
+        if !self.sink.was_cut_off() || self.shared.guards.embedded {
+            return Some(false);
+        }
+        match self.sink.hangs(&self.shared) {
+            Ok(hangs) => {
+                self.sink.is_whole();
+                Some(hangs)
+            }
+            Err(error) => {
+                let message = kafka::explain(&error, "looking for transactions without an end");
+                tracing::warn!("{message}; the commit waits");
+                None
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self.shared.guards.embedded {
+            true => Standing::Holds,
+            false => self.keeper.standing(native::member_id(self.member).as_deref()),
+        }
     }
 
     /// Whether the topic that there is now is the one of which everything is that is held; what is not is
@@ -225,7 +258,8 @@ impl Engine<'_> {
         for (cut, record) in contents {
             offsets.push(writer.contents(cut, &record, &mut records));
         }
-        self.sink.send(&records, now_ms, &offsets, self.member, shared.guards.embedded)
+        let as_member = self.keeper.member().filter(|_| !shared.guards.embedded);
+        self.sink.send(&records, now_ms, &offsets, self.member, as_member)
     }
 
     /// Something no retry mends: the partition stops, or everything does.
@@ -278,6 +312,9 @@ impl Engine<'_> {
             self.shared.metrics.committed(&cut.events, now_ms);
             self.shared.recent.committed(cut.partition, &cut.events, now_ms);
             self.settle(&cut);
+            if let Some(last) = self.keeper.lane(cut.partition).and_then(Lane::last) {
+                self.sink.memory.taken.insert(cut.partition, last.clone());
+            }
             self.shared.status.update(cut.partition, |status| {
                 status.committed = Some(cut.offset);
                 status.oldest_due = None;

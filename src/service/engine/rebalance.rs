@@ -11,10 +11,11 @@ use super::batching::Carried;
 use super::{Engine, Lost, start_restore, worker_of};
 use crate::protocol::evidence::Hold;
 use crate::protocol::halt::{Halt, Other};
-use crate::protocol::keeper::TakenOver;
+use crate::protocol::keeper::{Standing, TakenOver};
 use crate::protocol::ownership::Epoch;
 use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
+use crate::service::native;
 use crate::service::restore::{OtherGroup, Restored};
 use crate::service::spans;
 use crate::service::status::{PartitionStatus, Stage};
@@ -33,6 +34,10 @@ impl Engine<'_> {
         }
         self.shared.status.set_joined();
         self.joined.get_or_insert_with(Stopwatch::start);
+        let member = native::member_id(self.member).unwrap_or_default();
+        if self.keeper.joined_as(&member) == Standing::Expelled {
+            self.expelled();
+        }
         let list = self.committed(partitions);
         if let Err(error) =
             self.member.incremental_assign(&list).and_then(|()| self.member.pause(&list))
@@ -65,6 +70,14 @@ impl Engine<'_> {
         }
     }
 
+    /// The group had taken this member out, and the client has joined again without a word: what it
+    /// holds may have been another's meanwhile.
+    pub(super) fn expelled(&mut self) {
+        // The broker was away, or this process stood still.
+        self.outage = true;
+        self.lost = Some("the group had taken this member out".to_owned());
+    }
+
     /// Gives partitions back: with a commit, unless they are lost already.
     pub(super) fn revoked(&mut self, partitions: &[i32]) {
         let lost = self.member.assignment_lost();
@@ -78,7 +91,7 @@ impl Engine<'_> {
                 self.shared.status.update(partition, |status| status.hold = Some(Hold::Revoking));
             }
             match self.commit_all() {
-                Ok(all) => committed = all,
+                Ok(all) => committed = all && self.lost.is_none(),
                 Err(error) => self.failure = Some(error),
             }
         }
@@ -114,7 +127,6 @@ impl Engine<'_> {
     /// dropped, and rebuilt by whoever holds it next from what is durable.
     pub(super) fn let_go(&mut self, why: String) -> Lost {
         self.take_evidence();
-        let taken = self.taken();
         let held: Vec<i32> = self.keeper.lanes().map(|(partition, _)| partition).collect();
         let span = spans::revoked(&held, true);
         for &partition in &held {
@@ -126,7 +138,7 @@ impl Engine<'_> {
         let fatal = self.member.client().fatal_error().map(|(code, _)| code);
         let fenced = fatal == Some(RDKafkaErrorCode::FencedInstanceId);
         let lasted = self.joined.map_or(Duration::ZERO, |joined| joined.elapsed());
-        Lost { why, fenced, lasted, outage: self.outage, taken }
+        Lost { why, fenced, lasted, outage: self.outage }
     }
 
     /// Contents and state of the partition are dropped for good.

@@ -2,37 +2,44 @@
 //! its partitions without a leader, take them for deleted and skip their end markers (Apache Kafka
 //! 4.3.1: "these partitions are likely deleted already and hence can be skipped"). For the coordinator
 //! the transaction is over; for the partitions it is open for ever, and holds every reader of
-//! committed data behind it: our restores, and the subscribers.
+//! committed data behind it: our restores, and the subscribers. Other partitions of the same
+//! transaction may have had their marker.
 //!
-//! A marker ends whatever its producer has open in a partition. So the next producer of the same name
-//! has one written to each partition that hangs, before it does anything else: by a transaction of
-//! records that nobody gets to see, as it is aborted. Where we were told, or the group's offset shows,
-//! that what hangs was committed, it is committed instead, by records that every reader of the open
-//! topic skips.
+//! A marker ends whatever its producer has open in a partition. So the next producer of the same name,
+//! and nobody else, has one written to each partition that hangs, before it does anything else:
+//!
+//! 1. `left` reads what hangs and tells of each input partition whether it was committed: the broker
+//!    said so to this process, or the group's offset, a row or an event of it can be seen.
+//! 2. What was not is ended by a transaction that is aborted, and so is all that hangs of exceptions
+//!    and dead letters: there is no record that their readers would skip.
+//! 3. What was is ended by a transaction that is committed: by a tombstone in the open topic, which
+//!    every reader of it skips, together with copies of its exceptions and dead letters and the
+//!    group's offsets. Until then the copies are remembered; only a process that dies between the two
+//!    transactions loses them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Sink;
-use crate::config::OnReject;
-use crate::protocol::cut::{CUT_KEY, CutRecord};
 use crate::service::Shared;
-use crate::service::clock::Stopwatch;
-use crate::service::kafka::{self, Client, REQUEST};
+use crate::service::kafka::{Client, REQUEST};
 use crate::service::native;
-use crate::service::restore::{Failure, read};
+use left::{Copies, Record};
+
+mod left;
+mod look;
 
 /// Key of the records that are written for the sake of a marker.
 const KEY: &str = ":hanging";
-/// A transaction of somebody else that is only under way ends within this time, mostly.
+/// A transaction that is only under way ends within this time, mostly.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long offsets that others are just committing are waited for.
-const STABLE: Duration = Duration::from_secs(3);
+/// How long is waited for others to end what hangs of theirs, before it is begun again.
+const OTHERS: Duration = Duration::from_secs(30);
 
 /// Where nothing can be read on: a topic and a partition, the offset and the end of what is there.
 type Hanging = BTreeMap<(String, i32), (i64, i64)>;
@@ -40,172 +47,106 @@ type Hanging = BTreeMap<(String, i32), (i64, i64)>;
 /// Owner and number of the last commit of each partition that is known to have taken.
 pub type Taken = BTreeMap<i32, (String, u64)>;
 
+/// What a producer's successor of the same name is to know.
+#[derive(Default)]
+pub struct Memory {
+    /// What the broker said to be committed.
+    pub taken: Taken,
+    /// What was committed and has been aborted where it hung.
+    copies: Copies,
+}
+
 impl Sink {
+    /// Whether something hangs, by whomsoever.
+    pub fn hangs(&self, shared: &Shared) -> Result<bool, KafkaError> {
+        let look = look::Look::new(shared, &self.kafka)?;
+        Ok(!look.lasting()?.is_empty() || look.offsets_hang()?)
+    }
+
     /// Ends what hangs under this producer's name.
-    pub fn end_what_hangs(&self, shared: &Shared, taken: &Taken) -> Result<(), KafkaError> {
+    pub fn end_what_hangs(&mut self, shared: &Shared) -> Result<(), KafkaError> {
         if shared.guards.embedded {
             return Ok(());
         }
-        let look =
-            Look { shared, reader: kafka::reader(&self.kafka)?, asker: kafka::asker(&self.kafka)? };
-        let before = look.hanging()?;
-        let mut hanging = before.clone();
-        if !before.is_empty() {
-            std::thread::park_timeout(PAUSE);
-            let now = look.hanging()?;
-            hanging.retain(|place, (from, _)| now.get(place).is_some_and(|it| it.0 == *from));
-        }
-        let Some(offsets) = look.offsets() else { return Ok(()) };
-        let offset = look.hanging_offset(&offsets)?;
-        if hanging.is_empty() && offset.is_none() {
+        let look = look::Look::new(shared, &self.kafka)?;
+        let (hanging, offsets_hang) = (look.lasting()?, look.offsets_hang()?);
+        if hanging.is_empty() && !offsets_hang && self.memory.copies.is_empty() {
             return Ok(());
         }
-        let committed = look.is_committed(&hanging, &offsets, taken)?;
-        hanging.retain(|(topic, _), _| !committed || *topic == *shared.topics.open);
-        let places: Vec<_> = hanging.keys().map(|(topic, at)| format!("{topic}-{at}")).collect();
+        let left = look.left(&hanging, &self.memory.taken)?;
+        self.memory.copies.extend(left.copies());
+        let offsets = if offsets_hang { left.offsets(&shared.input)? } else { None };
+        let ends = |commit: bool| {
+            let ends = |place: &(String, i32)| left.is_committed_at(&shared.topics.open, place);
+            let places = hanging.keys().filter(move |place| ends(place) == commit);
+            places.cloned().collect::<Vec<_>>()
+        };
+        let (aborted, committed) = (ends(false), ends(true));
         tracing::warn!(
-            ?places,
-            committed,
+            aborted = ?shown(&aborted),
+            committed = ?shown(&committed),
+            copied = self.memory.copies.len(),
+            offsets_hang,
             "a transaction of an earlier producer has no end there, as a broker that starts again may leave it: it is ended"
         );
-        self.mark(&hanging, offset, &look.reader, committed)
+        let nobody = &look.reader;
+        if !aborted.is_empty() || offsets_hang && offsets.is_none() {
+            let offsets = (offsets_hang && offsets.is_none()).then(|| of_nothing(shared));
+            self.mark(&aborted, &[], offsets.transpose()?, nobody)?;
+            self.producer.abort_transaction(REQUEST)?;
+        }
+        look.drop_visible(&mut self.memory.copies)?;
+        if !committed.is_empty() || !self.memory.copies.is_empty() || offsets.is_some() {
+            let copies: Vec<_> = self.memory.copies.values().collect();
+            self.mark(&committed, &copies, offsets, nobody)?;
+            self.producer.commit_transaction(REQUEST)?;
+        }
+        self.memory.copies.clear();
+        Ok(())
     }
 
-    /// Has markers written to these partitions, and behind the group's offsets.
+    /// Begins a transaction that ends what hangs at these places, and behind the group's offsets.
     fn mark(
         &self,
-        hanging: &Hanging,
-        offset: Option<TopicPartitionList>,
+        places: &[(String, i32)],
+        copies: &[&Record],
+        offsets: Option<TopicPartitionList>,
         nobody: &Client,
-        commit: bool,
     ) -> Result<(), KafkaError> {
         self.producer.begin_transaction()?;
-        for (topic, partition) in hanging.keys() {
-            let record: BaseRecord<'_, str, [u8], usize> =
-                BaseRecord::with_opaque_to(topic, 0).partition(*partition).key(KEY);
-            self.producer.send(record).map_err(|(error, _)| error)?;
+        for (topic, partition) in places {
+            self.enqueue(
+                BaseRecord::with_opaque_to(topic, 0).partition(*partition).key(KEY.as_bytes()),
+            )?;
+        }
+        for copy in copies {
+            let mut headers = OwnedHeaders::new_with_capacity(copy.headers.len());
+            for (key, value) in &copy.headers {
+                headers = headers.insert(Header { key, value: value.as_ref() });
+            }
+            let mut record: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(&copy.topic, 0)
+                    .partition(copy.partition)
+                    .headers(headers);
+            record.timestamp = copy.timestamp_ms;
+            record.key = copy.key.as_deref();
+            record.payload = copy.value.as_deref();
+            self.enqueue(record)?;
         }
         self.producer.flush(REQUEST)?;
-        if let Some(offset) = offset {
-            native::send_offsets(&self.producer, offset, nobody, true, REQUEST)
-                .map_err(|refused| KafkaError::ConsumerCommit(refused.code))?;
-        }
-        match commit {
-            true => self.producer.commit_transaction(REQUEST),
-            false => self.producer.abort_transaction(REQUEST),
-        }
+        let Some(offsets) = offsets else { return Ok(()) };
+        native::send_offsets(&self.producer, offsets, nobody, None, REQUEST)
+            .map_err(|refused| KafkaError::ConsumerCommit(refused.code))
     }
 }
 
-/// Looks at what was left.
-struct Look<'a> {
-    shared: &'a Shared,
-    /// Reads what is committed.
-    reader: Client,
-    /// Reads everything.
-    asker: Client,
+/// An offset that means nothing to anybody, for the sake of the marker.
+fn of_nothing(shared: &Shared) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&shared.topics.open, 0, Offset::Offset(0))?;
+    Ok(list)
 }
 
-impl Look<'_> {
-    /// Partitions of the topics that are written to where something is open.
-    fn hanging(&self) -> Result<Hanging, KafkaError> {
-        let topics = &self.shared.topics;
-        let mut names = vec![&topics.open, &topics.exceptions];
-        if self.shared.config.input.on_reject == OnReject::DeadLetter {
-            names.push(&topics.dead_letter);
-        }
-        let mut hanging = Hanging::new();
-        for name in names {
-            let count = kafka::partition_count(&self.asker, name)?;
-            let partitions: Vec<i32> = (0..i32::try_from(count).unwrap_or(i32::MAX)).collect();
-            // The other way round, what comes in between would look as if it hung.
-            let ends = kafka::end_offsets(&self.asker, name, &partitions)?;
-            let stable = kafka::end_offsets(&self.reader, name, &partitions)?;
-            for ((partition, end), (_, stable)) in ends.into_iter().zip(stable) {
-                if stable < end {
-                    hanging.insert((name.to_string(), partition), (stable, end));
-                }
-            }
-        }
-        Ok(hanging)
-    }
-
-    /// The group's offsets of the input, as they are; `None` where the broker does not tell.
-    fn offsets(&self) -> Option<TopicPartitionList> {
-        let told = self.partitions().and_then(|all| self.asker.committed_offsets(all, STABLE));
-        told.map_err(|error| tracing::debug!(%error, "the group's offsets are not known")).ok()
-    }
-
-    /// One of the group's offsets as it is, if others hang behind them.
-    fn hanging_offset(
-        &self,
-        known: &TopicPartitionList,
-    ) -> Result<Option<TopicPartitionList>, KafkaError> {
-        if self.reader.committed_offsets(self.partitions()?, STABLE).is_ok() {
-            return Ok(None);
-        }
-        let first = known.elements().first().map(|element| element.offset());
-        let mut one = TopicPartitionList::new();
-        let offset = match first {
-            Some(offset @ Offset::Offset(_)) => offset,
-            _ => Offset::Offset(0),
-        };
-        one.add_partition_offset(&self.shared.input, 0, offset)?;
-        Ok(Some(one))
-    }
-
-    fn partitions(&self) -> Result<TopicPartitionList, KafkaError> {
-        let count = kafka::partition_count(&self.asker, &self.shared.input)?;
-        let mut all = TopicPartitionList::new();
-        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
-            all.add_partition(&self.shared.input, partition);
-        }
-        Ok(all)
-    }
-
-    /// Whether what hangs was committed: it is known to have taken, or the group has the offset of a cut
-    /// that hangs.
-    fn is_committed(
-        &self,
-        hanging: &Hanging,
-        offsets: &TopicPartitionList,
-        taken: &Taken,
-    ) -> Result<bool, KafkaError> {
-        for ((topic, partition), (from, to)) in hanging {
-            if **topic != *self.shared.topics.open {
-                continue;
-            }
-            let Some(cut) = self.last_cut(*partition, (*from, *to))? else { continue };
-            if taken.get(partition).is_some_and(|last| *last == (cut.owner.clone(), cut.commit)) {
-                return Ok(true);
-            }
-            let group = offsets.find_partition(&self.shared.input, *partition);
-            if group.is_some_and(|group| *group.metadata() == *cut.metadata()) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The last cut record that hangs in a partition of the open topic.
-    fn last_cut(
-        &self,
-        partition: i32,
-        (from, to): (i64, i64),
-    ) -> Result<Option<CutRecord>, KafkaError> {
-        let (mut cut, watch) = (None, Stopwatch::start());
-        let late = || watch.elapsed() > REQUEST;
-        let topic = &self.shared.topics.open;
-        let read = read(&self.asker, topic, partition, from, to, late, |record| {
-            if record.key == Some(CUT_KEY.as_bytes()) {
-                cut = record.value.and_then(|value| CutRecord::from_bytes(value).ok());
-            }
-            Ok(())
-        });
-        match read {
-            Ok(()) => Ok(cut),
-            Err(Failure::Kafka(error)) => Err(error),
-            Err(_) => Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
-        }
-    }
+fn shown(places: &[(String, i32)]) -> Vec<String> {
+    places.iter().map(|(topic, partition)| format!("{topic}-{partition}")).collect()
 }

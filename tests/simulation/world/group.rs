@@ -11,10 +11,6 @@ pub struct Membership {
 
 impl Membership {
     pub const NONE: Self = Self { member: None, generation: -1 };
-
-    pub fn is_valid(&self) -> bool {
-        self.member.is_some() && self.generation >= 0
-    }
 }
 
 /// What a member hears when it says that it lives.
@@ -192,8 +188,8 @@ impl Group {
         }
     }
 
-    /// Cooperative and sticky: members keep what they have up to their share; what is to move is
-    /// given to nobody before its holder has let go.
+    /// Cooperative and sticky: members keep what they have up to their share, and what two of them
+    /// say to have none; what is to move is given to nobody before its holder has let go.
     fn assignment(&self) -> BTreeMap<u64, BTreeSet<i32>> {
         let mut assignment: BTreeMap<u64, BTreeSet<i32>> = BTreeMap::new();
         if self.members.is_empty() {
@@ -203,7 +199,9 @@ impl Group {
         let mut held = BTreeSet::new();
         for (id, member) in &self.members {
             held.extend(member.owned.iter().copied());
-            let kept = member.owned.iter().copied().take(share).collect();
+            let others = || self.members.iter().filter(|(other, _)| *other != id);
+            let alone = |it: &i32| !others().any(|(_, other)| other.owned.contains(it));
+            let kept = member.owned.iter().copied().filter(alone).take(share).collect();
             assignment.insert(*id, kept);
         }
         for partition in (0..self.partitions).filter(|partition| !held.contains(partition)) {

@@ -32,6 +32,8 @@ faults! {
     CrashInRestore,
     /// A process stands still for longer than its session.
     Zombie,
+    /// A member that the group has taken out joins again and is not told that it has lost anything.
+    Untold,
     /// Another process takes the name of one that stands still.
     Replaced,
     /// A process joins or leaves.
@@ -117,6 +119,10 @@ const FOCI: &[&[Fault]] = &[
     &[Fault::TopicAnew, Fault::Zombie, Fault::Truncation],
 ];
 
+/// A member that the group takes out without its knowing.
+const EXPELLED: &[Fault] =
+    &[Fault::Zombie, Fault::Untold, Fault::LostUnheard, Fault::TookLater, Fault::Replaced];
+
 /// A first start that is crashed in while it publishes.
 const FIRST_START: &[Fault] = &[Fault::Crash, Fault::CrashInCommit];
 
@@ -179,6 +185,7 @@ impl Options {
         let mut random = Random::new(seed);
         let unit = 1;
         let focus = (seed % 4 == 3).then(|| FOCI[(seed / 4) as usize % FOCI.len()]);
+        let focus = if seed % 8 == 2 { Some(EXPELLED) } else { focus };
         let many_due = focus == Some(MANY_DUE);
         let several_sets = seed % 20 == 19 || many_due;
         let count = if random.chance(25) || several_sets { 3 } else { 1 };

@@ -108,10 +108,31 @@ struct Client {
     news: VecDeque<News>,
     /// Something has been given back: the group must hear of it.
     joins_again: bool,
+    /// It has joined without having heard that it lost what it holds.
+    untold: bool,
     fatal: bool,
 }
 
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            id: None,
+            generation: -1,
+            owned: BTreeSet::new(),
+            news: VecDeque::new(),
+            joins_again: false,
+            untold: false,
+            fatal: false,
+        }
+    }
+}
+
 impl Client {
+    /// Its member, as the group names it.
+    fn member(&self) -> Option<String> {
+        self.id.filter(|_| self.generation >= 0).map(|id| id.to_string())
+    }
+
     fn membership(&self) -> Membership {
         match self.id {
             Some(_) => Membership { member: self.id, generation: self.generation },
@@ -192,14 +213,7 @@ impl Process {
             alive: true,
             still_until_ms: 0,
             time: Time::new(skew_ms, around),
-            client: Client {
-                id: None,
-                generation: -1,
-                owned: BTreeSet::new(),
-                news: VecDeque::new(),
-                joins_again: false,
-                fatal: false,
-            },
+            client: Client::default(),
             producer,
             keeper: Keeper::new(owner.clone(), around.rules),
             name,
@@ -275,6 +289,17 @@ impl Process {
         Ok(())
     }
 
+    /// The group had taken this member out, and the client has not said so: everything begins anew.
+    fn expelled(&mut self, around: &mut Around<'_>) {
+        around.say(|| format!("{} was taken out by the group", self.owner));
+        let held: BTreeSet<i32> = self.keeper.lanes().map(|(partition, _)| partition).collect();
+        self.give_back(&held);
+        self.keeper = Keeper::new(self.owner.clone(), around.rules);
+        self.client = Client::default();
+        (self.restores, self.completed, self.question) = (Vec::new(), VecDeque::new(), None);
+        self.producer = around.broker.init_producer(&self.name);
+    }
+
     // ---- the member's own thread
 
     fn client_step(&mut self, around: &mut Around<'_>) {
@@ -284,7 +309,8 @@ impl Process {
             return;
         }
         let Some(id) = client.id else {
-            if client.news.is_empty() && client.owned.is_empty() {
+            if client.news.is_empty() && (client.owned.is_empty() || client.untold) {
+                client.untold = false;
                 client.id = Some(group.join(&self.name, now_ms));
             }
             return;
@@ -317,7 +343,8 @@ impl Process {
                 client.generation = -1;
                 client.joins_again = false;
                 client.news.clear();
-                if !client.owned.is_empty() {
+                client.untold = around.strikes(Fault::Untold, 400);
+                if !client.owned.is_empty() && !client.untold {
                     client.news.push_back(News::Revoked(client.owned.clone(), true));
                 }
                 let owner = &self.owner;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stallwatch::protocol::commit_cycle::{Action, Sent, Stored};
+use stallwatch::protocol::keeper::Standing;
 use stallwatch::wire::exception::open_key;
 
 use super::engine::LOOK_AGAIN_MS;
@@ -33,6 +34,10 @@ impl Process {
     /// Begins a commit if there is something to say, or goes on with the one under way.
     pub(super) fn begin_cycle(&mut self, revoking: Option<BTreeSet<i32>>, around: &mut Around<'_>) {
         self.last_commit_ms = around.now_ms;
+        if self.keeper.standing(self.client.member().as_deref()) == Standing::Expelled {
+            self.expelled(around);
+            return;
+        }
         if self.keeper.wants_cuts() {
             let heartbeat = self.heartbeat(around);
             let fresh = !self.keeper.is_committing();
@@ -115,6 +120,17 @@ impl Process {
         around: &mut Around<'_>,
     ) -> bool {
         let Some(sending) = &mut cycle.sending else {
+            match self.keeper.standing(self.client.member().as_deref()) {
+                Standing::Holds => {}
+                Standing::Waits => {
+                    cycle.actions_left = 1;
+                    return true;
+                }
+                Standing::Expelled => {
+                    self.expelled(around);
+                    return true;
+                }
+            }
             if !self.is_of_this_topic(around) {
                 return true;
             }
@@ -149,7 +165,8 @@ impl Process {
                 false => self.stale.clone(),
             };
             let now_ms = around.now_ms;
-            if self.keeper.may_send(membership.is_valid()) {
+            let member = self.client.member();
+            if self.keeper.standing(member.as_deref()) == Standing::Holds {
                 around.broker.send_offsets(producer, &membership, offsets, now_ms).err().map(judge)
             } else {
                 Some(Sent::Abortable)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stallwatch::protocol::agree::OtherGroup;
 use stallwatch::protocol::held::Held;
-use stallwatch::protocol::keeper::{HEARTBEAT_MS, TakenOver};
+use stallwatch::protocol::keeper::{HEARTBEAT_MS, Standing, TakenOver};
 
 use super::inbox::{Work, work_off};
 use super::rebuild::{Completed, Rebuild};
@@ -53,6 +53,11 @@ impl Process {
             News::Assigned(partitions) => {
                 around.say(|| format!("{} is given {partitions:?}", self.owner));
                 self.stale = self.client.membership();
+                let member = self.client.member().unwrap_or_default();
+                if self.keeper.joined_as(&member) == Standing::Expelled {
+                    self.expelled(around);
+                    return;
+                }
                 self.client.owned.extend(&partitions);
                 for partition in partitions {
                     let epoch = self.keeper.assigned(partition);

@@ -32,6 +32,7 @@ mod backlog;
 mod faults;
 mod feed;
 mod fleet;
+mod flood;
 mod latency;
 mod lookups;
 mod open_log;
@@ -85,6 +86,9 @@ struct Options {
     /// Measure a restart with so many scans behind the last snapshot instead.
     #[arg(long, value_name = "SCANS")]
     recovery: Option<usize>,
+    /// Measure so many packages that fall due within one second instead.
+    #[arg(long, value_name = "PACKAGES")]
+    flood: Option<usize>,
     /// Measure what look-ups cost the shards instead.
     #[arg(long)]
     lookups: bool,
@@ -109,6 +113,10 @@ fn main() -> ExitCode {
     }
     if let Some(behind) = options.recovery {
         recovery::measure(behind);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(packages) = options.flood {
+        flood::measure(packages);
         return ExitCode::SUCCESS;
     }
     if options.lookups {

@@ -67,6 +67,9 @@ class Exceptions:
         return {"changes": self.changes, "open": len(self.open)}
 
 
+CUT = b":cut"
+
+
 class Table:
     """What a KTable of the open topic holds."""
 
@@ -78,6 +81,8 @@ class Table:
     def see(self, record):
         key = (record.partition(), record.key())
         if record.key().startswith(reader.RESERVED):
+            if record.key() != CUT:
+                return
             cut = json.loads(record.value())
             now = (cut["commit"], cut["offset"], cut["frontier"] or 0)
             before = self.cuts.get(key, (0, 0, 0))

@@ -1,0 +1,246 @@
+//! Very many packages that fall due within one second, with defaults: the process is killed twice in the
+//! middle of it and told to end once. Every opening comes out once, at a pace, in bounded memory.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::{Value, json};
+
+use crate::broker::Broker;
+use crate::client::{end_offsets, send};
+use crate::scans::Scan;
+use crate::service::{Service, Setup};
+use crate::wait::{now_secs, until_second};
+
+const PARTITIONS: i32 = 8;
+const PATIENCE: Duration = Duration::from_secs(900);
+const LOOK: Duration = Duration::from_millis(100);
+/// `shutdown.deadline`, and what an end may take beyond it.
+const DEADLINE: Duration = Duration::from_secs(25 + 5);
+/// Memory that the process may take beyond what it had and the open exceptions.
+const BEYOND: u64 = 64 << 20;
+const LEAST_A_SECOND: f64 = 20_000.0;
+
+/// Measures with so many packages; prints a line of JSON. Panics where a bound does not hold.
+pub fn measure(packages: usize) {
+    let broker = Broker::start();
+    let settings = [("message.timestamp.type", "CreateTime")];
+    // Long enough for all of them to be read before.
+    let after = 30 + packages as i64 / 10_000;
+    let setup = Setup::with_scans(&broker, "flood", PARTITIONS, "json", &settings)
+        .policies(policies(after));
+    let mut service = setup.start();
+    let second = now_secs();
+    log_scans(&setup, packages, second);
+    service.wait("every package is known", |service| {
+        let metrics = service.metrics()?;
+        (metrics.sum("stallwatch_packages_tracked") as usize == packages).then_some(())
+    });
+    let due = second + after;
+    assert!(now_secs() < due, "the scans were not read in time");
+    let state = state_of(&service);
+    let before = Memory::of(&service);
+    until_second(due);
+
+    let flood = Flood { setup: &setup, packages, before, state };
+    let (begun, mut phases) = (Instant::now(), Vec::new());
+    for (end, share) in [(End::Kill, 0.25), (End::Kill, 0.5), (End::Term, 0.75)] {
+        phases.push(flood.until(&mut service, (packages as f64 * share) as u64));
+        let watch = Instant::now();
+        service = match end {
+            End::Kill => {
+                service.kill();
+                setup.spawn()
+            }
+            End::Term => {
+                service.send("TERM");
+                assert!(service.wait_exit().success(), "{}", service.log());
+                assert!(watch.elapsed() < DEADLINE, "the end took {:?}", watch.elapsed());
+                setup.spawn()
+            }
+        };
+    }
+    phases.push(flood.until(&mut service, packages as u64));
+    let all_out = begun.elapsed().as_secs_f64();
+    service.wait_frontier(PARTITIONS, due);
+    service.stop();
+    let read = once_each(&setup, packages);
+    println!(
+        "{}",
+        json!({"packages": packages, "events": read, "all_out_s": all_out, "mb_before": before.now / 1_000_000,
+            "phases": phases.iter().map(Phase::json).collect::<Vec<_>>()})
+    );
+    for phase in phases {
+        assert!(phase.beyond() <= BEYOND as i64, "memory: {}", phase.json());
+        assert!(phase.a_second() >= LEAST_A_SECOND, "pace: {}", phase.json());
+    }
+}
+
+enum End {
+    Kill,
+    Term,
+}
+
+fn policies(after: i64) -> String {
+    format!(
+        "version = 1\n[defaults]\ncatch_up_grace = \"0s\"\n[[policy]]\nid = \"everything\"\n\
+         first_scan = [ {{ after = \"{after}s\", severity = \"warning\" }} ]\n\
+         no_movement = [ {{ after = \"{after}s\", severity = \"warning\" }} ]\n"
+    )
+}
+
+/// One scan of each package, all of one second.
+fn log_scans(setup: &Setup, packages: usize, second: i64) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &setup.bootstrap)
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "20")
+        .set("compression.type", "lz4")
+        .set("queue.buffering.max.messages", "500000")
+        .create()
+        .expect("a producer");
+    for at in 0..packages {
+        let scan = Scan::new(&format!("1Z{at:016}"), "arrived", second * 1_000);
+        send(&producer, &setup.scans(), &scan.json());
+    }
+    producer.flush(PATIENCE).expect("the broker takes every record");
+}
+
+/// What a process has in memory, and had at most since it was last asked, in bytes.
+#[derive(Clone, Copy)]
+struct Memory {
+    now: u64,
+    most: u64,
+}
+
+impl Memory {
+    /// Begins to count the most anew.
+    fn of(service: &Service) -> Self {
+        let process = format!("/proc/{}", service.id());
+        let status = fs::read_to_string(format!("{process}/status")).expect("a process");
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+            kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a size") * 1024
+        };
+        let memory = Self { now: of("VmRSS:"), most: of("VmHWM:") };
+        fs::write(format!("{process}/clear_refs"), "5").expect("the most is forgotten");
+        memory
+    }
+}
+
+/// Bytes of the shards, open exceptions included.
+fn state_of(service: &Service) -> u64 {
+    let metrics = service.metrics().expect("metrics of a service that works");
+    metrics.sum("stallwatch_state_bytes") as u64
+}
+
+struct Flood<'f> {
+    setup: &'f Setup,
+    packages: usize,
+    before: Memory,
+    state: u64,
+}
+
+/// One life of the process.
+struct Phase {
+    /// From its start, or the due second, to the first event.
+    until_first: Duration,
+    events: u64,
+    took: Duration,
+    memory: Memory,
+    before: Memory,
+    /// Bytes of open exceptions.
+    open: u64,
+}
+
+impl Flood<'_> {
+    /// Waits until so many events are out in all.
+    fn until(&self, service: &mut Service, events: u64) -> Phase {
+        let begun = Instant::now();
+        let out = || self.out();
+        let (first, mut seen, mut open) = (out(), out(), 0);
+        let mut began = None;
+        let end = begun + PATIENCE;
+        while seen < events {
+            assert!(Instant::now() < end, "{seen} of {events} are out\n{}", service.log());
+            assert!(service.ended().is_none(), "it ended by itself\n{}", service.log());
+            std::thread::sleep(LOOK);
+            seen = out();
+            if seen > first && began.is_none() {
+                began = Some((begun.elapsed(), Instant::now(), seen));
+            }
+            if let Some(metrics) = service.metrics() {
+                let state = metrics.sum("stallwatch_state_bytes") as u64;
+                open = open.max(state.saturating_sub(self.state));
+            }
+        }
+        let (until_first, since, at) = began.unwrap_or((begun.elapsed(), begun, first));
+        let (memory, took) = (Memory::of(service), since.elapsed());
+        Phase { until_first, events: seen - at, took, memory, before: self.before, open }
+    }
+
+    /// Records in the exceptions topic: events, and end markers of transactions.
+    fn out(&self) -> u64 {
+        let ends = end_offsets(&self.setup.bootstrap, &self.setup.exceptions());
+        let out: i64 = ends.values().sum();
+        out.unsigned_abs().min(self.packages as u64)
+    }
+}
+
+impl Phase {
+    fn a_second(&self) -> f64 {
+        self.events as f64 / self.took.as_secs_f64()
+    }
+
+    /// The most that it took beyond what there was before and the open exceptions.
+    fn beyond(&self) -> i64 {
+        self.memory.most as i64 - self.before.now as i64 - self.open as i64
+    }
+
+    fn json(&self) -> Value {
+        json!({"until_first_s": self.until_first.as_secs_f64(), "events": self.events,
+            "events_a_second": self.a_second().round(), "mb_most": self.memory.most / 1_000_000,
+            "mb_of_open": self.open / 1_000_000, "mb_beyond": self.beyond() / 1_000_000})
+    }
+}
+
+/// Reads every event as a subscriber does; panics where a package has none, or more than one.
+fn once_each(setup: &Setup, packages: usize) -> usize {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &setup.bootstrap)
+        .set("group.id", "flood-reader")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .create()
+        .expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    let mut unfinished: Vec<i32> =
+        end_offsets(&setup.bootstrap, &setup.exceptions()).into_keys().collect();
+    for &partition in &unfinished {
+        list.add_partition_offset(&setup.exceptions(), partition, Offset::Beginning)
+            .expect("an offset");
+    }
+    consumer.assign(&list).expect("an assignment");
+    let mut seen = vec![0_u8; packages];
+    while !unfinished.is_empty() {
+        match consumer.poll(PATIENCE).expect("an event, or the end") {
+            Ok(record) => {
+                let key = std::str::from_utf8(record.key().expect("a key")).expect("text");
+                let at: usize = key.trim_start_matches("ups:1Z").parse().expect("a number");
+                seen[at] = seen[at].saturating_add(1);
+            }
+            Err(KafkaError::PartitionEOF(partition)) => unfinished.retain(|it| *it != partition),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let none = seen.iter().filter(|count| **count == 0).count();
+    let more = seen.iter().filter(|count| **count > 1).count();
+    assert_eq!((none, more), (0, 0), "packages without an opening, and with more than one");
+    seen.len()
+}

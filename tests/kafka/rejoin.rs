@@ -227,8 +227,8 @@ fn what_several_instances_left_in_one_partition_is_ended_and_never_comes_to_ligh
 /// The last cut record of the first partition.
 fn last_cut(setup: &Setup) -> Value {
     let records = read(&setup.bootstrap, &setup.open());
-    let cuts = records.iter().filter(|one| one.partition() == 0 && one.key() == Some(b":cut"));
-    let last = cuts.last().and_then(Message::payload).expect("a cut record");
+    let mut cuts = records.iter().filter(|one| one.partition() == 0 && one.key() == Some(b":cut"));
+    let last = cuts.next_back().and_then(Message::payload).expect("a cut record");
     serde_json::from_slice(last).expect("JSON")
 }
 

@@ -135,7 +135,10 @@ impl Engine<'_> {
                 }
                 match self.hangs() {
                     None => return Ok(()),
-                    Some(true) => return Ok(self.keeper.sent(Sent::Indefinite)),
+                    Some(true) => {
+                        self.keeper.sent(Sent::Indefinite);
+                        return Ok(());
+                    }
                     Some(false) => {}
                 }
                 if !self.is_of_this_topic() {

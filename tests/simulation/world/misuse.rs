@@ -103,7 +103,7 @@ impl World<'_> {
 
     /// A process that starts may read records otherwise that were read already.
     pub(super) fn reading(&mut self) -> Reading {
-        if !self.around.strikes(Fault::OtherReading, 300) {
+        if !self.around.strikes(Fault::OtherReading, 400) {
             return Reading::default();
         }
         let partitions = 0..self.around.options.partitions as i32;
@@ -113,7 +113,7 @@ impl World<'_> {
             Some((partition, (cut.offset, cut.cursor.is_some())))
         };
         let known: BTreeMap<_, _> = partitions.filter_map(known).collect();
-        let refuses_only = self.around.options.seed % 16 < 4;
+        let refuses_only = self.around.options.seed % 16 < 8;
         let kind = if refuses_only { 1 } else { self.around.random.below(3) };
         if kind != 1 {
             self.acceptable.insert(Accept::Rejections.as_str());

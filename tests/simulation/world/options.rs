@@ -104,7 +104,7 @@ faults! {
     OtherReading,
 }
 
-/// Every fourth seed brings one of these about, and nothing else: what only shows where several
+/// Some seeds bring one of these about, and nothing else: what only shows where several
 /// faults meet would be rare among all the others.
 const FOCI: &[&[Fault]] = &[
     &[Fault::Late, Fault::SameSecond],
@@ -184,8 +184,12 @@ impl Options {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let unit = 1;
-        let focus = (seed % 4 == 3).then(|| FOCI[(seed / 4) as usize % FOCI.len()]);
-        let focus = if seed % 8 == 2 { Some(EXPELLED) } else { focus };
+        let focus = match seed % 8 {
+            3 | 7 => Some(FOCI[(seed / 4) as usize % FOCI.len()]),
+            2 | 6 => Some(EXPELLED),
+            5 => Some(MANY_DUE),
+            _ => None,
+        };
         let many_due = focus == Some(MANY_DUE);
         let several_sets = seed % 20 == 19 || many_due;
         let count = if random.chance(25) || several_sets { 3 } else { 1 };
@@ -229,7 +233,11 @@ impl Options {
             seed,
             partitions: random.pick(&[1, 1, 2, 3]),
             instances: random.pick(&[1, 2, 2, 3]),
-            steps: if many_due { 600 } else { random.pick(&[80, 150, 250, 400]) },
+            steps: if many_due || focus == Some(EXPELLED) {
+                600
+            } else {
+                random.pick(&[80, 150, 250, 400])
+            },
             marks: marks(&sets[0].0),
             sets,
             silent_start: (random.chance(45) || first_start) && !many_due,

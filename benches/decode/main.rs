@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde_json::json;
-use stallwatch::wire::scan::{AvroScans, Framing, JsonScans, Origin, SCAN_SCHEMA};
+use stallwatch::wire::scan::{
+    AvroScans, Framing, JsonScans, Origin, SCAN_SCHEMA, SchemaSource, WriterSchemas,
+};
 
 use data::Batch;
 use library::Library;
@@ -109,6 +111,10 @@ fn measure(batch: &Batch, runs: usize, only: Option<&str>) -> Vec<Way> {
     let plan = AvroScans::new(SCAN_SCHEMA, Framing::Bare).expect("our own schema");
     let marked = Framing::Marked { schema_id: None };
     let marked = AvroScans::new(SCAN_SCHEMA, marked).expect("our own schema");
+    let other = SCAN_SCHEMA.replacen("\"Scan\"", "\"OtherScan\"", 1);
+    let both = [("other", other.as_str()), ("ours", SCAN_SCHEMA)];
+    let both = both.map(|(name, text)| SchemaSource { name, text, id: None });
+    let second = AvroScans::of(WriterSchemas::of(both).expect("two schemas"));
     let objects = library::single_objects(batch.data());
     let library = Library::new();
     let mut json = JsonScans::new();
@@ -149,6 +155,15 @@ fn measure(batch: &Batch, runs: usize, only: Option<&str>) -> Vec<Way> {
             Box::new(|| {
                 for (number, payload) in objects.iter().enumerate() {
                     let _ = black_box(&marked.decode(payload, origin(number)));
+                }
+            }),
+        ),
+        (
+            "marked_second",
+            "the same where our schema is the second of two",
+            Box::new(|| {
+                for (number, payload) in objects.iter().enumerate() {
+                    let _ = black_box(&second.decode(payload, origin(number)));
                 }
             }),
         ),

@@ -18,12 +18,14 @@ use crossbeam_channel::{Sender, bounded};
 use super::clock::Stopwatch;
 use super::policies::Asked;
 use super::status::Status;
-use crate::config::{self, Config, OnUnknownSchema, SchemaText};
+use crate::config::{self, Config, OnUnknownSchema, SchemaRegistry, SchemaText};
 use crate::wire::reject::{Reason, Rejected};
 use crate::wire::scan::framing::Mark;
 use crate::wire::scan::{ScanDecoder, SchemaProblem, SchemaSource, UnknownSchema, WriterSchemas};
-use registry::{Answer, Client, Registry};
+use registry::{Answer, Client, Registry, Told};
 
+/// An id that registries give to no schema.
+const NO_ID: u32 = 0;
 /// How often the registry's turn comes.
 const TURN: Duration = Duration::from_millis(200);
 /// How often files are looked at while a partition waits.
@@ -280,13 +282,13 @@ impl Schemas {
         let Some(registry) = &self.registry else { return };
         for id in registry.due() {
             let answer = match client.ask(id) {
-                registry::Told::Schema(text) => match self.learn(id, text) {
+                Told::Schema(text) => match self.learn(id, text) {
                     Ok(()) => Answer::Schema,
                     Err(why) => Answer::Useless(why),
                 },
-                registry::Told::Missing => Answer::Missing(Duration::ZERO),
-                registry::Told::Useless(why) => Answer::Useless(why),
-                registry::Told::Silent(why) => Answer::Silent(why),
+                Told::Missing => Answer::Missing(Duration::ZERO),
+                Told::Useless(why) => Answer::Useless(why),
+                Told::Silent(why) => Answer::Silent(why),
             };
             registry.answered(id, answer);
         }
@@ -339,6 +341,18 @@ impl Texts {
         let learned =
             learned.map(|(id, text)| SchemaSource { name: "the registry's", text, id: Some(*id) });
         WriterSchemas::of(files.chain(learned))
+    }
+}
+
+/// Whether a registry answers as one; if not, why.
+///
+/// # Errors
+/// What it says instead, or why nothing comes.
+pub fn reach(registry: &SchemaRegistry) -> Result<(), String> {
+    let client = Client::new(registry).map_err(|error| error.to_string())?;
+    match client.ask(NO_ID) {
+        Told::Silent(why) => Err(why),
+        Told::Schema(_) | Told::Missing | Told::Useless(_) => Ok(()),
     }
 }
 

@@ -10,11 +10,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Report;
-use crate::config::Config;
+use crate::config::{Config, SchemaRegistry};
 use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, REQUEST};
 use crate::service::native::{Event, EventQueue, RecordView};
-use crate::service::schemas::Schemas;
+use crate::service::schemas::{self, Schemas};
 use crate::service::status::Status;
 use crate::service::unread::remedy;
 use crate::service::{decoder, listed};
@@ -31,6 +31,9 @@ const IN_ALL: i64 = 2_000;
 const LONGEST: Duration = Duration::from_secs(15);
 
 pub(super) fn check(config: &Config, report: &mut Report) {
+    if let Some(registry) = &config.schema_registry {
+        check_registry(registry, report);
+    }
     let topic = config.input.topics.first().map_or("", String::as_str);
     let known = Schemas::new(config, Status::new(1));
     let reading = match known {
@@ -44,6 +47,19 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     match newest(config, topic, reading) {
         Ok(found) => found.tell(topic, report),
         Err(error) => report.skip(CHECK, kafka::explain(&error, &format!("reading {topic}"))),
+    }
+}
+
+fn check_registry(registry: &SchemaRegistry, report: &mut Report) {
+    const CHECK: &str = "schema registry";
+    let url = &registry.url;
+    match schemas::reach(registry) {
+        Ok(()) => report.ok(CHECK, format!("{url} answers")),
+        Err(why) => report.fail(
+            CHECK,
+            format!("{url} does not answer as a registry does: {why}"),
+            "look at schema_registry.url, auth and ca_file, and at the registry; records whose schema only it has wait for it",
+        ),
     }
 }
 

@@ -162,7 +162,8 @@ struct Schema {
 }
 
 impl Client {
-    fn new(settings: &SchemaRegistry) -> Result<Self, NoClient> {
+    /// Connects to nobody yet.
+    pub fn new(settings: &SchemaRegistry) -> Result<Self, NoClient> {
         let no = |why: &dyn fmt::Display| NoClient(why.to_string());
         let mut builder = reqwest::Client::builder().timeout(DEADLINE).no_proxy();
         if let Some(file) = &settings.ca_file {

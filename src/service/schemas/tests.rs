@@ -158,6 +158,19 @@ fn a_schema_that_the_registry_has_not_is_given_up_after_patience_and_not_before(
 }
 
 #[test]
+fn a_registry_is_told_from_what_is_none() {
+    let answers = [(404, NO_SUCH.to_owned()), (401, String::new()), (404, "<html>".to_owned())];
+    let (url, asked) = registry(&answers);
+    let url = url.trim_start_matches("url = \"").trim_end_matches("/\"").to_owned();
+    let settings = SchemaRegistry { url, trust: None, ca_file: None };
+    assert_eq!(reach(&settings), Ok(()));
+    assert!(reach(&settings).unwrap_err().starts_with("401"));
+    assert!(reach(&settings).unwrap_err().contains("look at schema_registry.url"));
+    asked.join().unwrap();
+    assert!(reach(&settings).is_err(), "nobody is there any more");
+}
+
+#[test]
 fn a_fingerprint_is_given_up_only_where_that_is_set_and_an_id_of_a_silent_registry_not_even_then() {
     let fingerprint = UnknownSchema { mark: Mark::Fingerprint([7; 8]) };
     let setup = Setup::new();

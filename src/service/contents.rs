@@ -80,31 +80,8 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// All records of a cut with its cut record, and its offset.
-    pub fn contents(
-        &self,
-        cut: &Cut,
-        record: &CutRecord,
-        into: &mut Vec<Outgoing>,
-    ) -> CommittedOffset {
-        for row in &cut.rows {
-            into.push(self.row(cut, row));
-        }
-        for event in &cut.events {
-            self.exception(cut, event, into);
-        }
-        for letter in &cut.dead_letters {
-            into.push(self.dead_letter(cut.partition, letter));
-        }
-        into.push(Outgoing {
-            topic: self.open.clone(),
-            partition: Some(cut.partition),
-            key: Some(CUT_KEY.as_bytes().to_vec()),
-            value: Some(record.to_bytes()),
-            headers: Vec::new(),
-            of: cut.partition,
-            name: format!("the cut record of partition {}", cut.partition),
-        });
+    /// The offset of a cut with its cut record.
+    pub fn offset(cut: &Cut, record: &CutRecord) -> CommittedOffset {
         CommittedOffset {
             partition: cut.partition,
             offset: cut.offset,
@@ -112,12 +89,38 @@ impl Writer<'_> {
         }
     }
 
-    fn exception(&self, cut: &Cut, event: &ExceptionEvent, into: &mut Vec<Outgoing>) {
+    /// All records of a cut with its cut record, each made when it is wanted.
+    pub fn records<'w>(
+        &'w self,
+        cut: &'w Cut,
+        record: &'w CutRecord,
+    ) -> impl Iterator<Item = Outgoing> + 'w {
+        let rows = cut.rows.iter().map(|row| self.row(cut, row));
+        let exceptions = cut.events.iter().flat_map(|event| self.exception(cut, event));
+        let letters = cut.dead_letters.iter();
+        let letters = letters.map(|letter| self.dead_letter(cut.partition, letter));
+        rows.chain(exceptions).chain(letters).chain(std::iter::once_with(|| self.cut(cut, record)))
+    }
+
+    fn cut(&self, cut: &Cut, record: &CutRecord) -> Outgoing {
+        Outgoing {
+            topic: self.open.clone(),
+            partition: Some(cut.partition),
+            key: Some(CUT_KEY.as_bytes().to_vec()),
+            value: Some(record.to_bytes()),
+            headers: Vec::new(),
+            of: cut.partition,
+            name: format!("the cut record of partition {}", cut.partition),
+        }
+    }
+
+    /// The row of an event, and the event.
+    fn exception(&self, cut: &Cut, event: &ExceptionEvent) -> [Outgoing; 2] {
         let partition = cut.partition;
         let value = self.codec.encode(event, &self.context(cut));
         let headers: Vec<_> = self.headers(event).chain(traceparent(cut, event)).collect();
         let name = format!("exception {}:{}", event.exception_id, event.sequence);
-        into.push(Outgoing {
+        let row = Outgoing {
             topic: self.open.clone(),
             partition: Some(partition),
             key: Some(open_key(event).into_bytes()),
@@ -125,8 +128,8 @@ impl Writer<'_> {
             headers: headers.clone(),
             of: partition,
             name: name.clone(),
-        });
-        into.push(Outgoing {
+        };
+        let exception = Outgoing {
             topic: self.exceptions.clone(),
             partition: None,
             key: Some(record_key(&event.key)),
@@ -134,7 +137,8 @@ impl Writer<'_> {
             headers,
             of: partition,
             name,
-        });
+        };
+        [row, exception]
     }
 
     /// A row of the `open` table that is written again or deleted.

@@ -185,7 +185,7 @@ impl Sink {
     /// membership as it is when the offsets are sent; as another member than `as_member` it does not.
     pub fn send(
         &self,
-        records: &[Outgoing],
+        records: impl Iterator<Item = Outgoing>,
         now_ms: i64,
         offsets: &[CommittedOffset],
         member: &Client,
@@ -195,17 +195,18 @@ impl Sink {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.stamps.written.take();
         self.stamps.begun.store(self.stamps.time.mono(), Ordering::Relaxed);
-        let written = self
+        let mut written = Vec::new();
+        let done = self
             .producer
             .begin_transaction()
             .map_err(Trouble::from)
-            .and_then(|()| self.write(records, now_ms))
-            .and_then(|()| self.drain(records))
-            .map_err(|trouble| self.cause(trouble, records, offsets, group))
+            .and_then(|()| self.write(records, &mut written, now_ms))
+            .and_then(|()| self.drain(&written))
+            .map_err(|trouble| self.cause(trouble, &written, offsets, group))
             .and_then(|()| self.send_offsets(offsets, group));
-        match written {
+        match done {
             Ok(()) => Ok(self.commit()),
-            Err(trouble) => self.judge(trouble, records),
+            Err(trouble) => self.judge(trouble, &written),
         }
     }
 
@@ -262,8 +263,14 @@ impl Sink {
         }
     }
 
-    fn write(&self, records: &[Outgoing], now_ms: i64) -> Result<(), Trouble> {
-        for (index, record) in records.iter().enumerate() {
+    /// Hands records over, one by one; of each only its name is kept.
+    fn write(
+        &self,
+        records: impl Iterator<Item = Outgoing>,
+        written: &mut Vec<Outgoing>,
+        now_ms: i64,
+    ) -> Result<(), Trouble> {
+        for (index, record) in records.enumerate() {
             let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
             for (key, value) in &record.headers {
                 headers = headers.insert(Header { key, value: value.as_ref() });
@@ -279,7 +286,10 @@ impl Sink {
             if let Some(value) = &record.value {
                 out = out.payload(value.as_slice());
             }
-            self.enqueue(out).map_err(|error| Trouble::of(error, record))?;
+            let taken = self.enqueue(out).map_err(|error| Trouble::of(error, &record));
+            let (key, value, headers) = (None, None, Vec::new());
+            written.push(Outgoing { key, value, headers, ..record });
+            taken?;
         }
         Ok(())
     }

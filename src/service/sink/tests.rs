@@ -44,7 +44,7 @@ fn settings(bootstrap_servers: String) -> Kafka {
 /// An exception and an offset in one transaction.
 fn commit(sink: &Sink, member: &Client) -> Sent {
     let offset = CommittedOffset { partition: 0, offset: 7, metadata: "cut".to_owned() };
-    sink.send(&[exception()], SystemClock.now_ms(), &[offset], member, None)
+    sink.send([exception()].into_iter(), SystemClock.now_ms(), &[offset], member, None)
         .expect("nothing is hopeless")
 }
 

@@ -80,6 +80,8 @@ pub struct Engine<'m> {
     cycle: Stopwatch,
     sending: Stopwatch,
     budget: Budget,
+    /// The last attempt failed after so long that it may have been too large.
+    too_large: bool,
     /// More is to be said than the last cuts held.
     is_full: bool,
     commit: spans::Commit,
@@ -132,6 +134,7 @@ impl<'m> Engine<'m> {
             cycle: Stopwatch::start(),
             sending: Stopwatch::start(),
             budget: Budget::default(),
+            too_large: false,
             is_full: false,
             commit: spans::Commit::none(),
             last_commit: Stopwatch::start(),

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(25 + 5);
 /// Memory that the process may take beyond what it had and the open exceptions.
 const BEYOND: u64 = 64 << 20;
+/// What an open exception takes itself: its entry of 96 bytes, its slot and its place in the index.
+const BYTES_OF_OPEN: u64 = 112;
 const LEAST_A_SECOND: f64 = 20_000.0;
 
 /// Measures with so many packages; prints a line of JSON. Panics where a bound does not hold.
@@ -43,11 +45,10 @@ pub fn measure(packages: usize) {
     });
     let due = second + after;
     assert!(now_secs() < due, "the scans were not read in time");
-    let state = state_of(&service);
     let before = Memory::of(&service);
     until_second(due);
 
-    let flood = Flood { setup: &setup, packages, before, state };
+    let flood = Flood { setup: &setup, packages, before };
     let (begun, mut phases) = (Instant::now(), Vec::new());
     for (end, share) in [(End::Kill, 0.25), (End::Kill, 0.5), (End::Term, 0.75)] {
         phases.push(flood.until(&mut service, (packages as f64 * share) as u64));
@@ -134,17 +135,10 @@ impl Memory {
     }
 }
 
-/// Bytes of the shards, open exceptions included.
-fn state_of(service: &Service) -> u64 {
-    let metrics = service.metrics().expect("metrics of a service that works");
-    metrics.sum("stallwatch_state_bytes") as u64
-}
-
 struct Flood<'f> {
     setup: &'f Setup,
     packages: usize,
     before: Memory,
-    state: u64,
 }
 
 /// One life of the process.
@@ -164,7 +158,7 @@ impl Flood<'_> {
     fn until(&self, service: &mut Service, events: u64) -> Phase {
         let begun = Instant::now();
         let out = || self.out();
-        let (first, mut seen, mut open) = (out(), out(), 0);
+        let (first, mut seen) = (out(), out());
         let mut began = None;
         let end = begun + PATIENCE;
         while seen < events {
@@ -175,13 +169,10 @@ impl Flood<'_> {
             if seen > first && began.is_none() {
                 began = Some((begun.elapsed(), Instant::now(), seen));
             }
-            if let Some(metrics) = service.metrics() {
-                let state = metrics.sum("stallwatch_state_bytes") as u64;
-                open = open.max(state.saturating_sub(self.state));
-            }
         }
         let (until_first, since, at) = began.unwrap_or((begun.elapsed(), begun, first));
         let (memory, took) = (Memory::of(service), since.elapsed());
+        let open = seen * BYTES_OF_OPEN;
         Phase { until_first, events: seen - at, took, memory, before: self.before, open }
     }
 

@@ -23,6 +23,7 @@ mod equality;
 mod evidence;
 mod features;
 mod first_start;
+mod flood;
 mod guards;
 mod halts;
 mod limit;

@@ -26,12 +26,17 @@ impl Budget {
     /// An attempt took so long. One that took more than a third of the time-out was too large; what
     /// went well in a tenth may grow again.
     pub fn took(&mut self, time: Duration, timeout: Duration, committed: bool) {
-        if time > timeout / 3 {
+        if is_too_long(time, timeout) {
             self.0 = (self.0 / 2).max(FEWEST);
         } else if committed && time < timeout / 10 {
             self.0 = (self.0 * 2).min(MOST);
         }
     }
+}
+
+/// Whether an attempt took longer than one should: more than a third of the time-out.
+pub fn is_too_long(time: Duration, timeout: Duration) -> bool {
+    time > timeout / 3
 }
 
 #[cfg(test)]

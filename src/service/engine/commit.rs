@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crossbeam_channel::bounded;
 use rdkafka::error::KafkaError;
 
-use super::Engine;
+use super::{Engine, budget};
 use crate::protocol::commit_cycle::{Action, Sent, Stored};
 use crate::protocol::halt::{Halt, Other};
+use crate::protocol::held::RECORDS_PER_EVENT;
 use crate::protocol::keeper::{Finished, HEARTBEAT_MS, Standing};
 use crate::protocol::lane::Lane;
 use crate::service::ServiceError;
@@ -21,6 +22,8 @@ use crate::service::sink::Hopeless;
 use crate::service::spans;
 use crate::service::worker::{Cut, DeadLetter, Job};
 
+/// So few records are never too many.
+const FEW: usize = 64;
 /// Actions in one round; a cycle that needs more goes on in the next, so that the loop turns.
 const ACTIONS: usize = 6;
 
@@ -144,6 +147,9 @@ impl Engine<'_> {
                 if !self.is_of_this_topic() {
                     return Ok(());
                 }
+                if self.too_large && self.rebuild_what_is_too_large(&partitions) {
+                    return Ok(());
+                }
                 match self.send(&partitions) {
                     Ok(sent) => {
                         self.count(sent);
@@ -211,6 +217,25 @@ impl Engine<'_> {
         }
     }
 
+    /// What was too large for a transaction stays so: partitions that have more to say than their share
+    /// is by now are rebuilt from what is durable, and say it in smaller parts. False: there are none.
+    fn rebuild_what_is_too_large(&mut self, partitions: &[i32]) -> bool {
+        self.too_large = false;
+        let share = self.share();
+        let contents = self.keeper.contents(partitions, &self.shared.source());
+        let is_large = |cut: &Cut| records_of(cut) > share.max(FEW);
+        let large: Vec<i32> = contents
+            .iter()
+            .filter(|(cut, _)| is_large(cut))
+            .map(|(cut, _)| cut.partition)
+            .collect();
+        for &partition in &large {
+            let why = "what it has to say was too much for one transaction and is said in parts";
+            self.rebuild(partition, why);
+        }
+        !large.is_empty()
+    }
+
     fn standing(&self) -> Standing {
         match self.shared.guards.embedded {
             true => Standing::Holds,
@@ -255,14 +280,13 @@ impl Engine<'_> {
             now_ms,
             max_bytes: shared.max_bytes,
         };
-        let (mut records, mut offsets) = (Vec::new(), Vec::new());
         let contents = self.keeper.contents(partitions, &shared.source());
         self.commit.attempt(contents.iter().map(|(cut, _)| *cut));
-        for (cut, record) in contents {
-            offsets.push(writer.contents(cut, &record, &mut records));
-        }
+        let offsets: Vec<_> =
+            contents.iter().map(|(cut, record)| Writer::offset(cut, record)).collect();
+        let records = contents.iter().flat_map(|(cut, record)| writer.records(cut, record));
         let as_member = self.keeper.member().filter(|_| !shared.guards.embedded);
-        self.sink.send(&records, now_ms, &offsets, self.member, as_member)
+        self.sink.send(records, now_ms, &offsets, self.member, as_member)
     }
 
     /// Something no retry mends: the partition stops, or everything does.
@@ -284,7 +308,9 @@ impl Engine<'_> {
         };
         self.commit.ended(outcome);
         let timeout = self.shared.config.kafka.transaction_timeout;
-        self.budget.took(self.sending.elapsed(), timeout, sent == Sent::Committed);
+        let took = self.sending.elapsed();
+        self.too_large = sent != Sent::Committed && budget::is_too_long(took, timeout);
+        self.budget.took(took, timeout, sent == Sent::Committed);
         self.shared.metrics.transaction(outcome, self.cycle.elapsed().as_secs_f64());
     }
 
@@ -331,4 +357,9 @@ impl Engine<'_> {
             self.halted(partition, Halt::new(Other::TakenOver, why));
         }
     }
+}
+
+/// Records of a cut in a transaction, its cut record aside.
+fn records_of(cut: &Cut) -> usize {
+    RECORDS_PER_EVENT * cut.events.len() + cut.dead_letters.len()
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Most records of a transaction: with 2 KiB each some 20 MB on their way.
-const MOST: usize = 10_000;
+/// Most records of a transaction: with 1 KiB each some 8 MB on their way.
+const MOST: usize = 8_000;
 /// Fewest: what cannot be written at this size is no matter of size.
 const FEWEST: usize = 16;
 

@@ -25,8 +25,8 @@ const TAIL: i64 = 20_000;
 /// Its rest is not older than this, in milliseconds, whatever clock the topic has.
 const AGE_MS: i64 = 3_600_000;
 
-/// First offset and end of what is looked at in a partition.
-type Tail = (i64, i64);
+/// From where to where each partition is read.
+type Tails = Vec<(i32, (i64, i64))>;
 
 /// Looks at what was left.
 pub struct Look<'a> {
@@ -156,7 +156,7 @@ impl<'a> Look<'a> {
     }
 
     /// The ends of a topic's partitions as a reader of committed data sees them.
-    fn tails(&self, topic: &str, since_ms: Option<i64>) -> Result<Vec<(i32, Tail)>, KafkaError> {
+    fn tails(&self, topic: &str, since_ms: Option<i64>) -> Result<Tails, KafkaError> {
         let partitions = self.partitions_of(topic)?;
         let mut since = TopicPartitionList::new();
         for partition in &partitions {

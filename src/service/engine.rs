@@ -31,12 +31,14 @@ use batching::Carried;
 use budget::Budget;
 use others::Foreign;
 use stalled::Stable;
+use unassigned::Unassigned;
 
 mod batching;
 mod budget;
 mod halts;
 mod others;
 mod stalled;
+mod unassigned;
 mod waiting;
 
 /// How long an idle loop waits for the next event.
@@ -92,6 +94,9 @@ pub struct Engine<'m> {
     stable: (Sender<Stable>, Receiver<Stable>),
     /// Cuts of others that have been found between ours.
     foreign: (Sender<Foreign>, Receiver<Foreign>),
+    /// Partitions that are given to nobody, and are this member's to give out.
+    to_give_out: (Sender<Vec<i32>>, Receiver<Vec<i32>>),
+    unassigned: Unassigned,
     /// Last stable offsets are being asked for.
     stable_is_due: bool,
     asked_for_stable: Option<Stopwatch>,
@@ -143,6 +148,8 @@ impl<'m> Engine<'m> {
             last_look_for_stalls: Stopwatch::start(),
             stable: unbounded(),
             foreign: unbounded(),
+            to_give_out: unbounded(),
+            unassigned: Unassigned::default(),
             stable_is_due: false,
             asked_for_stable: None,
             last_answer: Stopwatch::start(),
@@ -167,6 +174,7 @@ impl<'m> Engine<'m> {
             self.look_for_answers();
             self.take_others();
             self.look_at_what_stands_still();
+            self.look_for_unassigned();
             self.hold_back();
             let interval = self.shared.config.output.commit_interval;
             if self.is_full || self.last_commit.elapsed() >= interval {

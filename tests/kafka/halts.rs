@@ -40,7 +40,7 @@ fn forget_sums(setup: &Setup) {
 }
 
 /// The same, set up a little differently.
-fn stopped_with_one_open_and(name: &str, more: impl FnOnce(Setup) -> Setup) -> Setup {
+pub fn stopped_with_one_open_and(name: &str, more: impl FnOnce(Setup) -> Setup) -> Setup {
     let setup = Setup::new(shared(), name, 1, "json")
         .policies(SHORT_POLICIES)
         .with("kafka", "session_timeout = \"6s\"")

@@ -9,7 +9,9 @@ use rdkafka::producer::{BaseProducer, Producer};
 use crate::broker::shared;
 use crate::client::{NewRecord, create_topic, produce, send};
 use crate::evidence::{SHORT_POLICIES, told, wait_for_exceptions};
-use crate::halts::{assert_no_contradiction, come, stopped_with_one_open, wait_told};
+use crate::halts::{
+    assert_no_contradiction, come, stopped_with_one_open, stopped_with_one_open_and, wait_told,
+};
 use crate::printed;
 use crate::scans::Scan;
 use crate::service::{PATIENCE, Service, Setup};
@@ -102,6 +104,38 @@ fn an_answer_for_partitions_lets_a_package_that_moved_be_reported_as_the_list_sa
     service.stop();
     let ids = setup.published();
     assert_ne!(ids[0]["exception_id"], ids[1]["exception_id"], "nothing is repeated");
+}
+
+#[test]
+fn partitions_added_while_a_member_was_away_for_a_moment_are_given_out_anew() {
+    let long = |setup: Setup| setup.with("kafka", "session_timeout = \"30s\"");
+    let setup = stopped_with_one_open_and("given-out", long);
+    for topic in [setup.scans(), setup.open()] {
+        add_partitions(&setup, &topic, 2);
+    }
+    // It comes back before its session has ended, and is given what it had.
+    let mut service = setup.spawn();
+    let given = "assigned partitions=[0]";
+    service.wait("its old partition", |service| {
+        (service.log().matches(given).count() == 2).then_some(())
+    });
+    let list = setup.run_verb(&["recover", "--list"]).out;
+    printed::run(&setup, shared(), &printed::last(&list, "stallwatch recover"));
+    let nobody = "partitions are given to no member of the group";
+    service.wait("word of it", |service| service.log().contains(nobody).then_some(()));
+    service.wait("all of them", |service| {
+        let assigned = service.metrics()?.value("stallwatch_partitions_assigned", &[])?;
+        (assigned == 2.0).then_some(())
+    });
+    service.wait_ready();
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    let other = Scan::new("1ZOTHER", "arrived", now_ms() - DAY_MS).json();
+    produce(&setup.bootstrap, &setup.scans(), [NewRecord { partition: Some(1), ..other }]);
+    let all = [("1ZOPEN", "opened"), ("1ZOPEN", "resolved"), ("1ZOTHER", "opened")];
+    wait_told(&mut service, &setup, &all);
+    assert_eq!(service.log().matches(nobody).count(), 1, "{}", service.log());
+    service.stop();
+    assert_no_contradiction(&setup);
 }
 
 #[test]

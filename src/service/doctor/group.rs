@@ -35,7 +35,10 @@ pub(super) fn check(
         return;
     }
     match within(LONGEST, |cancelled| stored(config, cancelled)) {
-        Ok(standing) => standing.tell(report),
+        Ok(standings) => {
+            given_to_nobody(config, group, standings.count(), report);
+            standings.tell(report);
+        }
         Err(why) => report.fail(CHECK, why, "look at the broker's log"),
     }
 }
@@ -85,6 +88,22 @@ pub fn members(config: &Config, group: &Result<Group, KafkaError>, report: &mut 
     }
 }
 
+fn given_to_nobody(
+    config: &Config,
+    group: &Result<Group, KafkaError>,
+    partitions: i32,
+    report: &mut Report,
+) {
+    let input = config.input.topics.first().map_or("", String::as_str);
+    let nobody = group.as_ref().map(|group| group.given_to_nobody(input, partitions));
+    let nobody = nobody.unwrap_or_default();
+    if !nobody.is_empty() {
+        let says = format!("partitions {nobody:?} of {input} are given to no member, and not read");
+        let remedy = "the instances see to it within a minute; else stop them all for longer than kafka.session_timeout";
+        report.warn(CHECK, says, remedy);
+    }
+}
+
 /// What would become of every partition at a start.
 #[derive(Default)]
 struct Standings {
@@ -94,6 +113,10 @@ struct Standings {
 }
 
 impl Standings {
+    fn count(&self) -> i32 {
+        i32::try_from(self.go_on + self.first + self.halts.len()).unwrap_or(i32::MAX)
+    }
+
     fn tell(self, report: &mut Report) {
         let Self { go_on, first, halts } = self;
         for Halted { partition, reason, message, .. } in &halts {

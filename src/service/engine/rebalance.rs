@@ -105,6 +105,7 @@ impl Engine<'_> {
         if let Err(error) = self.member.incremental_unassign(&self.list(partitions)) {
             tracing::warn!("{}", kafka::explain(&error, "giving partitions back"));
         }
+        self.join_again();
     }
 
     /// The partition is given back, all of it committed: its state is kept for whoever comes next.

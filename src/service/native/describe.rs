@@ -45,6 +45,21 @@ pub struct Group {
     pub allowed: Option<Vec<Operation>>,
 }
 
+impl Group {
+    /// Which of the first so many partitions of a topic are given to no member, while the group is at
+    /// rest.
+    pub fn given_to_nobody(&self, topic: &str, partitions: i32) -> Vec<i32> {
+        let given = |partition: i32| {
+            let given = self.members.iter().flat_map(|member| &member.partitions);
+            given.into_iter().any(|(name, number)| name == topic && *number == partition)
+        };
+        match self.state.as_str() {
+            "Stable" => (0..partitions).filter(|partition| !given(*partition)).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// A member of a consumer group.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -54,6 +69,8 @@ pub struct Member {
     pub host: String,
     /// Its `group.instance.id`, if it is a static one.
     pub instance: Option<String>,
+    /// Topics and partitions that it is given.
+    pub partitions: Vec<(String, i32)>,
 }
 
 /// Asks for descriptions of topics; each in the order asked for, or why there is none.
@@ -197,7 +214,26 @@ unsafe fn member(native: *const rdsys::rd_kafka_MemberDescription_t) -> Member {
             client: text(rdsys::rd_kafka_MemberDescription_client_id(native)),
             host: text(rdsys::rd_kafka_MemberDescription_host(native)),
             instance: (!instance.is_empty()).then_some(instance),
+            partitions: given(rdsys::rd_kafka_MemberDescription_assignment(native)),
         }
+    }
+}
+
+/// # Safety
+/// `native` is null, or an assignment that lives for the call.
+unsafe fn given(native: *const rdsys::rd_kafka_MemberAssignment_t) -> Vec<(String, i32)> {
+    if native.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as the caller promises; the list and its texts belong to the assignment.
+    unsafe {
+        let found = rdsys::rd_kafka_MemberAssignment_partitions(native);
+        if found.is_null() {
+            return Vec::new();
+        }
+        let count = usize::try_from((*found).cnt).unwrap_or_default();
+        let elements = list((*found).elems.cast_const(), count);
+        elements.iter().map(|one| (text(one.topic), one.partition)).collect()
     }
 }
 

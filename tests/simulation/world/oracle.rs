@@ -79,6 +79,8 @@ pub struct AtCut {
     pub schedule: Schedule,
     /// A look was under way, or one is to be carried on: what is published may be ahead of the clocks.
     pub amid_look: bool,
+    /// The cut says how far a record's look is out.
+    pub has_cursor: bool,
 }
 
 /// A restore that has come to its end.
@@ -159,7 +161,7 @@ impl<'o> Oracle<'o> {
             part.beside_another = None;
         }
         let Some(stamp) = restored.stamp.as_ref().filter(|_| !self.loose) else { return Ok(()) };
-        let Some(AtCut { digest: theirs, .. }) = part.states.get(stamp) else {
+        let Some(AtCut { digest: theirs, has_cursor, .. }) = part.states.get(stamp) else {
             return Err(format!("a restore at {stamp:?}, which nobody has sent"));
         };
         let ours = Digest::of(restored.shard);
@@ -167,7 +169,7 @@ impl<'o> Oracle<'o> {
         if restored.backfill == Backfill::Pending {
             theirs.open = ours.open;
         }
-        if part.cut.as_ref().is_some_and(|cut| cut.cursor.is_some()) {
+        if *has_cursor {
             // What had ended by the cursor ends once more, silently.
             theirs.packages = ours.packages;
         }

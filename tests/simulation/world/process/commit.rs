@@ -60,7 +60,9 @@ impl Process {
                 digest.log_clock = cut.log_clock.map(|clock| clock.secs());
                 digest.frontier = cut.frontier.map(|frontier| frontier.secs());
                 if fresh {
-                    self.at_cuts.insert(partition, AtCut { digest, schedule, amid_look });
+                    let has_cursor = cut.cursor.is_some();
+                    let at_cut = AtCut { digest, schedule, amid_look, has_cursor };
+                    self.at_cuts.insert(partition, at_cut);
                 }
                 if !around.rules.cut_names_its_policies {
                     cut.policies = self.policies.hash().clone();

@@ -49,6 +49,17 @@ pub(super) fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
+/// What something adds to a sum, by its bytes. FNV-1a alone will not do: of two things that differ in
+/// their last bit the differences are equal and opposite as often as not, and cancel. The finalizer of
+/// MurmurHash3 spreads them.
+pub(super) fn summand(bytes: impl Iterator<Item = u8>) -> u64 {
+    let mut hash = fnv_1a(bytes);
+    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
+    }
+    hash ^ (hash >> 33)
+}
+
 /// How far the look of the record at a cut's offset is out: the cut was taken in the midst of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cursor {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cut::fnv_1a;
+use super::cut::summand;
 use crate::detector::exception::{Change, ExceptionEvent};
 
 /// Count and sum of the open exceptions that have been published, in whatever order.
@@ -52,5 +52,63 @@ fn share(event: &ExceptionEvent, before: u32) -> u64 {
     let texts = texts.into_iter().flat_map(|text| text.iter().copied().chain([0xff]));
     let id = event.exception_id.into_bytes();
     let rest = [event.kind as u8].into_iter().chain(id).chain(sequence.to_le_bytes());
-    fnv_1a(texts.chain(rest))
+    summand(texts.chain(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detector::exception::{Kind, Severity, exception_id};
+    use crate::detector::key::PackageKey;
+    use crate::detector::scan::{Attributes, Milestone};
+    use crate::detector::time::{Deadline, EffectiveTime, LogTime};
+
+    fn event(number: u32, sequence: u32, change: Change) -> ExceptionEvent {
+        let key = PackageKey::new("ups", &format!("P{number}")).unwrap();
+        let (anchor, set_at) = (EffectiveTime::from_secs(7), LogTime::from_secs(7));
+        ExceptionEvent {
+            exception_id: exception_id(&key, Kind::NoMovement, anchor, set_at),
+            sequence,
+            change,
+            kind: Kind::NoMovement,
+            severity: Severity::Warning,
+            step: sequence,
+            step_name: "stalled".into(),
+            key,
+            anchor,
+            anchor_set_at: set_at,
+            opened_deadline: Deadline::from_secs(9),
+            deadline: Deadline::from_secs(9),
+            silent_for_s: 2,
+            last_milestone: Milestone::Arrived,
+            attributes: Attributes::default(),
+            policy_id: "all".into(),
+            policy_set: "00".into(),
+            closed_by: None,
+            backfilled: false,
+        }
+    }
+
+    #[test]
+    fn what_is_published_one_by_one_comes_to_what_the_table_holds() {
+        let mut sum = OpenSum::default();
+        let told = [(1, 0, Change::Opened), (2, 0, Change::Opened), (1, 1, Change::Escalated)];
+        told.iter().for_each(|&(number, at, change)| sum.publish(&event(number, at, change)));
+        let rows = [event(2, 0, Change::Opened), event(1, 1, Change::Escalated)];
+        assert_eq!(sum, OpenSum::of(&rows));
+        sum.publish(&event(2, 1, Change::Resolved));
+        sum.publish(&event(1, 2, Change::Expired));
+        assert_eq!(sum, OpenSum::default());
+    }
+
+    #[test]
+    fn rows_that_are_all_one_step_further_have_another_sum() {
+        let rows = |count: u32, sequence| {
+            let rows = (0..count).map(|number| event(number, sequence, Change::Escalated));
+            OpenSum::of(&rows.collect::<Vec<_>>())
+        };
+        for count in 1..200 {
+            assert_ne!(rows(count, 0), rows(count, 1), "{count} rows");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cut::fnv_1a;
+use super::cut::summand;
 
 /// Offsets of a block at first: 2 to this power. Doubled as often as there are too many blocks.
 const FIRST_BITS: u32 = 16;
@@ -77,7 +77,7 @@ impl Rejections {
 
     /// The record at this offset, which lies behind all others that are reckoned with, is rejected.
     pub fn note(&mut self, offset: i64) {
-        let sum = fnv_1a(offset.to_le_bytes().into_iter());
+        let sum = summand(offset.to_le_bytes().into_iter());
         self.add(Block { number: offset >> self.bits, count: 1, sum });
         if self.blocks.len() > MOST_BLOCKS {
             *self = self.with_blocks_of(self.bits + 1);
@@ -179,6 +179,15 @@ mod tests {
         );
         assert_eq!(then.differ_below(&now, 2 * BLOCK - 1), None, "the second is not over");
         assert!(then.differ_below(&now, 2 * BLOCK).is_some());
+    }
+
+    #[test]
+    fn as_many_other_records_have_another_sum() {
+        let even: Vec<i64> = (0..400).map(|at| 2 * at).collect();
+        for count in 1..even.len() {
+            let odd: Vec<i64> = even[..count].iter().map(|at| at + 1).collect();
+            assert!(differ(&of(&even[..count]), &of(&odd)).is_some(), "{count} records");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Waiting {
             let from = stable.map_or(reached, |(_, stable)| stable);
             let end = commands::end_transaction(&reader.context().admin, topic, partition, from);
             tracing::warn!(
-                "partition {partition} of {topic}: nothing to read at offset {reached} for {seconds} s, and it ends at {to}: a transaction is open from offset {from} on; its producer ends it, or the broker after that producer's transaction.timeout.ms; to end one that hangs, and drop what it holds: {end}"
+                "partition {partition} of {topic}: nothing to read at offset {reached} for {seconds} s, and it ends at {to}: a transaction is open from offset {from} on; its producer ends it, or the broker after that producer's transaction.timeout.ms; one that an instance of this service left is ended by that instance when it starts again; to end another that hangs, and drop what it holds: {end}"
             );
         }
     }

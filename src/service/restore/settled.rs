@@ -32,7 +32,8 @@ pub fn wait(
         loop {
             let stable = kafka::end_offsets(reader, topic, &partitions)?;
             let mut pairs = ends.iter().zip(&stable);
-            let Some(((partition, _), _)) = pairs.find(|((_, end), (_, stable))| stable < end)
+            let Some(((partition, _), (_, from))) =
+                pairs.find(|((_, end), (_, stable))| stable < end)
             else {
                 break;
             };
@@ -41,9 +42,7 @@ pub fn wait(
             }
             if watch.elapsed() > PATIENCE {
                 tracing::warn!(
-                    %topic,
-                    partition,
-                    "a transaction has been open there for {} s, and nobody can read what is behind it; should it hang, kafka-transactions.sh find-hanging names it and abort ends it",
+                    "partition {partition} of {topic}: a transaction has been open from offset {from} on for {} s, and nobody can read what is behind it: start the instance again that left it, which ends it as the rest of it was ended; aborted by hand it would lose what may have been committed elsewhere",
                     watch.elapsed().as_secs()
                 );
                 break;

@@ -31,8 +31,6 @@ pub enum Other {
     AnotherRecord,
     /// An open exception contradicts the log.
     Contradiction,
-    /// Another instance has committed for it.
-    TakenOver,
     /// The broker takes none of what it has to say.
     NotWritten,
     /// The client cannot read on at the cut.
@@ -48,7 +46,6 @@ impl Other {
         Self::RecordRejected,
         Self::AnotherRecord,
         Self::Contradiction,
-        Self::TakenOver,
         Self::NotWritten,
         Self::NotRead,
         Self::Unreadable,
@@ -61,7 +58,6 @@ impl Other {
             Self::RecordRejected => "record-rejected",
             Self::AnotherRecord => "rejections-differ",
             Self::Contradiction => "contradiction",
-            Self::TakenOver => "taken-over",
             Self::NotWritten => "not-written",
             Self::NotRead => "not-read",
             Self::Unreadable => "unreadable",
@@ -75,7 +71,6 @@ impl Other {
             Self::AnotherRecord => &[Accept::Rejections],
             Self::MaxPackages
             | Self::RecordRejected
-            | Self::TakenOver
             | Self::NotWritten
             | Self::NotRead
             | Self::Unreadable => &[],

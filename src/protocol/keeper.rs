@@ -306,7 +306,8 @@ impl<L> Keeper<L> {
             if !self.ownership.holds(cut.partition, cut.epoch) {
                 continue;
             }
-            if heartbeat || speaks(&cut, lane) {
+            // An answer to a halt is about the last commit: no other must come between.
+            if heartbeat && !lane.is_halted() || speaks(&cut, lane) {
                 says.insert(cut.partition, cut);
             } else {
                 silent.push(cut);

@@ -96,6 +96,11 @@ impl Lane {
         self.state == State::Live
     }
 
+    /// Whether nothing counts any more.
+    pub fn is_halted(&self) -> bool {
+        self.state == State::Halted
+    }
+
     /// Whether a first start has more to publish.
     pub fn is_backfilling(&self) -> bool {
         self.state == State::Backfilling

@@ -15,6 +15,8 @@ pub struct Carried {
     pub batch: Batch,
     /// Since when it is halted, if an operator's answer may let it go on.
     pub waits_for_an_answer: Option<Stopwatch>,
+    /// Halted with a state, which is of no more use once somebody has answered.
+    pub is_held: bool,
     /// A group that has committed beside ours.
     pub other: Option<OtherGroup>,
     /// The offset of the `open` topic behind our last commit.
@@ -39,6 +41,7 @@ impl Carried {
         Self {
             batch: Batch::default(),
             waits_for_an_answer: None,
+            is_held: false,
             other,
             open_end: None,
             stands: None,

@@ -111,6 +111,12 @@ impl Engine<'_> {
             && self.keeper.lane(cut.partition).is_some_and(|lane| lane.is_live())
         {
             self.keeper.halt_at(cut.partition, cut.offset, halt.places_needed);
+            if let Some(carried) = self.carried.get_mut(&cut.partition)
+                && !halt.answers.is_empty()
+            {
+                carried.waits_for_an_answer = Some(Stopwatch::start());
+                carried.is_held = true;
+            }
             self.halted(cut.partition, halt.clone());
         }
     }
@@ -353,8 +359,7 @@ impl Engine<'_> {
             self.go_live(partition);
         }
         for partition in finished.given_up {
-            let why = "another instance has committed for it; it is given up";
-            self.halted(partition, Halt::new(Other::TakenOver, why));
+            self.rebuild(partition, "another instance has committed for it");
         }
     }
 }

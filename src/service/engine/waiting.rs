@@ -38,7 +38,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Partitions that halted in a restore read anew what is durable: an operator may have answered.
+    /// Partitions that halted and that somebody may answer for read anew what is durable: an operator may have answered.
     pub(super) fn look_for_answers(&mut self) {
         let due = |carried: &Carried| {
             carried.waits_for_an_answer.as_ref().is_some_and(|since| since.elapsed() >= ANSWERS)
@@ -46,6 +46,10 @@ impl Engine<'_> {
         let waiting: Vec<i32> =
             self.carried.iter().filter(|(_, carried)| due(carried)).map(|(&it, _)| it).collect();
         for partition in waiting {
+            if self.carried.get(&partition).is_some_and(|carried| carried.is_held) {
+                self.rebuild(partition, "an operator may have answered");
+                continue;
+            }
             let other = self.carried.get(&partition).and_then(|carried| carried.other.clone());
             if let Some(epoch) = self.keeper.restoring_again(partition) {
                 self.begin_restore(partition, epoch, other);

@@ -67,7 +67,7 @@ fn of_other(other: Other) -> &'static str {
             "records_that_are_read_otherwise_than_before_halt_until_they_are_put_back_or_accepted"
         }
         // They name no command, and no answer lifts them.
-        Other::TakenOver | Other::NotWritten | Other::NotRead | Other::Unreadable => {
+        Other::NotWritten | Other::NotRead | Other::Unreadable => {
             assert!(other.answers().is_empty());
             "each_halt_and_each_answer_is_done_by_a_test"
         }

@@ -23,6 +23,9 @@ use crate::wire::toml_reader::nearest;
 
 /// How long one request to the broker may take.
 pub const REQUEST: Duration = Duration::from_secs(10);
+/// How much a reader has in advance: in KiB, and what it asks for at a time, compressed, in bytes.
+const AHEAD: [(&str, &str); 2] =
+    [("queued.max.messages.kbytes", "4096"), ("fetch.message.max.bytes", "262144")];
 /// How long is listened to what a client tells of its connections.
 const LISTEN: Duration = Duration::from_millis(200);
 
@@ -218,10 +221,17 @@ pub fn check_clients(config: &Config) -> Result<(), String> {
     alone.create_with_context(Context::default()).map(|_: BaseProducer<Context>| ()).map_err(made)
 }
 
-/// A consumer that is told what to read: for restores. It commits nothing and joins nothing.
+/// A consumer that is told what to read: for restores. It commits nothing and joins nothing. There are
+/// as many at a time as partitions are restored, so each holds little in advance.
 pub fn reader(kafka: &Kafka) -> KafkaResult<Client> {
     let context = Context { admin: administrator(kafka), ..Context::default() };
-    consumer(kafka).create_with_context(context)
+    let mut reader = consumer(kafka);
+    for (property, size) in AHEAD {
+        if !kafka.properties.contains_key(property) {
+            reader.set(property, size);
+        }
+    }
+    reader.create_with_context(context)
 }
 
 /// A consumer that asks for end offsets as a reader of uncommitted data: the last stable offset

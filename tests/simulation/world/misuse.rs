@@ -10,7 +10,6 @@ use stallwatch::wire::exception::open_key;
 
 use super::World;
 use super::broker::Open;
-use super::log::Log;
 use super::options::Fault;
 use super::process::Reading;
 
@@ -85,7 +84,7 @@ impl World<'_> {
         self.end_input_transactions(true);
         let broker = &mut self.around.broker;
         for partition in 0..self.around.options.partitions as i32 {
-            let before = std::mem::replace(&mut broker.of_mut(partition).input, Log::default());
+            let before = std::mem::take(&mut broker.of_mut(partition).input);
             self.around.oracle.topic_made_anew(partition, before.high_watermark());
         }
         broker.topic += 1;

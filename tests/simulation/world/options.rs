@@ -244,7 +244,7 @@ impl Options {
             history: if first_start { 40 } else { random.pick(&[0, 0, 3, 12, 25, 40]) },
             packages: if many_due || first_start { 5 } else { random.between(1, 5) as usize },
             budget: if many_due || first_start { 1 } else { random.pick(&[1, 2, 4, 10_000]) },
-            no_evidence: many_due && seed % 3 > 0,
+            no_evidence: many_due && !seed.is_multiple_of(3),
             work: if many_due { 1 } else { random.pick(&[1, 1, 64, 512]) },
             margin_ms,
             max_future_skew_ms: random.pick(&[3_000, 8_000]),

@@ -25,11 +25,16 @@ pub fn stopped_with_one_open(name: &str) -> Setup {
 
 /// Has the cut say nothing of what the open topic holds, as one of an earlier version does.
 fn forget_sums(setup: &Setup) {
+    store_cut(setup, |cut| drop(cut.remove("open").expect("count and sum")));
+}
+
+/// Writes the last cut of the first partition once more, changed.
+pub fn store_cut(setup: &Setup, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
     let records = crate::client::read(&setup.bootstrap, &setup.open());
     let mut cuts = records.iter().filter(|it| rdkafka::Message::key(*it) == Some(b":cut"));
     let cut = cuts.next_back().and_then(rdkafka::Message::payload).expect("a cut");
     let mut cut: Value = serde_json::from_slice(cut).expect("JSON");
-    cut.as_object_mut().expect("an object").remove("open").expect("count and sum");
+    change(cut.as_object_mut().expect("an object"));
     let cut = NewRecord {
         key: Some(b":cut".to_vec()),
         value: Some(cut.to_string().into_bytes()),

@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::client::{NewRecord, create_topic, delete_records, delete_topic, produce, read};
 use crate::evidence::SHORT_POLICIES;
 use crate::halts::{
-    answered, assert_no_contradiction, come, stopped_with_one_open, wait_answered, wait_told,
+    answered, assert_no_contradiction, come, stopped_with_one_open, store_cut, wait_answered,
+    wait_told,
 };
 use crate::service::{SCANS_SETTINGS, Setup};
 use crate::wait::{now_ms, now_secs};
@@ -37,6 +38,46 @@ fn a_second_group_on_the_same_output_topics_halts_until_the_first_is_said_to_hav
     service.stop();
     assert_eq!(by_any_group(&other), ["1ZOPEN opened 0", "1ZOPEN resolved 1"]);
     assert!(other.open_table().is_empty());
+}
+
+#[test]
+fn a_group_that_commits_beside_a_running_instance_halts_it_until_it_is_said_to_have_stopped() {
+    let setup = stopped_with_one_open("beside");
+    let mut service = setup.start();
+    // The instance commits before, so that it notices what stands between that and the next.
+    service.wait_frontier(1, now_secs());
+    store_cut(&setup, |cut| {
+        cut.insert("group".to_owned(), "the-other-one".into());
+        cut.insert("owner".to_owned(), "other/1".into());
+    });
+    wait_answered(&setup, &mut service, "group");
+    assert!(service.log().contains("group \"the-other-one\" (other/1) has committed"));
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
+    service.stop();
+    assert_no_contradiction(&setup);
+}
+
+#[test]
+fn of_a_topic_made_anew_under_a_frozen_instance_every_record_is_read_once_that_is_accepted() {
+    const RECORDS: usize = 50;
+    let setup = stopped_with_one_open("anew-frozen");
+    let mut service = setup.start();
+    service.wait_frontier(1, now_secs());
+    service.send("STOP");
+    delete_topic(&setup.bootstrap, &setup.scans());
+    create_topic(&setup.bootstrap, &setup.scans(), 1, SCANS_SETTINGS);
+    for number in 0..RECORDS {
+        come(&setup, &format!("1ZNEW{number}"), "arrived", now_ms() - DAY_MS);
+    }
+    service.send("CONT");
+    wait_answered(&setup, &mut service, "new-log");
+    service.wait("every package", |_| {
+        let opened = setup.published().iter().filter(|event| event["change"] == "opened").count();
+        (opened == RECORDS + 1).then_some(())
+    });
+    service.stop();
+    assert_no_contradiction(&setup);
 }
 
 #[test]

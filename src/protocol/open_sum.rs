@@ -17,7 +17,14 @@ pub struct OpenSum {
 impl OpenSum {
     /// That of a table with these entries: the last event of each.
     pub fn of<'e>(entries: impl IntoIterator<Item = &'e ExceptionEvent>) -> Self {
-        entries.into_iter().fold(Self::default(), |sum, event| sum.plus(share(event, 0)))
+        let mut sum = Self::default();
+        entries.into_iter().for_each(|event| sum.add(event));
+        sum
+    }
+
+    /// One more entry: the last event of its exception.
+    pub fn add(&mut self, event: &ExceptionEvent) {
+        *self = self.plus(share(event, 0));
     }
 
     /// An event is published: its entry is new, takes the place of the one before, or goes.

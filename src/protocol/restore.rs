@@ -1,7 +1,7 @@
 //! How a partition is rebuilt: what to read next, and where it goes on or why it must not.
 //!
 //! ```text
-//!  Durable ─► again? ─► Probe ─► Snapshots ─► Probe ─► Load … ─► Records S..C ─► Margin ─► Done
+//!  Durable ─► again? ─► Probe ─► Snapshots ─► Probe ─► Load … ─► Records S..C ─► Rows ─► Done
 //!     │                                                               ▲
 //!     ├─► neither cut nor offset: Start ─► (silent) End ──────────────┘
 //!     └─► they disagree, or C lies outside the log: Halt
@@ -15,12 +15,10 @@ use super::decisions::Decisions;
 use super::held::{Packages, Ready};
 use super::open_sum::OpenSum;
 use super::rejections::Rejections;
-use super::repair::{Row, Table};
+use super::repair::Row;
 use super::rules::Rules;
-use crate::detector::exception::{Change, ExceptionEvent};
+use crate::detector::exception::ExceptionEvent;
 use crate::detector::key::PackageKey;
-use crate::detector::open::kind_of;
-use crate::detector::package::Package;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention};
 use crate::detector::time::{Frontier, LogTime, floor_to_seconds};
@@ -107,6 +105,9 @@ pub enum Ask {
         /// Behind the last.
         to: i64,
     },
+    /// Hand over the rows of the `open` table, in order of record keys, to [`Restore::row`], then say
+    /// [`Restore::rows_end`].
+    Rows,
     /// Call [`Restore::finish`].
     Done,
     /// The partition halts.
@@ -165,6 +166,10 @@ enum Phase {
     /// Is the log still the one that the newest candidate is of?
     ProbeSnapshot,
     Records,
+    /// `from`: where the records begin, if they are still to come.
+    Rows {
+        from: Option<i64>,
+    },
     Over,
 }
 
@@ -182,6 +187,9 @@ pub struct Restore<S, F> {
     make: F,
     phase: Phase,
     cut: Option<CutRecord>,
+    /// What the `open` table comes to.
+    table: OpenSum,
+    /// Its rows, where they are not what was published: only then they stand in memory.
     open: Vec<ExceptionEvent>,
     log_start: i64,
     gap_accepted: bool,
@@ -213,6 +221,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             make,
             phase: Phase::Durable { again: false },
             cut: None,
+            table: OpenSum::default(),
             open: Vec::new(),
             log_start: 0,
             gap_accepted: false,
@@ -235,10 +244,10 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         (restore, Ask::Durable)
     }
 
-    /// What is durable: cut, group offset and log, and what the `open` table holds.
-    pub fn durable(&mut self, durable: Durable, open: Vec<ExceptionEvent>) -> Ask {
+    /// What is durable: cut, group offset and log, and what the rows of the `open` table come to.
+    pub fn durable(&mut self, durable: Durable, table: OpenSum) -> Ask {
         let again = matches!(self.phase, Phase::Durable { again: true });
-        self.open = open;
+        self.table = table;
         self.log_start = durable.log_start;
         self.gap_accepted = durable.accepts(Accept::Gap);
         self.read_anew = durable.accepts(Accept::Rejections);
@@ -465,7 +474,33 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         if known.is_none() {
             self.decisions.rejected = Some(self.rejected.clone());
         }
-        self.go(Phase::Over, Ask::Done)
+        if !matches!(self.purpose, Some(Purpose::GoOn(_))) {
+            return self.go(Phase::Over, Ask::Done);
+        }
+        self.behind_records();
+        match self.setup.rules.open_after_records {
+            true => self.go(Phase::Rows { from: None }, Ask::Rows),
+            false => self.go(Phase::Over, Ask::Done),
+        }
+    }
+
+    /// Brings settings and log clock to where the cut has them.
+    fn behind_records(&mut self) {
+        let (Some(Purpose::GoOn(cut)), Some(packages)) = (&self.purpose, &mut self.packages) else {
+            return;
+        };
+        let rules = self.setup.rules;
+        // The last line may begin at C itself, behind every record that was applied.
+        if rules.settings_by_offset
+            && let Some(retention) = self.decisions.retention_at(cut.offset)
+        {
+            packages.set_retention(retention);
+        }
+        // Records that would tell it may have been deleted.
+        let log_clock = cut.log_clock.map(LogTime::from_secs);
+        if packages.log_clock() < log_clock && rules.ladders_sleep {
+            packages.set_log_clock(log_clock);
+        }
     }
 
     /// How many packages are known so far.
@@ -480,6 +515,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
     /// When there is no room for a package that only its open exception tells of, or one contradicts
     /// the log and that halts the partition.
     pub fn finish(mut self, margin_ms: i64) -> Result<Ready<S>, Failed<S::NoRoom>> {
+        let differs = self.published_else();
         let mut packages = self.packages.take().unwrap_or_else(|| (self.make)(true));
         match self.purpose.take() {
             None => Ok(self.ready(packages, Backfill::Publish)),
@@ -489,28 +525,22 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
                 packages.backfill();
                 Ok(self.ready(packages, Backfill::Pending))
             }
-            Some(Purpose::GoOn(cut)) => self.go_on(packages, *cut),
+            Some(Purpose::GoOn(cut)) => self.go_on(packages, *cut, differs),
         }
     }
 
-    fn go_on(mut self, mut packages: S, cut: CutRecord) -> Result<Ready<S>, Failed<S::NoRoom>> {
+    fn go_on(
+        mut self,
+        mut packages: S,
+        cut: CutRecord,
+        differs: Option<OpenSum>,
+    ) -> Result<Ready<S>, Failed<S::NoRoom>> {
         let rules = self.setup.rules;
-        // The last line may begin at C itself, behind every record that was applied.
-        if rules.settings_by_offset
-            && let Some(retention) = self.decisions.retention_at(cut.offset)
-        {
-            packages.set_retention(retention);
-        }
-        // Records that would tell it may have been deleted.
-        let log_clock = cut.log_clock.map(LogTime::from_secs);
-        if packages.log_clock() < log_clock && rules.ladders_sleep {
-            packages.set_log_clock(log_clock);
-        }
         let frontier = cut.frontier.filter(|_| rules.frontier_from_cut).map(Frontier::from_secs);
-        let open = self.settle_table(&packages, frontier, cut.open)?;
-        if rules.open_after_records {
-            self.take_open(&mut packages)?;
-        }
+        let open = match differs {
+            Some(published) => self.settle_table(&mut packages, frontier, published)?,
+            None => self.table,
+        };
         packages.go_live(frontier);
         // Behind a cursor the settings hold that its look was begun with, until its record is applied.
         if cut.cursor.is_none() || !rules.settings_behind_the_record {
@@ -528,62 +558,6 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         self.last = cut.last;
         let stamp = Some((cut.owner, cut.commit));
         Ok(Ready { stamp, resume, open, ..self.ready(packages, cut.backfill) })
-    }
-
-    /// Compares the table with what was published; what it holds from now on. Where they differ and
-    /// that is accepted, it is brought back to what it was, if that is proven.
-    fn settle_table(
-        &mut self,
-        packages: &S,
-        frontier: Option<Frontier>,
-        published: Option<OpenSum>,
-    ) -> Result<OpenSum, Failed<S::NoRoom>> {
-        let now = OpenSum::of(&self.open);
-        let published = published.filter(|_| self.setup.rules.open_table_agrees);
-        let Some(published) = published.filter(|published| *published != now) else {
-            return Ok(now);
-        };
-        let frontier = frontier.max(packages.log_clock().map(Frontier::at));
-        let by_state = frontier.map(|at| packages.open_by_state(at)).unwrap_or_default();
-        let table = Table { published, rows: std::mem::take(&mut self.open), by_state };
-        let proven = table.proven();
-        if !self.open_accepted {
-            let (missing, foreign) = table.differences();
-            let (then, now, proven) = (published.count, now.count, proven.is_some());
-            let differs = OpenDiffers { then, now, missing, foreign, proven };
-            return Err(Failed::OpenDiffers(Box::new(differs)));
-        }
-        match proven {
-            Some(rows) => {
-                self.rows = table.changes(&rows);
-                self.open = rows;
-                Ok(published)
-            }
-            None => {
-                self.open = table.rows;
-                Ok(now)
-            }
-        }
-    }
-
-    /// Open exceptions from the table: only what has been published is open. Those that the log
-    /// contradicts are closed, or halt the partition.
-    fn take_open(&mut self, packages: &mut S) -> Result<(), Failed<S::NoRoom>> {
-        for event in std::mem::take(&mut self.open) {
-            if !self.setup.rules.given_back && packages.package(&event.key).is_none() {
-                continue;
-            }
-            let no_room = |no_room| Failed::NoRoomForOpen(event.key.clone(), no_room);
-            match packages.take_open(&event).map_err(no_room)? {
-                Ok(()) => {}
-                Err(_) if self.trust_log => {
-                    let package = packages.package(&event.key).map(|view| view.package);
-                    self.closings.push(closing(&event, package, self.setup.today));
-                }
-                Err(inconsistent) => return Err(Failed::Inconsistent(inconsistent)),
-            }
-        }
-        Ok(())
     }
 
     fn next_snapshot(&mut self) -> Ask {
@@ -619,14 +593,12 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         };
         self.to = cut.offset;
         let make = &self.make;
-        let packages = self.packages.get_or_insert_with(|| make(!rules.ladders_sleep));
-        if !rules.open_after_records {
-            for event in std::mem::take(&mut self.open) {
-                let _ = packages.take_open(&event);
-            }
-        }
+        self.packages.get_or_insert_with(|| make(!rules.ladders_sleep));
         self.purpose = Some(Purpose::GoOn(Box::new(cut)));
-        self.go(Phase::Records, Ask::Records { from, to: self.to })
+        match rules.open_after_records {
+            true => self.go(Phase::Records, Ask::Records { from, to: self.to }),
+            false => self.go(Phase::Rows { from: Some(from) }, Ask::Rows),
+        }
     }
 
     /// Where the log before the records that are read next is missing: the log clock of the state
@@ -663,23 +635,6 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
     }
 }
 
-/// What ends an exception that the log contradicts: the package has moved, in time or later, or the
-/// log does not tell of it, and we give up watching.
-fn closing(event: &ExceptionEvent, package: Option<Package>, today: Retention) -> ExceptionEvent {
-    let moved = package.filter(|package| {
-        kind_of(package.phase) != Some(event.kind) || package.anchor > event.anchor
-    });
-    let moved = moved.map(|package| package.anchor);
-    let change = match moved {
-        Some(moved) if moved.secs() < event.opened_deadline.secs() => Change::Retracted,
-        Some(_) => Change::Resolved,
-        None => Change::Expired,
-    };
-    let silent_for_s =
-        moved.map_or(today.forget_after, |it| (it.secs() - event.anchor.secs()).max(0));
-    let sequence = event.sequence + 1;
-    ExceptionEvent { sequence, change, silent_for_s, closed_by: None, ..event.clone() }
-}
-
+mod rows;
 #[cfg(test)]
 mod tests;

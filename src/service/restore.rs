@@ -1,6 +1,5 @@
 //! Rebuilds a partition beside the running ones, on a consumer that is told what to read.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +11,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::Shared;
 use super::batch::Batch;
 use super::clock::Stopwatch;
-use super::contents::ExceptionCodec;
 use super::kafka::{self, Client, REQUEST};
 use super::native::RecordView;
 use super::rights::Operation;
@@ -21,17 +19,15 @@ use super::schemas::Verdict;
 use super::spans;
 use super::status::Halt;
 use crate::config::{self, Config, StartFrom};
-use crate::detector::exception::ExceptionEvent;
 use crate::detector::key::PackageKey;
 use crate::detector::policy::PolicySet;
 use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention, Shard};
 pub use crate::protocol::agree::OtherGroup;
-use crate::protocol::agree::{ANSWER_KEY, Accept, Answer, Durable, HaltReason};
-use crate::protocol::commit_cycle;
-use crate::protocol::cut::{CUT_KEY, CutError, CutRecord, LastRecord, Source};
+use crate::protocol::agree::{Accept, Durable, HaltReason};
+use crate::protocol::cut::{CutError, LastRecord, Source};
 use crate::protocol::evidence::Hold;
-use crate::protocol::halt::{About, HALT_KEY, HaltRecord, Other};
+use crate::protocol::halt::{About, Other};
 use crate::protocol::held::Ready;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, Taken};
@@ -39,10 +35,13 @@ use crate::protocol::rules::Rules;
 use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, UnknownSchema, Unread, framing};
 use kept::Kept;
+use open::Rows;
+pub use open::{OpenTopic, Stored, read_open, read_stored};
 use progress::Progress;
 pub use read::read;
 
 mod kept;
+mod open;
 mod progress;
 mod read;
 mod settled;
@@ -180,6 +179,7 @@ pub fn restore(
             span,
             log_append_time: None,
             open_end: 0,
+            rows: Rows::default(),
             about: About::default(),
         };
         let result = match restore.run() {
@@ -223,6 +223,8 @@ struct Rebuild<'a> {
     span: &'a mut spans::Restore,
     log_append_time: Option<bool>,
     open_end: i64,
+    /// Of the open table, until they are asked for.
+    rows: Rows,
     about: About,
 }
 
@@ -255,6 +257,16 @@ impl Rebuild<'_> {
                     self.records(&mut machine, &reader, from, to)?
                 }
                 Ask::Halt(reason) => return Err(Failure::Halt(reason)),
+                Ask::Rows => {
+                    let codec = &self.shared.exceptions;
+                    std::mem::take(&mut self.rows).each(codec, |event| {
+                        if self.is_cancelled() {
+                            return Err(Failure::Cancelled);
+                        }
+                        machine.row(event).map_err(|failed| self.failure(failed))
+                    })?;
+                    machine.rows_end()
+                }
                 Ask::Done => {
                     let margin_ms = self.shared.clock_margin_ms(self.log_append_time);
                     return machine.finish(margin_ms).map(Box::new).map_err(|it| self.failure(it));
@@ -307,14 +319,15 @@ impl Rebuild<'_> {
     ) -> Result<Ask, Failure> {
         settled::wait(self.shared, (reader, asker), || self.is_cancelled())?;
         let topic = OpenTopic::of(self.shared, self.partition);
-        let stored = read_open(&topic, reader, asker, || self.is_cancelled())?;
+        let mut stored = read_open(&topic, reader, asker, || self.is_cancelled())?;
         self.open_end = stored.end;
+        self.rows = std::mem::take(&mut stored.rows);
         let time = (self.stamp()?, self.shared.clock_margin_ms(None));
         let of = (&*self.shared.input, self.partition);
-        let (durable, open) = durable_of(of, reader, stored, time)?;
+        let durable = durable_of(of, reader, stored, time)?;
         let durable = Durable { other: self.other.cloned(), ..durable };
         self.about = About::of(&durable);
-        Ok(machine.durable(durable, open))
+        Ok(machine.durable(durable, self.rows.sum()))
     }
 
     /// The end of the log, between two looks at the brokers' clock.
@@ -568,7 +581,7 @@ pub fn durable_of(
     reader: &Client,
     stored: Stored,
     (now_ms, margin_ms): (i64, i64),
-) -> Result<(Durable, Vec<ExceptionEvent>), KafkaError> {
+) -> Result<Durable, KafkaError> {
     let (log_start, log_end) = reader.fetch_watermarks(topic, partition, REQUEST)?;
     let mut list = TopicPartitionList::new();
     list.add_partition(topic, partition);
@@ -577,8 +590,8 @@ pub fn durable_of(
         Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
         _ => None,
     });
-    let Stored { cut, answer, open, .. } = stored;
-    Ok((Durable { cut, group, log_start, log_end, answer, other: None, now_ms, margin_ms }, open))
+    let Stored { cut, answer, .. } = stored;
+    Ok(Durable { cut, group, log_start, log_end, answer, other: None, now_ms, margin_ms })
 }
 
 fn last_of(record: &RecordView<'_>) -> LastRecord {
@@ -587,88 +600,4 @@ fn last_of(record: &RecordView<'_>) -> LastRecord {
         time_ms: record.timestamp_ms,
         hash: LastRecord::hash(record.key, record.value),
     }
-}
-
-/// What a partition of the `open` topic holds.
-pub struct Stored {
-    /// The cut record.
-    pub cut: Option<CutRecord>,
-    /// An operator's answer.
-    pub answer: Option<Answer>,
-    /// What was left of its last halt.
-    pub halt: Option<HaltRecord>,
-    /// The last event of every exception that is open, in order of record keys.
-    pub open: Vec<ExceptionEvent>,
-    /// How far it was read.
-    pub end: i64,
-}
-
-/// Offset, owner and number of the commit that a partition's cut record names. Its reader does not
-/// wait for long.
-pub fn read_stored(
-    shared: &Shared,
-    partition: i32,
-) -> Result<Option<commit_cycle::Stored>, Box<dyn std::error::Error>> {
-    let reader = kafka::reader(&shared.config.kafka)?;
-    let asker = kafka::asker(&shared.config.kafka)?;
-    let topic = OpenTopic::of(shared, partition);
-    let watch = Stopwatch::start();
-    let stored = read_open(&topic, &reader, &asker, || watch.elapsed() > REQUEST)?;
-    Ok(stored.cut.map(|CutRecord { owner, commit, offset, .. }| commit_cycle::Stored {
-        owner,
-        commit,
-        offset,
-    }))
-}
-
-/// A partition of the `open` topic.
-pub struct OpenTopic<'a> {
-    /// The topic.
-    pub name: &'a str,
-    /// Reads its values.
-    pub codec: &'a ExceptionCodec,
-    /// The partition.
-    pub partition: i32,
-}
-
-impl<'a> OpenTopic<'a> {
-    fn of(shared: &'a Shared, partition: i32) -> Self {
-        Self { name: &shared.topics.open, codec: &shared.exceptions, partition }
-    }
-}
-
-/// Reads a partition of the `open` topic to the end that a reader of uncommitted data sees, with a
-/// reader of committed data: transactions that are pending are waited for.
-pub fn read_open(
-    open: &OpenTopic<'_>,
-    reader: &Client,
-    asker: &Client,
-    stop: impl Fn() -> bool,
-) -> Result<Stored, Failure> {
-    let OpenTopic { name: topic, codec, partition } = *open;
-    let end = kafka::end_offsets(asker, topic, &[partition])?.first().map_or(0, |(_, end)| *end);
-    let (start, _) = reader.fetch_watermarks(topic, partition, REQUEST)?;
-    let mut latest: BTreeMap<Vec<u8>, (i64, Vec<u8>)> = BTreeMap::new();
-    read(reader, topic, partition, start, end, stop, |record| {
-        let key = record.key.unwrap_or_default().to_vec();
-        match record.value {
-            Some(value) => latest.insert(key, (record.offset, value.to_vec())),
-            None => latest.remove(&key),
-        };
-        Ok(())
-    })?;
-    let cut = latest.remove(CUT_KEY.as_bytes());
-    let cut = cut.map(|(_, bytes)| CutRecord::from_bytes(&bytes)).transpose()?;
-    let answer = latest.remove(ANSWER_KEY.as_bytes());
-    let answer = answer.and_then(|(_, bytes)| Answer::from_bytes(&bytes));
-    let halt = latest.remove(HALT_KEY.as_bytes());
-    let halt = halt.and_then(|(_, bytes)| HaltRecord::from_bytes(&bytes));
-    // Of the other keys that are no package's, some are of later versions: they are left alone.
-    latest.retain(|key, _| !key.starts_with(b":"));
-    let decoded = latest.into_iter().map(|(key, (offset, value))| {
-        let key = || String::from_utf8_lossy(&key).into_owned();
-        codec.decode(&value).map_err(|error| Failure::Open { offset, key: key(), error })
-    });
-    let open = decoded.collect::<Result<_, _>>()?;
-    Ok(Stored { cut, answer, halt, open, end })
 }

@@ -86,7 +86,7 @@ impl Place<'_> {
             let word = stored.halt.take();
             let time = now().map_err(asking)?;
             let of = (input, partition);
-            let (durable, _) = durable_of(of, reader, stored, time).map_err(asking)?;
+            let durable = durable_of(of, reader, stored, time).map_err(asking)?;
             match decide(&durable, source, again, Rules::ALL) {
                 Decision::ReadAgain => again = true,
                 decision => {

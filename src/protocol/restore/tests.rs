@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::detector::exception::Severity;
+use crate::detector::exception::{Change, ExceptionEvent, Kind, Severity, exception_id};
 use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
+use crate::detector::scan::{Attributes, Milestone};
 use crate::detector::shard::Shard;
+use crate::detector::time::{Deadline, EffectiveTime};
 use crate::protocol::cut::example;
 use crate::protocol::plain::Plain;
 
@@ -66,6 +68,16 @@ fn asking(log_start: i64) -> Machine {
 
 /// A restore at this cut, of a log that begins at an offset; with this accepted.
 fn begun(cut: CutRecord, log_start: i64, accepted: Option<Accept>) -> (Machine, Ask) {
+    begun_with(cut, log_start, accepted, OpenSum::default())
+}
+
+/// The same with what the rows of the `open` table come to.
+fn begun_with(
+    cut: CutRecord,
+    log_start: i64,
+    accepted: Option<Accept>,
+    table: OpenSum,
+) -> (Machine, Ask) {
     let group = Some((CUT, cut.metadata()));
     let now_ms = cut.frontier.unwrap() * 1_000;
     let (cut, log_end, margin_ms) = (Some(cut), 200, 0);
@@ -73,7 +85,7 @@ fn begun(cut: CutRecord, log_start: i64, accepted: Option<Accept>) -> (Machine, 
     let durable = Durable { cut, group, log_start, log_end, answer, other, now_ms, margin_ms };
     let answer = accepted.map(|accept| Answer::to(&durable, accept));
     let (mut restore, _) = Restore::begin(setup(), made as fn(bool) -> Plain);
-    let ask = restore.durable(Durable { answer, ..durable }, Vec::new());
+    let ask = restore.durable(Durable { answer, ..durable }, table);
     (restore, ask)
 }
 
@@ -98,19 +110,19 @@ fn rejecting(cut: CutRecord, accepted: Option<Accept>, offsets: &[i64]) -> (Ask,
 #[test]
 fn a_rebuild_that_rejects_other_records_halts_until_what_it_reads_is_accepted() {
     let cut = having_rejected(&[3, 40]);
-    assert_eq!(rejecting(cut.clone(), None, &[3, 40]).0, Ask::Done);
+    assert_eq!(rejecting(cut.clone(), None, &[3, 40]).0, Ask::Rows);
     let (ask, _) = rejecting(cut.clone(), None, &[3]);
     let Ask::Halt(reason @ HaltReason::RejectionsDiffer(differ)) = ask else { panic!("{ask:?}") };
     assert_eq!((differ.then, differ.now), (2, 1));
     assert_eq!(reason.answers(), [Accept::Rejections]);
     let (ask, decisions) = rejecting(cut, Some(Accept::Rejections), &[3]);
-    assert_eq!((ask, decisions.rejected), (Ask::Done, having_rejected(&[3]).decisions.rejected));
+    assert_eq!((ask, decisions.rejected), (Ask::Rows, having_rejected(&[3]).decisions.rejected));
 }
 
 #[test]
 fn what_an_earlier_version_rejected_is_not_known_and_is_from_now_on() {
     let (ask, decisions) = rejecting(example(CUT, 1), None, &[7]);
-    assert_eq!((ask, decisions.rejected), (Ask::Done, having_rejected(&[7]).decisions.rejected));
+    assert_eq!((ask, decisions.rejected), (Ask::Rows, having_rejected(&[7]).decisions.rejected));
 }
 
 #[test]
@@ -124,7 +136,7 @@ fn what_a_snapshot_says_of_rejected_records_counts_for_the_rebuild() {
         assert_eq!(restore.probed(Some(last(79))), Ask::Load(0));
         restore.loaded(Ok(made(false)));
         rejected.into_iter().for_each(|offset| restore.rejected(offset));
-        assert_eq!(restore.records_end() == Ask::Done, expected);
+        assert_eq!(restore.records_end() == Ask::Rows, expected);
     }
 }
 
@@ -201,7 +213,7 @@ fn a_first_start_refuses_a_record_whose_schema_is_waited_for_no_more_and_that_is
         margin_ms: 0,
     };
     let (mut restore, _) = Restore::begin(setup(), made as fn(bool) -> Plain);
-    assert_eq!(restore.durable(durable, Vec::new()), Ask::Start);
+    assert_eq!(restore.durable(durable, OpenSum::default()), Ask::Start);
     assert_eq!(restore.start(0), Ask::End);
     assert_eq!(restore.end(1_000, 20, 1_000), Ask::Records { from: 0, to: 20 });
     assert_eq!(restore.takes_without_schema(8, false), Taken::Waits);
@@ -209,4 +221,72 @@ fn a_first_start_refuses_a_record_whose_schema_is_waited_for_no_more_and_that_is
     assert_eq!(restore.records_end(), Ask::Done);
     let refused = restore.finish(0).unwrap().decisions.refused;
     assert_eq!(refused.iter().collect::<Vec<_>>(), [8]);
+}
+
+/// A row of a package that no record tells of.
+fn row(number: u32) -> ExceptionEvent {
+    let key = PackageKey::new("ups", &format!("P{number}")).unwrap();
+    let (anchor, set_at) = (EffectiveTime::from_secs(7), LogTime::from_secs(7));
+    let deadline = Deadline::from_secs(86_407);
+    ExceptionEvent {
+        exception_id: exception_id(&key, Kind::NoMovement, anchor, set_at),
+        sequence: 0,
+        change: Change::Opened,
+        kind: Kind::NoMovement,
+        severity: Severity::Warning,
+        step: 0,
+        step_name: "stalled".into(),
+        key,
+        anchor,
+        anchor_set_at: set_at,
+        opened_deadline: deadline,
+        deadline,
+        silent_for_s: 86_400,
+        last_milestone: Milestone::Arrived,
+        attributes: Attributes::default(),
+        policy_id: "everything".into(),
+        policy_set: "00".into(),
+        closed_by: None,
+        backfilled: false,
+    }
+}
+
+/// A restore that has taken these rows, where others may have been published.
+fn given(
+    rows: &[ExceptionEvent],
+    published: &[ExceptionEvent],
+    accepted: Option<Accept>,
+) -> Machine {
+    let cut = CutRecord { open: Some(OpenSum::of(published)), ..example(CUT, 1) };
+    let (mut restore, _) = begun_with(cut, 0, accepted, OpenSum::of(rows));
+    restore.snapshots(Vec::new());
+    assert_eq!(restore.records_end(), Ask::Rows);
+    rows.iter().for_each(|row| restore.row(row.clone()).unwrap());
+    assert_eq!(restore.rows_end(), Ask::Done);
+    restore
+}
+
+#[test]
+fn rows_that_are_what_was_published_are_taken_over_one_by_one_and_none_is_kept() {
+    let rows = [row(1), row(2)];
+    let restore = given(&rows, &rows, None);
+    assert!(restore.open.is_empty());
+    assert_eq!(restore.known(), 2);
+    let ready = restore.finish(0).unwrap();
+    assert_eq!(ready.open, OpenSum::of(&rows));
+    assert!(rows.iter().all(|row| ready.packages.package(&row.key).is_some()));
+}
+
+#[test]
+fn rows_that_are_not_what_was_published_are_kept_and_none_is_taken_over_before_that_is_accepted() {
+    let (rows, published) = ([row(1), row(2)], [row(2)]);
+    let restore = given(&rows, &published, None);
+    assert_eq!((restore.open.len(), restore.known()), (2, 0));
+    let Err(Failed::OpenDiffers(differs)) = restore.finish(0) else { panic!("it goes on") };
+    assert_eq!((differs.then, differs.now, differs.proven), (1, 2, true));
+    let ready = given(&rows, &published, Some(Accept::OpenTable)).finish(0).unwrap();
+    assert_eq!(ready.open, OpenSum::of(&published));
+    assert_eq!(ready.packages.len(), 1);
+    let changes: Vec<_> = ready.rows.iter().map(|row| (&row.event.key, row.open)).collect();
+    assert_eq!(changes, [(&rows[0].key, false)]);
 }

@@ -1,5 +1,7 @@
 //! A restore against the broker, each read a step of its own.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use stallwatch::detector::exception::ExceptionEvent;
@@ -7,6 +9,7 @@ use stallwatch::detector::scan::Record;
 use stallwatch::detector::shard::{Retention, Shard};
 use stallwatch::protocol::agree::{Accept, Durable, OtherGroup};
 use stallwatch::protocol::held::Ready;
+use stallwatch::protocol::open_sum::OpenSum;
 use stallwatch::protocol::ownership::Epoch;
 use stallwatch::protocol::plain::Plain;
 use stallwatch::protocol::restore::{
@@ -29,6 +32,8 @@ pub struct Rebuild {
     /// The end of the `open` partition that is read up to, then what was read, and when.
     open_end: Option<i64>,
     open: Option<(OpenRead, i64)>,
+    /// The rows of the `open` table.
+    rows: BTreeMap<String, Arc<ExceptionEvent>>,
     /// The end of the log: trusted time when it was asked for, and when it was known.
     end: Option<(i64, i64, i64)>,
     /// Where the next record is read.
@@ -87,6 +92,7 @@ impl Rebuild {
             ask,
             open_end: None,
             open: None,
+            rows: BTreeMap::new(),
             end: None,
             at: None,
             listed: Vec::new(),
@@ -142,18 +148,14 @@ impl Rebuild {
                     answer: open.answer.clone(),
                     other: self.other.clone(),
                 };
-                let entries: Vec<ExceptionEvent> = open
-                    .open
-                    .values()
-                    .map(|event: &Arc<ExceptionEvent>| (**event).clone())
-                    .collect();
+                self.rows = open.open.clone();
                 self.disagrees = durable.group.as_ref().is_some_and(|(offset, metadata)| {
                     let of_cut = durable.cut.as_ref().map(|cut| (cut.offset, cut.metadata()));
                     of_cut != Some((*offset, metadata.clone()))
                 }) && !Accept::ALL.iter().any(|accept| durable.accepts(*accept));
                 self.open_read = self.open_end.unwrap_or_default();
                 (self.open_end, self.open) = (None, None);
-                machine.durable(durable, entries)
+                machine.durable(durable, OpenSum::of(self.rows.values().map(|row| &**row)))
             }
             Ask::Start => machine.start(topics.input.start()),
             Ask::End => {
@@ -209,21 +211,19 @@ impl Rebuild {
                 next
             }
             Ask::Records { from, to } => return self.read(from, to, around),
+            Ask::Rows => {
+                for row in std::mem::take(&mut self.rows).into_values() {
+                    if let Err(failed) = machine.row((*row).clone()) {
+                        return Some(Err(told(failed)));
+                    }
+                }
+                let next = machine.rows_end();
+                self.is_lossy(&next, around);
+                next
+            }
             Ask::Done => {
                 let machine = self.machine.take()?;
-                return Some(machine.finish(around.options.margin_ms).map_err(
-                    |failed| match failed {
-                        Failed::NoRoomForRecord(_, never) | Failed::NoRoomForOpen(_, never) => {
-                            match never {}
-                        }
-                        Failed::Inconsistent(inconsistent) => {
-                            format!("{inconsistent}: {}", Accept::TrustLog.command())
-                        }
-                        Failed::OpenDiffers(differs) => {
-                            format!("{differs:?}: {}", Accept::OpenTable.command())
-                        }
-                    },
-                ));
+                return Some(machine.finish(around.options.margin_ms).map_err(told));
             }
             Ask::Halt(reason) => return Some(Err(reason.to_string())),
         };
@@ -289,6 +289,17 @@ impl Rebuild {
             self.ask = machine.records_end();
         }
         None
+    }
+}
+
+/// What a halt says of a restore that came to no good end.
+fn told(failed: Failed<Infallible>) -> String {
+    match failed {
+        Failed::NoRoomForRecord(_, never) | Failed::NoRoomForOpen(_, never) => match never {},
+        Failed::Inconsistent(inconsistent) => {
+            format!("{inconsistent}: {}", Accept::TrustLog.command())
+        }
+        Failed::OpenDiffers(differs) => format!("{differs:?}: {}", Accept::OpenTable.command()),
     }
 }
 

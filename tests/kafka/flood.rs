@@ -68,5 +68,5 @@ fn a_flood_that_a_transaction_is_too_short_for_comes_out_in_parts_and_once_each(
     }
     let more: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).take(3).collect();
     assert_eq!((counts.len(), more.len()), (PACKAGES, 0), "{more:?}\n{log}");
-    assert!(log.contains("it is rebuilt, and says it in parts"), "{log}");
+    assert!(log.contains("too much for one transaction and is said in parts"), "{log}");
 }

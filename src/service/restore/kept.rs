@@ -99,10 +99,12 @@ impl<'a> Kept<'a> {
         self.unreachable = true;
         self.shared.metrics.snapshot_failed();
         let partition = self.partition;
-        let store = self.shared.keeping.as_ref().map_or("none", |keeping| keeping.store().url());
+        let store = self.shared.keeping.as_ref().map(|keeping| keeping.store().url());
         let doctor = commands::ours(&self.shared.config, "doctor");
         tracing::warn!(
-            "partition {partition}, store {store}: {error}; package state is rebuilt from the log instead, which takes longer and changes nothing that is published; to try the store and see what it lacks: {doctor}"
+            partition,
+            store,
+            "{error}; package state is rebuilt from the log instead; to try the store and see what it lacks: {doctor}; it takes longer and changes nothing that is published"
         );
     }
 }

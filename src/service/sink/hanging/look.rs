@@ -13,9 +13,11 @@ use crate::config::{Kafka, OnReject};
 use crate::service::Shared;
 use crate::service::clock::Stopwatch;
 use crate::service::kafka::{self, Client, REQUEST};
-use crate::service::native::RecordView;
+use crate::service::native::{RecordView, describe};
 use crate::service::restore::{Failure, read};
 
+/// What the broker says to who may not read the group.
+const FORBIDDEN: RDKafkaErrorCode = RDKafkaErrorCode::GroupAuthorizationFailed;
 /// How long offsets that others are just committing are waited for.
 const STABLE: std::time::Duration = std::time::Duration::from_secs(3);
 /// So often at most it is looked whether something still hangs.
@@ -100,7 +102,19 @@ impl<'a> Look<'a> {
         match self.reader.committed_offsets(self.input()?, STABLE) {
             Ok(_) => Ok(false),
             // Whoever wants none that are stable is told: else it is something else.
-            Err(_) => self.asker.committed_offsets(self.input()?, STABLE).map(|_| true),
+            Err(_) => {
+                self.may_read_group()?;
+                self.asker.committed_offsets(self.input()?, STABLE).map(|_| true)
+            }
+        }
+    }
+
+    /// The client does not say that it may not read the group's offsets: it asks again until its time is
+    /// up.
+    fn may_read_group(&self) -> Result<(), KafkaError> {
+        match describe::group(self.asker.client(), &self.kafka.group_id, STABLE) {
+            Err(error) if kafka::code(&error) == Some(FORBIDDEN) => Err(error),
+            _ => Ok(()),
         }
     }
 

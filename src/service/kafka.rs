@@ -275,12 +275,15 @@ pub fn partition_count(client: &Client, topic: &str) -> KafkaResult<usize> {
     }
 }
 
+/// How long a broker may take to say which topic it is; it is asked again.
+const IDENTITY: Duration = Duration::from_secs(3);
+
 /// The broker's identity of a topic; `None`: it does not tell.
 pub fn topic_id<C: ClientContext>(
     client: &rdkafka::client::Client<C>,
     topic: &str,
 ) -> KafkaResult<Option<String>> {
-    let found = describe::topics(client, &[topic], REQUEST)?;
+    let found = describe::topics(client, &[topic], IDENTITY)?;
     match found.into_iter().next() {
         Some((_, Ok(topic))) => Ok(topic.id),
         Some((_, Err(code))) => Err(KafkaError::MetadataFetch(code)),

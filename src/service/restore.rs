@@ -277,8 +277,11 @@ impl Rebuild<'_> {
 
     fn setup(&self, reader: &Client) -> Result<Setup, Failure> {
         let shared = self.shared;
-        let mut source = source_of(&shared.config, reader)?;
-        source.topic_id = source.topic_id.filter(|_| !shared.guards.embedded);
+        let source = match shared.guards.embedded {
+            // The brokers inside a client do not say which topic it is.
+            true => partitions_of(&shared.config, reader)?,
+            false => source_of(&shared.config, reader)?,
+        };
         shared.input_partitions.store(source.partitions, Ordering::Relaxed);
         Ok(Setup {
             topic: shared.input.to_string(),
@@ -566,12 +569,16 @@ impl Rebuild<'_> {
 /// Our group, and what the input is now.
 pub fn source_of(config: &Config, client: &Client) -> Result<Source, KafkaError> {
     let input = config.input.topics.first().map_or("", String::as_str);
+    let topic_id = kafka::topic_id(client.client(), input)?;
+    Ok(Source { topic_id, ..partitions_of(config, client)? })
+}
+
+/// The same without the topic's identity.
+fn partitions_of(config: &Config, client: &Client) -> Result<Source, KafkaError> {
+    let input = config.input.topics.first().map_or("", String::as_str);
     let partitions = kafka::partition_count(client, input)?;
-    Ok(Source {
-        group: config.kafka.group_id.clone(),
-        topic_id: kafka::topic_id(client.client(), input)?,
-        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-    })
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+    Ok(Source { group: config.kafka.group_id.clone(), topic_id: None, partitions })
 }
 
 /// What is durable about a partition, given what the `open` topic holds, the brokers' clock since that

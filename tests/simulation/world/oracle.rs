@@ -333,7 +333,7 @@ impl<'o> Oracle<'o> {
             before.cursor.is_some() && cut.cursor.is_some() && before.offset == cut.offset
         };
         if let Some(before) = before.as_ref().filter(same_look)
-            && before.decisions.settings != cut.decisions.settings
+            && before.decisions.settings.last() != cut.decisions.settings.last()
         {
             return Err("other settings hold in the midst of a look".to_owned());
         }

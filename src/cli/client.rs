@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use stallwatch::service::schemas::innermost;
+
 use super::Failure;
 
 pub use events::{Event, Events};
@@ -215,16 +217,9 @@ async fn checked(instance: &Instance, response: Response) -> Result<Response, Un
     Err(Unanswered::Refused { address: instance.address.clone(), status, why })
 }
 
-/// The innermost cause says most: that a connection was refused, that a certificate is unknown.
+/// Why an instance has not answered.
 pub fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("not within {} s", DEADLINE.as_secs());
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+    innermost(error, DEADLINE)
 }
 
 fn instance(scheme: &str, address: &str) -> Result<Instance, Failure> {

@@ -131,6 +131,34 @@ pub fn exception_id(key: &PackageKey, kind: Kind, anchor: EffectiveTime, set_at:
     Builder::from_sha1_bytes(first).into_uuid()
 }
 
+/// An event of a silence of package `P{number}`, which every test may change.
+#[cfg(test)]
+pub(crate) fn example(number: u32, sequence: u32, change: Change) -> ExceptionEvent {
+    let key = PackageKey::new("ups", &format!("P{number}")).unwrap();
+    let (anchor, set_at) = (EffectiveTime::from_secs(7), LogTime::from_secs(7));
+    ExceptionEvent {
+        exception_id: exception_id(&key, Kind::NoMovement, anchor, set_at),
+        sequence,
+        change,
+        kind: Kind::NoMovement,
+        severity: Severity::Warning,
+        step: sequence,
+        step_name: "stalled".into(),
+        key,
+        anchor,
+        anchor_set_at: set_at,
+        opened_deadline: Deadline::from_secs(9),
+        deadline: Deadline::from_secs(9),
+        silent_for_s: 2,
+        last_milestone: Milestone::Arrived,
+        attributes: Attributes::default(),
+        policy_id: "all".into(),
+        policy_set: "00".into(),
+        closed_by: None,
+        backfilled: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,36 +65,7 @@ fn share(event: &ExceptionEvent, before: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detector::exception::{Kind, Severity, exception_id};
-    use crate::detector::key::PackageKey;
-    use crate::detector::scan::{Attributes, Milestone};
-    use crate::detector::time::{Deadline, EffectiveTime, LogTime};
-
-    fn event(number: u32, sequence: u32, change: Change) -> ExceptionEvent {
-        let key = PackageKey::new("ups", &format!("P{number}")).unwrap();
-        let (anchor, set_at) = (EffectiveTime::from_secs(7), LogTime::from_secs(7));
-        ExceptionEvent {
-            exception_id: exception_id(&key, Kind::NoMovement, anchor, set_at),
-            sequence,
-            change,
-            kind: Kind::NoMovement,
-            severity: Severity::Warning,
-            step: sequence,
-            step_name: "stalled".into(),
-            key,
-            anchor,
-            anchor_set_at: set_at,
-            opened_deadline: Deadline::from_secs(9),
-            deadline: Deadline::from_secs(9),
-            silent_for_s: 2,
-            last_milestone: Milestone::Arrived,
-            attributes: Attributes::default(),
-            policy_id: "all".into(),
-            policy_set: "00".into(),
-            closed_by: None,
-            backfilled: false,
-        }
-    }
+    use crate::detector::exception::example as event;
 
     #[test]
     fn what_is_published_one_by_one_comes_to_what_the_table_holds() {

@@ -22,6 +22,7 @@ use crate::config::{self, Config, OnUnknownSchema, SchemaRegistry, SchemaText};
 use crate::wire::reject::{Reason, Rejected};
 use crate::wire::scan::framing::Mark;
 use crate::wire::scan::{ScanDecoder, SchemaProblem, SchemaSource, UnknownSchema, WriterSchemas};
+pub use registry::innermost;
 use registry::{Answer, Client, Registry, Told};
 
 /// An id that registries give to no schema.

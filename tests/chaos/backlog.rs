@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::client::{NewRecord, send};
 use crate::scans::Scan;
@@ -20,16 +21,21 @@ first_scan = [ { after = "48h", severity = "warning" } ]
 no_movement = [ { after = "48h", severity = "warning" } ]
 "#;
 
-/// The packages are scanned one after the other, again and again.
-pub fn log_scans(setup: &Setup, count: usize) {
-    let producer = ClientConfig::new()
+/// One for very many records.
+pub fn producer(setup: &Setup) -> BaseProducer {
+    ClientConfig::new()
         .set("bootstrap.servers", &setup.bootstrap)
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "20")
         .set("compression.type", "lz4")
         .set("queue.buffering.max.messages", "500000")
         .create()
-        .expect("a producer");
+        .expect("a producer")
+}
+
+/// The packages are scanned one after the other, again and again.
+pub fn log_scans(setup: &Setup, count: usize) {
+    let producer = producer(setup);
     for at in 0..count {
         let scan = Scan {
             facility: Some(["MEM", "CVG", "LEJ", "SDF"][at % 4]),
@@ -39,5 +45,5 @@ pub fn log_scans(setup: &Setup, count: usize) {
         let record: NewRecord = scan.json();
         send(&producer, &setup.scans(), &record);
     }
-    rdkafka::producer::Producer::flush(&producer, PATIENCE).expect("the broker takes every record");
+    producer.flush(PATIENCE).expect("the broker takes every record");
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::Producer;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
+use crate::backlog;
 use crate::broker::Broker;
 use crate::client::{end_offsets, send};
 use crate::scans::Scan;
@@ -100,14 +101,7 @@ fn policies(after: i64) -> String {
 
 /// One scan of each package, all of one second.
 fn log_scans(setup: &Setup, packages: usize, second: i64) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &setup.bootstrap)
-        .set("partitioner", "murmur2_random")
-        .set("linger.ms", "20")
-        .set("compression.type", "lz4")
-        .set("queue.buffering.max.messages", "500000")
-        .create()
-        .expect("a producer");
+    let producer = backlog::producer(setup);
     for at in 0..packages {
         let scan = Scan::new(&format!("1Z{at:016}"), "arrived", second * 1_000);
         send(&producer, &setup.scans(), &scan.json());

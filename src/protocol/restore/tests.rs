@@ -2,11 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::detector::exception::{Change, ExceptionEvent, Kind, Severity, exception_id};
+use crate::detector::exception::{self, Change, ExceptionEvent, Severity};
 use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
-use crate::detector::scan::{Attributes, Milestone};
 use crate::detector::shard::Shard;
-use crate::detector::time::{Deadline, EffectiveTime};
+use crate::detector::time::Deadline;
 use crate::protocol::cut::example;
 use crate::protocol::plain::Plain;
 
@@ -225,29 +224,13 @@ fn a_first_start_refuses_a_record_whose_schema_is_waited_for_no_more_and_that_is
 
 /// A row of a package that no record tells of.
 fn row(number: u32) -> ExceptionEvent {
-    let key = PackageKey::new("ups", &format!("P{number}")).unwrap();
-    let (anchor, set_at) = (EffectiveTime::from_secs(7), LogTime::from_secs(7));
     let deadline = Deadline::from_secs(86_407);
     ExceptionEvent {
-        exception_id: exception_id(&key, Kind::NoMovement, anchor, set_at),
-        sequence: 0,
-        change: Change::Opened,
-        kind: Kind::NoMovement,
-        severity: Severity::Warning,
-        step: 0,
-        step_name: "stalled".into(),
-        key,
-        anchor,
-        anchor_set_at: set_at,
         opened_deadline: deadline,
         deadline,
         silent_for_s: 86_400,
-        last_milestone: Milestone::Arrived,
-        attributes: Attributes::default(),
         policy_id: "everything".into(),
-        policy_set: "00".into(),
-        closed_by: None,
-        backfilled: false,
+        ..exception::example(number, 0, Change::Opened)
     }
 }
 

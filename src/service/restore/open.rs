@@ -174,36 +174,11 @@ pub fn read_open(
 mod tests {
     use super::*;
     use crate::config::Format;
-    use crate::detector::exception::{Change, Kind, Severity, exception_id};
-    use crate::detector::key::PackageKey;
-    use crate::detector::scan::{Attributes, Milestone};
-    use crate::detector::time::{Deadline, EffectiveTime, LogTime};
+    use crate::detector::exception::{Change, example};
     use crate::wire::exception::{Context, open_key};
 
     fn event(number: u32) -> ExceptionEvent {
-        let key = PackageKey::new("ups", &format!("P{number}")).unwrap();
-        let (anchor, set_at) = (EffectiveTime::from_secs(7), LogTime::from_secs(7));
-        ExceptionEvent {
-            exception_id: exception_id(&key, Kind::NoMovement, anchor, set_at),
-            sequence: 0,
-            change: Change::Opened,
-            kind: Kind::NoMovement,
-            severity: Severity::Warning,
-            step: 0,
-            step_name: "stalled".into(),
-            key,
-            anchor,
-            anchor_set_at: set_at,
-            opened_deadline: Deadline::from_secs(9),
-            deadline: Deadline::from_secs(9),
-            silent_for_s: 2,
-            last_milestone: Milestone::Arrived,
-            attributes: Attributes::default(),
-            policy_id: "all".into(),
-            policy_set: "00".into(),
-            closed_by: None,
-            backfilled: false,
-        }
+        example(number, 0, Change::Opened)
     }
 
     fn written(codec: &ExceptionCodec, events: &[ExceptionEvent]) -> Latest {

@@ -184,7 +184,7 @@ impl Client {
         let asked = self.runtime.block_on(self.get(id));
         let (status, body) = match asked {
             Ok(answered) => answered,
-            Err(error) => return Told::Silent(innermost(&error)),
+            Err(error) => return Told::Silent(innermost(&error, DEADLINE)),
         };
         read(status, &body)
     }
@@ -242,9 +242,9 @@ fn read(status: StatusCode, body: &[u8]) -> Told {
 }
 
 /// The innermost cause says most: that a connection was refused, that a certificate is unknown.
-fn innermost(error: &reqwest::Error) -> String {
+pub fn innermost(error: &reqwest::Error, deadline: Duration) -> String {
     if error.is_timeout() {
-        return format!("not within {} s", DEADLINE.as_secs());
+        return format!("not within {} s", deadline.as_secs());
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

@@ -103,7 +103,7 @@ fn reasons() -> Vec<HaltReason> {
 /// Where in `src/` commands stand as texts, which tool they are of, and the tests that run them.
 const PRINTED: &[(&str, &str, &[&str])] = &[
     (
-        "protocol/agree.rs",
+        "protocol/agree/answer.rs",
         "stallwatch recover",
         &[
             "more_input_partitions_are_followed_by_the_open_topic_as_printed_and_nothing_is_repeated",

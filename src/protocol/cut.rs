@@ -87,6 +87,11 @@ impl Cursor {
         Some(LookPosition { second: self.second, key })
     }
 
+    /// The same look with nothing of it out.
+    pub fn of_nothing(self) -> Self {
+        Self { second: i64::MIN, ..self }
+    }
+
     /// Log time of the record.
     pub fn log_time(&self) -> LogTime {
         LogTime::from_secs(self.to)

@@ -16,7 +16,7 @@ use super::rules::Rules;
 use crate::detector::exception::ExceptionEvent;
 use crate::detector::policy::PolicySet;
 use crate::detector::scan::{Outcome, Record};
-use crate::detector::shard::{Inconsistent, Retention, Shard, Stats};
+use crate::detector::shard::{Inconsistent, LookPosition, Retention, Shard, Stats};
 use crate::detector::time::{Frontier, LogTime};
 
 /// Records that an event is in a transaction: itself, and its entry of the `open` table.
@@ -253,6 +253,9 @@ impl<S: Packages, L> Held<S, L> {
             let without = is_another && self.read_anew;
             let first = if without { &[look] } else { &records[..1] };
             let applied = self.packages.apply_all(first, self.most(), outcomes);
+            if !self.rules.steps_by_table {
+                self.silence_steps_up_to(&cursor);
+            }
             if outcomes.is_empty() || applied.is_err() {
                 return (0, applied);
             }
@@ -270,6 +273,18 @@ impl<S: Packages, L> Held<S, L> {
             self.offset = offset_of(last) + 1;
         }
         (reached, applied)
+    }
+
+    /// What a look must not do that is carried on: take steps for told because they lie before its
+    /// cursor.
+    fn silence_steps_up_to(&mut self, cursor: &Cursor) {
+        let stood = cursor.position();
+        let is_told = |event: &ExceptionEvent| {
+            let at = LookPosition { second: event.deadline.secs(), key: event.key.clone() };
+            !event.change.closes() && stood.as_ref().is_some_and(|stood| at <= *stood)
+        };
+        let events = self.packages.take_outbox();
+        self.backlog.extend(events.into_iter().filter(|event| !is_told(event)));
     }
 
     /// So many events may wait; at least one, so that it goes on.

@@ -547,7 +547,10 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             packages.set_retention(self.setup.today);
             self.decisions.settle(cut.offset, self.setup.today);
         }
-        let resume = cut.cursor.clone().map(|cursor| (*cursor, self.setup.today));
+        let resume = cut.cursor.clone().map(|cursor| {
+            let cursor = if rules.ends_by_cursor { *cursor } else { cursor.of_nothing() };
+            (cursor, self.setup.today)
+        });
         if !rules.no_second_look {
             while !packages.finish(None) {}
         }

@@ -112,6 +112,10 @@ rules! {
     cursor_in_cut,
     /// So does every cut until the record is applied, also one that publishes nothing.
     cursor_kept,
+    /// What had ended up to the cursor ends silently once more.
+    ends_by_cursor,
+    /// Steps go by what the open table lacks, wherever the cursor stands.
+    steps_by_table,
     /// Behind a cursor new settings hold from the record after the next.
     settings_behind_the_record,
     /// A record whose look has been begun is not judged for refusal again.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -158,7 +159,16 @@ fn leave_open(
         offsets.add_partition_offset(&setup.scans(), 0, offset).expect("an offset");
         let group = committing(&setup.bootstrap, &setup.group()).group_metadata();
         let group = group.expect("a group");
-        producer.send_offsets_to_transaction(&offsets, &group, PATIENCE).expect("an offset");
+        // A broker that has just started takes its time until it coordinates a group.
+        until(
+            "the offset is in the transaction",
+            PATIENCE,
+            || match producer.send_offsets_to_transaction(&offsets, &group, PATIENCE) {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() => None,
+                sent => Some(sent.expect("an offset")),
+            },
+            String::new,
+        );
     }
     // Its destructor would end the transaction.
     std::mem::forget(producer);

@@ -49,12 +49,19 @@ use clap::Parser;
 use wait::now_ms;
 
 /// Three instances of `stallwatch run` on a real broker under random faults while scans flow; at the
-/// end what subscribers saw is compared with `replay` of the same log.
+/// end what subscribers saw is compared with `replay` of the same log, and with what a reference makes of
+/// it that shares no code with us.
 #[derive(Clone, Debug, Parser)]
 struct Options {
     /// How long faults are made.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
+    /// Instead for a time, until so many kill -9 of instances were made.
+    #[arg(long, conflicts_with_all = ["minutes", "outage", "outages"])]
+    kills: Option<u64>,
+    /// The format of scans and exceptions; by the seed where it is not given.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Chooses the faults and the scans; their times are those of the machine.
     #[arg(long)]
     seed: Option<u64>,
@@ -95,6 +102,12 @@ struct Options {
     /// Measure what a restart reads of a partition of the open topic instead.
     #[arg(long)]
     open_log: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Json,
+    Avro,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::Options;
 use crate::broker::Broker;
 use crate::faults::{Ledger, SESSION_S, Storm};
 use crate::feed::{self, CYCLE_S, FORGET_S, Flow, Input, QUIET_S, Tap};
@@ -19,6 +18,7 @@ use crate::service::Setup;
 use crate::verdict;
 use crate::wait::now_secs;
 use crate::watch::Watch;
+use crate::{Format, Options};
 
 const PARTITIONS: i32 = 6;
 const INSTANCES: usize = 3;
@@ -68,7 +68,12 @@ fn keep(setup: &mut Setup, broker: &Broker) {
 
 fn set_up(broker: &Broker, options: &Options, seed: u64) -> Setup {
     let stamp = if options.create_time { "CreateTime" } else { "LogAppendTime" };
-    let format = if seed.is_multiple_of(2) { "json" } else { "avro" };
+    let format = match options.format {
+        Some(Format::Json) => "json",
+        Some(Format::Avro) => "avro",
+        None if seed.is_multiple_of(2) => "json",
+        None => "avro",
+    };
     let settings = [("message.timestamp.type", stamp)];
     let mut setup = Setup::with_scans(broker, "chaos", PARTITIONS, format, &settings)
         .policies(feed::POLICIES)
@@ -122,10 +127,13 @@ impl<'r> Run<'r> {
         let begun = Instant::now();
         let feed = self.open_the_tap();
         self.wait_near("every partition is live")?;
-        match (self.options.outage, self.options.outages) {
-            (Some(length), _) => self.outage(length)?,
-            (None, Some(count)) => self.outages(count)?,
-            (None, None) => self.rage(Duration::from_secs_f64(self.options.minutes * 60.0))?,
+        match (self.options.outage, self.options.outages, self.options.kills) {
+            (Some(length), _, _) => self.outage(length)?,
+            (None, Some(count), _) => self.outages(count)?,
+            (None, None, Some(count)) => self.rage_until(count)?,
+            (None, None, None) => {
+                self.rage(Duration::from_secs_f64(self.options.minutes * 60.0))?;
+            }
         }
         self.calm()?;
         self.tap.set(Flow::Stopped);
@@ -180,6 +188,15 @@ impl<'r> Run<'r> {
             self.look()?;
         }
         Ok(())
+    }
+
+    /// Random faults until so many instances were killed.
+    fn rage_until(&mut self, kills: u64) -> Result<(), String> {
+        while self.ledger.count("kill") < kills {
+            self.storm.blow(&mut self.fleet, self.broker, self.ledger);
+            self.look()?;
+        }
+        self.rage(LAST_ONCE)
     }
 
     /// The broker is not there for so long; traffic before, so that much is open or about to be.

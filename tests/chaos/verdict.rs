@@ -7,7 +7,9 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::client::read;
-use crate::equality::{ByPackage, assert_equals_replay, by_package, left_open, lines};
+use crate::equality::{
+    ByPackage, assert_equals_reference, assert_equals_replay, by_package, left_open, lines,
+};
 use crate::python;
 use crate::service::Setup;
 use crate::wait::now_secs;
@@ -19,13 +21,15 @@ pub struct Findings {
     pub told: Value,
 }
 
-/// Exceptions and open table must equal the replay's; panics at the first difference.
+/// Exceptions and open table must equal the replay's, exceptions and dead letters those of the reference
+/// that shares no code with us; panics at the first difference.
 pub fn equal(setup: &Setup) -> Findings {
+    let judged = assert_equals_reference(setup);
     let replayed = assert_equals_replay(setup);
     let (events, open) = (replayed.values().map(Vec::len).sum(), left_open(&replayed).len());
     let told = json!({
         "compared": "equal", "packages": replayed.len(), "events": events, "open": open,
-        "missing": 0, "double": 0, "false": 0,
+        "missing": 0, "double": 0, "false": 0, "reference": judged,
     });
     Findings { events, open, told }
 }

@@ -31,6 +31,17 @@ pub fn revoke(bootstrap: &str, principal: &str, rights: &[String]) {
     acls("revoke", bootstrap, principal, rights);
 }
 
+/// Runs the independent judge of what was published: what it compared, or a panic with what differs.
+pub fn judge(arguments: &[&str]) -> Value {
+    let printed = finished("the judge", command("tests/chaos/judge.py").args(arguments));
+    serde_json::from_str(&printed).expect("a line of JSON")
+}
+
+/// Runs the tests of a script.
+pub fn unittest(script: &str) {
+    finished(script, &mut command(script));
+}
+
 fn acls(verb: &str, bootstrap: &str, principal: &str, rights: &[String]) {
     let rights: Vec<_> = rights.iter().map(String::as_str).collect();
     python("acls.py", &[&[verb, bootstrap, principal], &rights[..]].concat());

@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::client::{NewRecord, send};
-use crate::scans::{AvroScans, Dice, MOVES, Scan};
+use crate::scans::{AvroScans, COUNTRIES, Dice, FACILITIES, MOVES, Scan};
 use crate::service::Setup;
 use crate::wait::now_ms;
 
@@ -199,8 +199,8 @@ impl Feed {
             event_ms: back.map(|back| now - back),
             log_ms: now,
             service: (self.dice.of(3) > 0).then(|| SERVICES[place / 3 % SERVICES.len()]),
-            facility: Some("MEM"),
-            country: None,
+            facility: (self.dice.of(4) > 0).then(|| self.dice.pick(FACILITIES)),
+            country: (self.dice.of(4) == 0).then(|| self.dice.pick(COUNTRIES)),
         };
         let mut record = match &mut self.avro {
             Some(avro) => avro.record(&scan),
@@ -233,10 +233,12 @@ impl Feed {
             5..7 => physical("cancelled"),
             7..9 => ("lost", Some("system")),
             9..15 => ("departed", Some("predicted")),
-            15..24 => ("label_created", Some("system")),
+            15..21 => ("label_created", Some("system")),
+            21..24 => ("tendered", Some("system")),
             24..28 => physical("weighed_again"),
             28..34 => physical("on_hold"),
-            34..37 => physical("returning"),
+            34..36 => physical("returning"),
+            36 => physical("returned"),
             _ => physical(self.dice.pick(MOVES)),
         }
     }

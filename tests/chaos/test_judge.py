@@ -1,10 +1,13 @@
 """The reference on small logs worked out by hand from the semantics, and that the judge misses nothing."""
 
 import copy
+import io
 import json
 import types
 import unittest
+from datetime import datetime, timezone
 
+import fastavro
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE
 
 import judge
@@ -210,6 +213,36 @@ class Payloads(unittest.TestCase):
         self.assertEqual(payloads.event_second(START * 1000 + 999), START)
         for nothing in (None, 0, "1970-01-01T00:00:00+05:00", "9999-12-31T12:00:00Z", "0001-01-01T00:00:00Z"):
             self.assertIsNone(payloads.event_second(nothing), nothing)
+
+        self.assertEqual(payloads.event_second("2026-03-03T07:59:00+23:59"), START)
+        for rejected in ("2026-03-03T08:00:00+24:00", "2026-03-03T08:00:00+00:60", "2026-02-30T08:00:00Z", "soon"):
+            with self.assertRaises(payloads.Rejected):
+                payloads.event_second(rejected)
+        # Midnight of the first of January 2000 somewhere, or a time like any other.
+        for unsure in (946_684_800_000 + HOUR * 1000, 946_684_800_000 + DAY * 1000, 1.5e12, "2026-06-30T23:59:60Z"):
+            with self.assertRaises(Unsupported):
+                payloads.event_second(unsure)
+
+    def test_single_objects_of_our_schema_are_read_under_both_of_its_fingerprints(self):
+        reads = payloads.Avro()
+        schema, body = fastavro.schema.load_schema(str(payloads.SCHEMA)), io.BytesIO()
+        at = datetime.fromtimestamp(START, timezone.utc)
+        fastavro.schemaless_writer(body, schema, fields(event_time=at, service="air", attributes={"lane": "7"}))
+        self.assertEqual(len(reads.prints), 2)
+        for fingerprint in reads.prints:
+            found = payloads.scan(reads.fields(b"\xc3\x01" + fingerprint + body.getvalue()), START + 1, {})
+            told = found.number, found.milestone, found.evidence, found.event, found.attributes["service"]
+            self.assertEqual(told, ("1ZA", "arrived", "physical", START, "air"))
+            with self.assertRaises(payloads.Rejected):
+                reads.fields(b"\xc3\x01" + fingerprint + body.getvalue()[:-1])
+            with self.assertRaises(payloads.Rejected):
+                reads.fields(b"\xc3\x01" + fingerprint[:-1])
+            with self.assertRaises(payloads.Rejected):
+                reads.fields(b"\xc3\x02" + fingerprint + body.getvalue())
+            with self.assertRaises(Unsupported):
+                reads.fields(b"\xc3\x01" + fingerprint + body.getvalue() + b"\x00")
+        with self.assertRaises(Unsupported):
+            reads.fields(b"\xc3\x01" + bytes(8) + body.getvalue())
 
     def test_what_is_no_scan_is_rejected(self):
         wrong = [

@@ -151,8 +151,8 @@ const DAY: i64 = 24 * HOUR;
 const SCANS_PER_PACKAGE: usize = 10;
 const CARRIERS: &[&str] = &["ups", "fedex", "dhl", "usps", "gls"];
 const SERVICES: &[&str] = &["ground", "express", "economy"];
-const FACILITIES: &[&str] = &["MEM", "SDF", "LEJ", "ORD", "CVG"];
-const COUNTRIES: &[&str] = &["US", "DE", "FR"];
+pub const FACILITIES: &[&str] = &["MEM", "SDF", "LEJ", "ORD", "CVG"];
+pub const COUNTRIES: &[&str] = &["US", "DE", "FR"];
 pub const MOVES: &[&str] = &[
     "arrived",
     "departed",

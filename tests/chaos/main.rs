@@ -15,6 +15,9 @@ mod client;
 #[allow(dead_code, unused_imports)]
 #[path = "../kafka/equality.rs"]
 mod equality;
+#[allow(dead_code, unused_imports)]
+#[path = "../kafka/judge.rs"]
+mod judge;
 #[allow(dead_code)]
 #[path = "../kafka/python.rs"]
 mod python;

@@ -85,8 +85,8 @@ class Policies:
             if "feed_grace" in settings:
                 self.carriers[name.strip(" \t").lower()] = duration(settings["feed_grace"])
         self.list = [policy(table) for table in file["policy"]]
-        if [one.match is None for one in self.list].index(True) != len(self.list) - 1:
-            raise Unsupported("a policy behind the one without match")
+        if [one.id for one in self.list if one.match is None] != [self.list[-1].id]:
+            raise Unsupported("a file that does not end with its one policy without match")
 
     def grace(self, carrier):
         return self.carriers.get(carrier, self.feed_grace)

@@ -7,9 +7,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::client::read;
-use crate::equality::{
-    ByPackage, assert_equals_reference, assert_equals_replay, by_package, left_open, lines,
-};
+use crate::equality::{ByPackage, assert_equals_replay, by_package, left_open, lines};
+use crate::judge::assert_equals_reference;
 use crate::python;
 use crate::service::Setup;
 use crate::wait::now_secs;

@@ -26,6 +26,7 @@ mod first_start;
 mod flood;
 mod guards;
 mod halts;
+mod judge;
 mod limit;
 mod misused;
 mod outage;

@@ -31,17 +31,6 @@ pub fn revoke(bootstrap: &str, principal: &str, rights: &[String]) {
     acls("revoke", bootstrap, principal, rights);
 }
 
-/// Runs the independent judge of what was published: what it compared, or a panic with what differs.
-pub fn judge(arguments: &[&str]) -> Value {
-    let printed = finished("the judge", command("tests/chaos/judge.py").args(arguments));
-    serde_json::from_str(&printed).expect("a line of JSON")
-}
-
-/// Runs the tests of a script.
-pub fn unittest(script: &str) {
-    finished(script, &mut command(script));
-}
-
 fn acls(verb: &str, bootstrap: &str, principal: &str, rights: &[String]) {
     let rights: Vec<_> = rights.iter().map(String::as_str).collect();
     python("acls.py", &[&[verb, bootstrap, principal], &rights[..]].concat());
@@ -65,7 +54,8 @@ pub fn command(script: &str) -> Command {
     command
 }
 
-fn finished(name: &str, command: &mut Command) -> String {
+/// What a command that must end well prints.
+pub fn finished(name: &str, command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| {
         panic!("{name} cannot be run ({error}): ./test setup names what is missing")
     });

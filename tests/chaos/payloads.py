@@ -7,6 +7,7 @@ whose fate this does not know raises `Unsupported`, so that nothing is guessed.
 import io
 import json
 import re
+import string
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from reference import KEPT, PLACE, VOCABULARY, Scan, Unsupported
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "scan.v1.avsc"
 TEXTS = ("tracking_number", "carrier", "milestone", "evidence", "event_id", "carrier_code", *KEPT, *PLACE)
 LONGEST = 256
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 YEARS = (946_684_800, 4_102_444_800)
 # Local midnights that stand for no time; so does every second of the last day of the year 9999.
 NO_TIME = {(1, 1, 1), (1900, 1, 1), (1970, 1, 1), (2000, 1, 1)}
@@ -30,15 +33,14 @@ class Rejected(Exception):
 
 def scan(fields, log, position):
     """The scan of a decoded record that was logged in this second."""
-    for name in TEXTS:
-        text_of(fields, name)
+    texts = {name: text_of(fields, name) for name in TEXTS}
     check_map(fields.get("attributes"))
-    carrier, number = carrier_of(fields), number_of(fields)
+    carrier = carrier_of(texts["carrier"])
+    number = number_of(texts["tracking_number"], carrier)
     event = event_second(fields.get("event_time"))
-    milestone = word(text_of(fields, "milestone"))
+    milestone, evidence = word(texts["milestone"]), word(texts["evidence"]) or "physical"
     if not milestone:
         raise Rejected("missing_milestone")
-    evidence = word(text_of(fields, "evidence")) or "physical"
     return Scan(
         carrier=carrier,
         number=number,
@@ -46,7 +48,7 @@ def scan(fields, log, position):
         evidence=evidence if evidence in ("physical", "system") else "predicted",
         log=log,
         event=event,
-        attributes={name: text_of(fields, name) for name in (*KEPT, *PLACE)},
+        attributes={name: texts[name] for name in (*KEPT, *PLACE) if texts[name]},
         position=position,
     )
 
@@ -69,26 +71,21 @@ def check_map(value):
 
 def word(text):
     """Milestone or evidence as the vocabulary writes it."""
-    return "".join(ascii_lower(one) for one in text).replace("-", "_").replace(" ", "_")
+    return text.translate(LOWER).replace("-", "_").replace(" ", "_")
 
 
-def ascii_lower(character):
-    return character.lower() if character.isascii() else character
-
-
-def carrier_of(fields):
-    carrier = "".join(ascii_lower(one) for one in text_of(fields, "carrier").strip(" \t"))
+def carrier_of(text):
+    carrier = text.strip(" \t").translate(LOWER)
     if not re.fullmatch(r"[a-z0-9._-]{1,32}", carrier):
         raise Rejected("carrier")
     return carrier
 
 
-def number_of(fields):
-    number = text_of(fields, "tracking_number")
-    number = "".join(one.upper() if one.isascii() else one for one in number).translate({0x20: None, 0x2D: None})
+def number_of(text, carrier):
+    number = text.translate(UPPER).replace(" ", "").replace("-", "")
     if not re.fullmatch(r"[!-~]{1,64}", number):
         raise Rejected("tracking_number")
-    return routed(number) if carrier_of(fields) == "usps" else number
+    return routed(number) if carrier == "usps" else number
 
 
 def routed(number):

@@ -115,9 +115,10 @@ def step(table):
 
 
 def matches(policy, package):
+    if policy.match is None:
+        return True
     words = {**package.attributes, "carrier": package.carrier, "milestone": package.milestone}
-    conditions = (policy.match or {}).items()
-    return all(words.get(name) in values for name, values in conditions)
+    return all(words.get(name) in values for name, values in policy.match.items())
 
 
 # --- scans and packages ------------------------------------------------------------------------

@@ -198,14 +198,15 @@ class Payloads(unittest.TestCase):
         scan = payloads.scan(
             fields(tracking_number="1z 9-9", carrier=" UPS\t", milestone="Out-for delivery", service=""), START, {}
         )
-        found = scan.carrier, scan.number, scan.milestone, scan.evidence, scan.effective, scan.attributes["service"]
-        self.assertEqual(found, ("ups", "1Z99", "out_for_delivery", "physical", START, ""))
+        found = scan.carrier, scan.number, scan.milestone, scan.evidence, scan.effective, scan.attributes
+        self.assertEqual(found, ("ups", "1Z99", "out_for_delivery", "physical", START, {}))
         self.assertEqual(payloads.scan(fields(milestone="weighed", evidence="hearsay"), START, {}).effect, "informs")
 
     def test_the_routing_code_of_usps_is_cut(self):
         long = "9400111899223197428490"
         for number in (long, "42012345" + long, "420123456789" + long):
-            self.assertEqual(payloads.number_of(fields(tracking_number=number, carrier="USPS")), long)
+            self.assertEqual(payloads.number_of(number, "usps"), long)
+            self.assertEqual(payloads.number_of(number, "ups"), number)
 
     def test_times_are_read_to_the_second_and_stand_ins_are_none(self):
         texts = "2026-03-02T08:00:00.9Z", "2026-03-02T10:30:00+02:30"

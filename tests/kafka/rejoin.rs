@@ -165,7 +165,7 @@ fn leave_open(
             PATIENCE,
             || match producer.send_offsets_to_transaction(&offsets, &group, PATIENCE) {
                 Err(KafkaError::Transaction(error)) if error.is_retriable() => None,
-                sent => Some(sent.expect("an offset")),
+                sent => sent.map(Some).expect("an offset"),
             },
             String::new,
         );

@@ -105,7 +105,7 @@ pub enum Ask {
         /// Behind the last.
         to: i64,
     },
-    /// Hand over the rows of the `open` table, in order of record keys, to [`Restore::row`], then say
+    /// Hand over the rows of the `open` table, in any order, to [`Restore::row`], then say
     /// [`Restore::rows_end`].
     Rows,
     /// Call [`Restore::finish`].

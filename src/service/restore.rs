@@ -35,15 +35,16 @@ use crate::protocol::rules::Rules;
 use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, UnknownSchema, Unread, framing};
 use kept::Kept;
-use open::Rows;
 pub use open::{OpenTopic, Stored, read_open, read_stored};
 use progress::Progress;
 pub use read::read;
+use rows::Rows;
 
 mod kept;
 mod open;
 mod progress;
 mod read;
+mod rows;
 mod settled;
 
 /// Records that are decoded, then applied together.
@@ -116,6 +117,14 @@ pub enum Failure {
         /// What is wrong with it.
         error: ReadError,
     },
+    /// A row that was read is gone, as another has taken its place; the restore is begun again.
+    #[error(
+        "the record at offset {offset} of the open topic is gone: another has taken its place meanwhile"
+    )]
+    Changed {
+        /// Its offset.
+        offset: i64,
+    },
     /// A published exception contradicts the log.
     #[error("package {0}: {1}; to close it as the log says: {command}", command = Accept::TrustLog.command())]
     Inconsistent(String, Inconsistent),
@@ -135,7 +144,10 @@ impl Failure {
 
     /// Whether it may pass by itself: the restore is begun again.
     const fn passes(&self) -> bool {
-        matches!(self, Self::Kafka(_) | Self::Forbidden { .. } | Self::Untimed(_))
+        matches!(
+            self,
+            Self::Kafka(_) | Self::Forbidden { .. } | Self::Untimed(_) | Self::Changed { .. }
+        )
     }
 
     /// The halt.
@@ -149,6 +161,7 @@ impl Failure {
             | Self::Kafka(_)
             | Self::Forbidden { .. }
             | Self::Untimed(_)
+            | Self::Changed { .. }
             | Self::Cut(_)
             | Self::Open { .. } => Halt::new(Other::Unreadable, self.to_string()),
         }
@@ -223,7 +236,7 @@ struct Rebuild<'a> {
     span: &'a mut spans::Restore,
     log_append_time: Option<bool>,
     open_end: i64,
-    /// Of the open table, until they are asked for.
+    /// Where those of the open table stand, until they are asked for.
     rows: Rows,
     about: About,
 }
@@ -258,13 +271,7 @@ impl Rebuild<'_> {
                 }
                 Ask::Halt(reason) => return Err(Failure::Halt(reason)),
                 Ask::Rows => {
-                    let codec = &self.shared.exceptions;
-                    std::mem::take(&mut self.rows).each(codec, |event| {
-                        if self.is_cancelled() {
-                            return Err(Failure::Cancelled);
-                        }
-                        machine.row(event).map_err(|failed| self.failure(failed))
-                    })?;
+                    self.rows(&mut machine, &reader)?;
                     machine.rows_end()
                 }
                 Ask::Done => {
@@ -433,6 +440,15 @@ impl Rebuild<'_> {
         let packages = machine.known();
         tracing::info!(partition, from, to, records, packages, "package state rebuilt");
         Ok(machine.records_end())
+    }
+
+    /// Hands over the rows of the open table.
+    fn rows(&mut self, machine: &mut Machine, reader: &Client) -> Result<(), Failure> {
+        let topic = OpenTopic::of(self.shared, self.partition);
+        let rows = std::mem::take(&mut self.rows);
+        let stop = || self.is_cancelled();
+        let each = |event| machine.row(event).map_err(|failed| self.failure(failed));
+        rows.each(&topic, reader, stop, each)
     }
 
     fn is_cancelled(&self) -> bool {

@@ -1,6 +1,8 @@
 //! The rows of the `open` table in a restore: taken over one by one, and only where they are not what was
 //! published all of them together.
 
+use std::cmp::Ordering;
+
 use super::{Ask, Failed, OpenDiffers, Phase, Purpose, Restore};
 use crate::detector::exception::{Change, ExceptionEvent};
 use crate::detector::open::kind_of;
@@ -32,8 +34,11 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         taken
     }
 
-    /// All rows have been handed over.
+    /// All rows have been handed over. What comes of them is in order of their packages, whatever order
+    /// they came in.
     pub fn rows_end(&mut self) -> Ask {
+        self.open.sort_by(by_package);
+        self.closings.sort_by(by_package);
         match self.phase {
             Phase::Rows { from: Some(from) } => {
                 self.go(Phase::Records, Ask::Records { from, to: self.to })
@@ -100,6 +105,10 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             Err(inconsistent) => Err(Failed::Inconsistent(inconsistent)),
         }
     }
+}
+
+fn by_package(one: &ExceptionEvent, other: &ExceptionEvent) -> Ordering {
+    one.key.cmp(&other.key).then(one.kind.cmp(&other.kind))
 }
 
 /// What ends an exception that the log contradicts: the package has moved, in time or later, or the

@@ -5,7 +5,7 @@ use super::*;
 use crate::detector::exception::{self, Change, ExceptionEvent, Severity};
 use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
 use crate::detector::shard::Shard;
-use crate::detector::time::Deadline;
+use crate::detector::time::{Deadline, EffectiveTime};
 use crate::protocol::cut::example;
 use crate::protocol::plain::Plain;
 
@@ -272,4 +272,27 @@ fn rows_that_are_not_what_was_published_are_kept_and_none_is_taken_over_before_t
     assert_eq!(ready.packages.len(), 1);
     let changes: Vec<_> = ready.rows.iter().map(|row| (&row.event.key, row.open)).collect();
     assert_eq!(changes, [(&rows[0].key, false)]);
+}
+
+#[test]
+fn what_comes_of_rows_is_in_order_of_their_packages_whatever_order_they_came_in() {
+    let rows = [row(3), row(1), row(2)];
+    let published = [row(1)];
+    let restore = given(&rows, &published, None);
+    assert_eq!(restore.open, [row(1), row(2), row(3)]);
+    // Rows whose packages have moved, as the log says.
+    let mut restore = asking(0);
+    assert_eq!(restore.snapshots(Vec::new()), Ask::Records { from: 0, to: CUT });
+    let _ = restore.records_end();
+    restore.trust_log = true;
+    let packages = restore.packages.as_mut().unwrap();
+    let later = |event: &ExceptionEvent| {
+        let anchor = EffectiveTime::from_secs(event.anchor.secs() + 1);
+        ExceptionEvent { anchor, ..event.clone() }
+    };
+    rows.iter().for_each(|row| packages.restore_open(&later(row)).unwrap());
+    rows.iter().for_each(|row| restore.row(row.clone()).unwrap());
+    assert_eq!(restore.rows_end(), Ask::Done);
+    let closed: Vec<_> = restore.closings.iter().map(|event| &event.key).collect();
+    assert_eq!(closed, [&row(1).key, &row(2).key, &row(3).key]);
 }

@@ -212,7 +212,8 @@ impl Rebuild {
             }
             Ask::Records { from, to } => return self.read(from, to, around),
             Ask::Rows => {
-                for row in std::mem::take(&mut self.rows).into_values() {
+                // They come in the order of the log, which is any order of keys.
+                for row in std::mem::take(&mut self.rows).into_values().rev() {
                     if let Err(failed) = machine.row((*row).clone()) {
                         return Some(Err(told(failed)));
                     }

@@ -83,6 +83,8 @@ pub struct Shard {
     before_look: (Option<Frontier>, Option<LogTime>),
     /// While rebuilding, ladders sleep and nothing is published.
     live: bool,
+    /// What a first start is to open yet, the next one last.
+    backfill: Vec<Slot>,
     max_packages: usize,
     work_per_call: u32,
 }
@@ -169,6 +171,7 @@ impl Shard {
             frontier: None,
             before_look: (None, None),
             live: false,
+            backfill: Vec::new(),
             max_packages: usize::MAX,
             work_per_call: look::WORK,
         }

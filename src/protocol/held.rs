@@ -423,14 +423,18 @@ impl<S: Packages, L> Held<S, L> {
     /// None come into force in the midst of a look. `budget`: records that the next cut may hold.
     pub fn cut(&mut self, today: &Arc<PolicySet>, budget: usize) -> Cut<L> {
         self.change_policies();
-        let is_full = self.is_full() || self.packages.is_looking();
+        let mut is_full = self.is_full() || self.packages.is_looking();
         self.budget = budget;
         let mut events = std::mem::take(&mut self.backlog);
         events.extend(self.packages.take_outbox());
         if self.backfill == Backfill::Pending {
             let share = (self.budget / RECORDS_PER_EVENT).max(1);
+            self.packages.backfill_next(share.saturating_sub(events.len()));
+            events.extend(self.packages.take_outbox());
             self.backlog = events.split_off(events.len().min(share));
-            if self.backlog.is_empty() {
+            let is_more = !self.backlog.is_empty() || self.packages.is_backfilling();
+            is_full |= is_more;
+            if !is_more {
                 self.backfill = Backfill::Done;
             }
         }
@@ -600,6 +604,27 @@ mod tests {
         assert_eq!(cut.policies, *after.hash());
         let line = cut.decisions.settings.last().unwrap();
         assert_eq!((line.from, line.retention()), (100, Retention::of(&after)));
+    }
+
+    #[test]
+    fn a_first_start_opens_what_a_transaction_takes_and_no_more_of_it_stands_in_memory() {
+        let mut held = Held { backfill: Backfill::Pending, ..held(1_000) };
+        held.packages.set_log_clock(Some(LogTime::from_secs(START + 3 * DAY)));
+        held.packages.go_live(None);
+        held.packages.backfill();
+        let today = policies(2);
+        let mut said = Vec::new();
+        for cuts in 1..=10 {
+            assert_eq!(held.packages.waiting(), 0);
+            let cut = held.cut(&today, 100 * RECORDS_PER_EVENT);
+            assert_eq!(cut.events.len(), 100);
+            assert_eq!(cut.is_full, cuts < 10, "the next cut is wanted at once");
+            assert_eq!(cut.backfill == Backfill::Done, cuts == 10);
+            said.extend(cut.events);
+        }
+        assert!(said.iter().all(|event| event.backfilled));
+        assert!(said.is_sorted_by_key(|event| (event.deadline.secs(), event.key.clone())));
+        assert!(held.cut(&today, 10_000).events.is_empty());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::wire::toml_reader::nearest;
 pub const REQUEST: Duration = Duration::from_secs(10);
 /// How much a reader has in advance: in KiB, and what it asks for at a time, compressed, in bytes.
 const AHEAD: [(&str, &str); 2] =
-    [("queued.max.messages.kbytes", "4096"), ("fetch.message.max.bytes", "262144")];
+    [("queued.max.messages.kbytes", "1024"), ("fetch.message.max.bytes", "262144")];
 /// How long is listened to what a client tells of its connections.
 const LISTEN: Duration = Duration::from_millis(200);
 

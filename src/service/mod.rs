@@ -233,6 +233,8 @@ struct Shared {
     input_partitions: Arc<AtomicI32>,
     /// Where package state is kept.
     keeping: Option<Arc<Keeping>>,
+    /// Who rebuilds a partition.
+    turns: restore::Turns,
     /// Bars of the restores under way, where a terminal looks on.
     bars: indicatif::MultiProgress,
 }
@@ -244,6 +246,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
         guards: Guards,
     ) -> Result<Arc<Self>, ServiceError> {
+        native::heap::begin();
         let status = Status::new(config.engine.workers);
         let schemas = Schemas::new(&config, status.clone()).map_err(ServiceError::Schemas)?;
         let max_bytes = config.kafka.properties.get("message.max.bytes");
@@ -264,6 +267,7 @@ impl Shared {
             time,
             stamper: Arc::new(stamper),
             keeping,
+            turns: restore::Turns::new(),
             bars: indicatif::MultiProgress::new(),
             status,
             recent: Recent::default(),

@@ -7,9 +7,11 @@
 //! - The names of the client's properties.
 //! - Offsets sent with a membership that has been looked at, in a time that has an end: the bindings
 //!   hide what they send, and librdkafka may wait for ever.
+//! - [`heap`]: how much of what is free the client's heap keeps.
 //! - [`describe`]: topics and groups with the rights of the user who asks.
 
 pub mod describe;
+pub mod heap;
 
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;

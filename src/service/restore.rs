@@ -12,7 +12,7 @@ use super::Shared;
 use super::batch::Batch;
 use super::clock::Stopwatch;
 use super::kafka::{self, Client, REQUEST};
-use super::native::RecordView;
+use super::native::{RecordView, heap};
 use super::rights::Operation;
 use super::room::{BoundedShard, NoRoom, NoRoomForAll};
 use super::schemas::Verdict;
@@ -39,6 +39,7 @@ pub use open::{OpenTopic, Stored, read_open, read_stored};
 use progress::Progress;
 pub use read::read;
 use rows::Rows;
+pub use turns::Turns;
 
 mod kept;
 mod open;
@@ -46,6 +47,7 @@ mod progress;
 mod read;
 mod rows;
 mod settled;
+mod turns;
 
 /// Records that are decoded, then applied together.
 const AT_ONCE: usize = 512;
@@ -179,6 +181,7 @@ pub fn restore(
     let mut span = spans::Restore::begin(partition);
     loop {
         span.attempt();
+        let turn = shared.turns.wait(cancelled)?;
         let policies = shared.policies.get();
         let kept = Kept::new(shared, partition, policies.clone());
         let (other, span) = (other.as_ref(), &mut span);
@@ -195,7 +198,10 @@ pub fn restore(
             rows: Rows::default(),
             about: About::default(),
         };
-        let result = match restore.run() {
+        let run = restore.run();
+        drop(turn);
+        heap::give_back();
+        let result = match run {
             Ok(restored) => Ok(restored),
             Err(Failure::Cancelled) => return None,
             Err(failure) if failure.passes() => {
@@ -465,7 +471,11 @@ impl Rebuild<'_> {
         let mut done = 0;
         loop {
             self.shared.schemas.renew(&mut decoder.scans, &mut decoder.schemas);
-            done += self.apply_up_to_unknown(machine, &mut decoder.scans, batch, done)?;
+            let applied = self.apply_up_to_unknown(machine, &mut decoder.scans, batch, done)?;
+            if applied > 0 {
+                self.shared.turns.progress();
+            }
+            done += applied;
             let is_done = done == batch.len();
             self.waits((!is_done).then_some(Hold::UnknownSchema));
             if is_done {

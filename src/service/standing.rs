@@ -68,7 +68,8 @@ impl Place<'_> {
         let Self { config, reader, asker, source } = *self;
         let codec = ExceptionCodec::new(config.output.format);
         let input = config.input.topics.first().map_or("", String::as_str);
-        let open = OpenTopic { name: &config.output.open, codec: &codec, partition };
+        let (name, codec) = (config.output.open.as_str(), &codec);
+        let open = OpenTopic { name, codec, partition, turns: None };
         let asking = |error| kafka::explain(&error, "asking for the group's offset");
         let mut again = false;
         loop {

@@ -200,6 +200,9 @@ pub fn first_start(case: &Case, history: usize, frontier: i64) -> [Vec<Exception
     model.wake(Some(frontier));
     shard.go_live(Some(Frontier::from_secs(frontier)));
     shard.backfill();
+    while shard.is_backfilling() {
+        shard.backfill_next(2);
+    }
     let mut by_model = model.backfill();
     by_model.iter().for_each(|event| model.take_open(event));
     by_model.sort_by(|a, b| (a.deadline, &a.key).cmp(&(b.deadline, &b.key)));

@@ -55,13 +55,25 @@ impl Shard {
         self.hang_up_anew();
     }
 
-    /// Opens, once, what is past its first step by the state of the packages at the frontier and
-    /// has not been published: each at its current step, in order of deadline, then key.
-    ///
-    /// The sequence begins with the step's number, so that it goes on without a gap.
+    /// Notes what is past its first step by the state of the packages at the frontier and has not been
+    /// published, for [`Shard::backfill_next`]. Until all of it is open nothing else may happen.
     pub fn backfill(&mut self) {
         let Some(frontier) = self.frontier else { return };
-        for (slot, open) in self.overdue(frontier) {
+        let deadline = |slot| Some((slot, self.current_step(slot, frontier)?.deadline));
+        let mut found: Vec<_> = self.table.slots().filter_map(deadline).collect();
+        self.by_deadline(&mut found, |deadline| *deadline);
+        self.backfill = found.into_iter().map(|(slot, _)| slot).rev().collect();
+    }
+
+    /// Opens the next of them, so many at most, once: each at its current step, in order of deadline, then
+    /// key.
+    ///
+    /// The sequence begins with the step's number, so that it goes on without a gap.
+    pub fn backfill_next(&mut self, most: usize) {
+        let Some(frontier) = self.frontier else { return };
+        let rest = self.backfill.len().saturating_sub(most);
+        for slot in self.backfill.split_off(rest).into_iter().rev() {
+            let Some(open) = self.current_step(slot, frontier) else { continue };
             self.outbox.step(self.subject(slot), &open, Change::Opened);
             if let Some(event) = self.outbox.events_mut().last_mut() {
                 event.backfilled = true;
@@ -70,6 +82,14 @@ impl Shard {
             self.table.get_mut(slot).set_hung(Hung::NOWHERE);
             self.hang(slot);
         }
+        if rest == 0 {
+            self.backfill = Vec::new();
+        }
+    }
+
+    /// Whether there is more for [`Shard::backfill_next`].
+    pub fn is_backfilling(&self) -> bool {
+        !self.backfill.is_empty()
     }
 
     /// The last event of each exception that is open by the state of the packages at this frontier and has
@@ -88,18 +108,23 @@ impl Shard {
     fn overdue(&self, frontier: Frontier) -> Vec<(Slot, OpenException)> {
         let due = |slot| Some((slot, self.current_step(slot, frontier)?));
         let mut found: Vec<_> = self.table.slots().filter_map(due).collect();
+        self.by_deadline(&mut found, |open: &OpenException| open.deadline);
+        found
+    }
+
+    /// Sorts by deadline, then key.
+    fn by_deadline<T>(&self, found: &mut [(Slot, T)], deadline: impl Fn(&T) -> Deadline) {
         let key = |slot: Slot| self.table.get(slot).key();
         found.sort_unstable_by(|(a, one), (b, other)| {
-            let by_deadline = one.deadline.secs().cmp(&other.deadline.secs());
+            let by_deadline = deadline(one).secs().cmp(&deadline(other).secs());
             by_deadline.then_with(|| self.keyring.compare(key(*a), key(*b)))
         });
-        found
     }
 
     /// The step that a package without an open exception stands on at this frontier.
     fn current_step(&self, slot: Slot, frontier: Frontier) -> Option<OpenException> {
         let record = self.table.get(slot);
-        if record.is_open() {
+        if record.is_open() || !record.is_live() {
             return None;
         }
         let package = self.table.package(slot);

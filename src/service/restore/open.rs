@@ -4,7 +4,7 @@
 use rdkafka::consumer::Consumer;
 
 use super::rows::{self, Latest, Rows};
-use super::{Failure, read};
+use super::{Failure, Turns, read};
 use crate::protocol::agree::{ANSWER_KEY, Answer};
 use crate::protocol::commit_cycle;
 use crate::protocol::cut::{CUT_KEY, CutRecord};
@@ -75,12 +75,20 @@ pub struct OpenTopic<'a> {
     pub codec: &'a ExceptionCodec,
     /// The partition.
     pub partition: i32,
+    /// Are told that it comes further.
+    pub turns: Option<&'a Turns>,
 }
 
 impl<'a> OpenTopic<'a> {
     /// That of an input partition.
     pub fn of(shared: &'a Shared, partition: i32) -> Self {
-        Self { name: &shared.topics.open, codec: &shared.exceptions, partition }
+        let (name, codec) = (&shared.topics.open, &shared.exceptions);
+        Self { name, codec, partition, turns: Some(&shared.turns) }
+    }
+
+    /// It comes further.
+    pub(super) fn progress(&self) {
+        self.turns.into_iter().for_each(Turns::progress);
     }
 }
 
@@ -92,11 +100,12 @@ pub fn read_open(
     asker: &Client,
     stop: impl Fn() -> bool,
 ) -> Result<Stored, Failure> {
-    let OpenTopic { name: topic, codec, partition } = *open;
+    let OpenTopic { name: topic, codec, partition, .. } = *open;
     let end = kafka::end_offsets(asker, topic, &[partition])?.first().map_or(0, |(_, end)| *end);
     let (start, _) = reader.fetch_watermarks(topic, partition, REQUEST)?;
     let (mut latest, mut reserved) = (Latest::default(), Reserved::default());
     read(reader, topic, partition, start, end, &stop, |record| {
+        open.progress();
         let key = record.key.unwrap_or_default();
         match key.starts_with(b":") {
             true => reserved.take(key, record.value),
@@ -120,7 +129,7 @@ fn why_unreadable(
     offset: i64,
     stop: impl Fn() -> bool,
 ) -> Result<(), Failure> {
-    let OpenTopic { name: topic, codec, partition } = *open;
+    let OpenTopic { name: topic, codec, partition, .. } = *open;
     read(reader, topic, partition, offset, offset + 1, stop, |record| {
         rows::decode(codec, record).map(drop)
     })?;

@@ -99,11 +99,12 @@ impl Rows {
         stop: impl Fn() -> bool,
         mut each: impl FnMut(ExceptionEvent) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let OpenTopic { name: topic, codec, partition } = *open;
+        let OpenTopic { name: topic, codec, partition, .. } = *open;
         let (mut wanted, end) = (self.offsets.iter().peekable(), self.offsets.last + 1);
         let Some(&start) = wanted.peek() else { return Ok(()) };
         let mut texts = Texts::default();
         read(reader, topic, partition, start, end, stop, |record| {
+            open.progress();
             if let Some(offset) = wanted.next_if(|wanted| *wanted < record.offset) {
                 return Err(Failure::Changed { offset });
             }

@@ -39,6 +39,7 @@ pub use open::{OpenTopic, Stored, read_open, read_stored};
 use progress::Progress;
 pub use read::read;
 use rows::Rows;
+use turns::Turn;
 pub use turns::Turns;
 
 mod kept;
@@ -181,25 +182,26 @@ pub fn restore(
     let mut span = spans::Restore::begin(partition);
     loop {
         span.attempt();
-        let turn = shared.turns.wait(cancelled)?;
         let policies = shared.policies.get();
         let kept = Kept::new(shared, partition, policies.clone());
-        let (other, span) = (other.as_ref(), &mut span);
-        let mut restore = Rebuild {
-            shared,
-            partition,
-            policies,
-            cancelled,
-            kept,
-            other,
-            span,
-            log_append_time: None,
-            open_end: 0,
-            rows: Rows::default(),
-            about: About::default(),
+        let (other, of_span) = (other.as_ref(), &mut span);
+        let (run, log_append_time, open_end, about) = {
+            let mut restore = Rebuild {
+                shared,
+                partition,
+                policies,
+                cancelled,
+                kept,
+                other,
+                span: of_span,
+                log_append_time: None,
+                open_end: 0,
+                turn: None,
+                rows: Rows::default(),
+                about: About::default(),
+            };
+            (restore.run(), restore.log_append_time, restore.open_end, restore.about)
         };
-        let run = restore.run();
-        drop(turn);
         heap::give_back();
         let result = match run {
             Ok(restored) => Ok(restored),
@@ -211,9 +213,7 @@ pub fn restore(
             }
             Err(failure) => Err(failure.halt()),
         };
-        let (log_append_time, about) = (restore.log_append_time, restore.about);
         let took = watch.elapsed();
-        let open_end = restore.open_end;
         let restored =
             Restored { partition, epoch, result, log_append_time, open_end, about, took };
         span.ended(&restored);
@@ -242,6 +242,8 @@ struct Rebuild<'a> {
     span: &'a mut spans::Restore,
     log_append_time: Option<bool>,
     open_end: i64,
+    /// To read much.
+    turn: Option<Turn<'a>>,
     /// Where those of the open table stand, until they are asked for.
     rows: Rows,
     about: About,
@@ -334,6 +336,10 @@ impl Rebuild<'_> {
         asker: &Client,
     ) -> Result<Ask, Failure> {
         settled::wait(self.shared, (reader, asker), || self.is_cancelled())?;
+        if self.turn.is_none() {
+            let turn = self.shared.turns.wait(self.cancelled);
+            self.turn = Some(turn.ok_or(Failure::Cancelled)?);
+        }
         let topic = OpenTopic::of(self.shared, self.partition);
         let mut stored = read_open(&topic, reader, asker, || self.is_cancelled())?;
         self.open_end = stored.end;

@@ -182,25 +182,10 @@ pub fn restore(
     let mut span = spans::Restore::begin(partition);
     loop {
         span.attempt();
-        let policies = shared.policies.get();
-        let kept = Kept::new(shared, partition, policies.clone());
-        let (other, of_span) = (other.as_ref(), &mut span);
         let (run, log_append_time, open_end, about) = {
-            let mut restore = Rebuild {
-                shared,
-                partition,
-                policies,
-                cancelled,
-                kept,
-                other,
-                span: of_span,
-                log_append_time: None,
-                open_end: 0,
-                turn: None,
-                rows: Rows::default(),
-                about: About::default(),
-            };
-            (restore.run(), restore.log_append_time, restore.open_end, restore.about)
+            let of = (partition, other.as_ref());
+            let mut rebuild = Rebuild::new(shared, of, cancelled, &mut span);
+            (rebuild.run(), rebuild.log_append_time, rebuild.open_end, rebuild.about)
         };
         heap::give_back();
         let result = match run {
@@ -251,7 +236,33 @@ struct Rebuild<'a> {
 
 type Machine = Restore<BoundedShard, Box<dyn Fn(bool) -> BoundedShard>>;
 
-impl Rebuild<'_> {
+impl<'a> Rebuild<'a> {
+    fn new(
+        shared: &'a Shared,
+        (partition, other): (i32, Option<&'a OtherGroup>),
+        cancelled: &'a AtomicBool,
+        span: &'a mut spans::Restore,
+    ) -> Self {
+        let policies = shared.policies.get();
+        let kept = Kept::new(shared, partition, policies.clone());
+        let (rows, about) = (Rows::default(), About::default());
+        let (log_append_time, open_end, turn) = (None, 0, None);
+        Self {
+            shared,
+            partition,
+            policies,
+            cancelled,
+            kept,
+            other,
+            span,
+            log_append_time,
+            open_end,
+            turn,
+            rows,
+            about,
+        }
+    }
+
     /// Fetches what the machine asks for, until it says where the partition goes on.
     fn run(&mut self) -> Result<Box<Ready<BoundedShard>>, Failure> {
         let reader = kafka::reader(&self.shared.config.kafka)?;

@@ -429,7 +429,12 @@ impl<S: Packages, L> Held<S, L> {
         events.extend(self.packages.take_outbox());
         if self.backfill == Backfill::Pending {
             let share = (self.budget / RECORDS_PER_EVENT).max(1);
-            self.packages.backfill_next(share.saturating_sub(events.len()));
+            let next = match self.rules.sums_of_the_cut {
+                true => share.saturating_sub(events.len()),
+                // Memory is ahead of the cut, as the rule forbids.
+                false => usize::MAX,
+            };
+            self.packages.backfill_next(next);
             events.extend(self.packages.take_outbox());
             self.backlog = events.split_off(events.len().min(share));
             let is_more = !self.backlog.is_empty() || self.packages.is_backfilling();

@@ -43,10 +43,11 @@ impl Process {
             let fresh = !self.keeper.is_committing();
             let mut cuts = Vec::new();
             for (&partition, held) in &mut self.held {
-                let mut digest = Digest::of(held.packages());
                 let schedule = std::mem::take(self.schedules.entry(partition).or_default());
                 let amid_look = held.packages().is_looking() || held.is_amid_record();
                 let mut cut = held.cut(&self.policies, around.options.budget);
+                // What a first start opens it opens with its cuts.
+                let mut digest = Digest::of(held.packages());
                 if let Some(halt) = &cut.halt
                     && self.keeper.lane(partition).is_some_and(|lane| lane.is_live())
                 {

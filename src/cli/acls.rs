@@ -78,16 +78,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Whom the broker takes the service for.
 fn user_of(kafka: &Kafka) -> Result<String, Failure> {
-    let security = &kafka.security;
-    if let Some(sasl) = &security.sasl {
-        return Ok(sasl.username.clone());
-    }
     let unknown = || {
         Failure::Usage(
             "with neither SASL nor a client certificate the broker knows no user; name one with --user"
                 .to_owned(),
         )
     };
-    let client = security.client.as_ref().ok_or_else(unknown)?;
-    certificates::subject(&client.certificate_file).map_err(Failure::Failed)
+    certificates::user(kafka).map_err(Failure::Failed)?.ok_or_else(unknown)
 }

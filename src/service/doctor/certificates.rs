@@ -84,13 +84,19 @@ fn own(client: &ClientCertificate, report: &mut Report) {
     }
 }
 
-/// Whom a broker takes the holder of a certificate for, where it has no rules of its own.
+/// Whom a broker takes the service for, where it has no rules of its own for certificates; none where the
+/// service does not say who it is.
 ///
 /// # Errors
-/// Why the file holds no certificate.
-pub fn subject(file: &Path) -> Result<String, String> {
-    let found = certificates(file)?;
-    Ok(shown(found[0].subject_name()))
+/// Why the file of the certificate holds none.
+pub fn user(kafka: &Kafka) -> Result<Option<String>, String> {
+    let security = &kafka.security;
+    if let Some(sasl) = &security.sasl {
+        return Ok(Some(sasl.username.clone()));
+    }
+    let Some(client) = &security.client else { return Ok(None) };
+    let found = certificates(&client.certificate_file)?;
+    Ok(Some(shown(found[0].subject_name())))
 }
 
 fn certificates(file: &Path) -> Result<Vec<X509>, String> {

@@ -3,7 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 
-use super::Report;
+use super::{Report, certificates};
 use crate::config::Config;
 use crate::service::kafka;
 use crate::service::native::describe::{Group, Topic};
@@ -11,6 +11,8 @@ use crate::service::rights::{Resource, Right, commands, needed};
 use crate::service::topics::administrator;
 
 const CHECK: &str = "rights";
+/// As brokers call those who do not say who they are.
+const NOBODY: &str = "ANONYMOUS";
 
 /// What was found of a topic.
 pub(super) type Found = (String, Result<Topic, RDKafkaErrorCode>);
@@ -162,8 +164,8 @@ fn missing(config: &Config, right: &Right, report: &mut Report) -> bool {
 }
 
 fn remedy(config: &Config, right: &Right) -> String {
-    let user = config.kafka.security.sasl.as_ref().map_or("NAME", |sasl| &sasl.username);
-    let principal = format!("User:{user}");
+    let user = certificates::user(&config.kafka).ok().flatten();
+    let principal = format!("User:{}", user.as_deref().unwrap_or(NOBODY));
     let lines = commands(std::slice::from_ref(right), &principal, &administrator(&config.kafka));
     format!("grant it: {}", lines.join("; "))
 }

@@ -135,7 +135,11 @@ const PRINTED: &[(&str, &str, &[&str])] = &[
     (
         "service/rights.rs",
         "kafka-acls.sh",
-        &["the_lines_that_acls_print_prints_are_all_that_a_user_needs_over_scram_and_tls"],
+        &[
+            "the_lines_that_acls_print_prints_are_all_that_a_user_needs_over_scram_and_tls",
+            "the_lines_that_doctor_prints_are_all_that_a_user_without_any_right_needs",
+            "without_any_one_right_of_the_list_the_service_and_doctor_name_the_right_and_its_resource",
+        ],
     ),
     (
         "service/topics.rs",

@@ -7,7 +7,7 @@ use crate::broker::{Broker, shared};
 use crate::client::{NewRecord, produce};
 use crate::printed;
 use crate::scans::Scan;
-use crate::service::Setup;
+use crate::service::{Said, Setup};
 use crate::wait::now_ms;
 
 /// A scan that has been silent for a day, and a record that is none.
@@ -37,14 +37,46 @@ fn the_lines_that_acls_print_prints_are_all_that_a_user_needs_over_scram_and_tls
     let said = setup.run_verb(&["acls", "print"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(said.out.lines().count(), 6, "a line for each resource: {}", said.out);
-    broker.shell(&said.out.replace(&setup.bootstrap, &broker.bootstrap()));
+    as_administrator(broker, &setup, &said.out);
     works(&setup);
 }
 
-/// Runs what a printed command prints, as an administrator on the listener that is theirs.
+/// Runs lines of Kafka's own tools, on the listener where an administrator is let in.
+fn as_administrator(broker: &Broker, setup: &Setup, lines: &str) {
+    broker.shell(&lines.replace(&setup.bootstrap, &broker.bootstrap()));
+}
+
+/// Runs what a printed command prints.
 fn granted_by(broker: &Broker, setup: &Setup, command: &str) {
     let said = printed::run(setup, broker, command);
-    broker.shell(&said.out.replace(&setup.bootstrap, &broker.bootstrap()));
+    as_administrator(broker, setup, &said.out);
+}
+
+/// What `doctor` prints to grant the rights that it misses.
+fn to_grant(doctor: &Said) -> Vec<String> {
+    printed::commands(&doctor.out, "kafka-acls.sh")
+}
+
+/// A user that has no right is given each by the line that `doctor` prints, and has all that it needs.
+fn granted_line_by_line(setup: &Setup) {
+    let broker = shared();
+    let doctor = setup.run_verb(&["doctor"]);
+    let lines = to_grant(&doctor);
+    assert_eq!((doctor.code, lines.len()), (3, listed(setup).len()), "{doctor:?}");
+    as_administrator(broker, setup, &lines.join("\n"));
+    let doctor = setup.run_verb(&["doctor"]);
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+    works(setup);
+}
+
+#[test]
+fn the_lines_that_doctor_prints_are_all_that_a_user_without_any_right_needs() {
+    granted_line_by_line(&logged_in(shared(), "line-by-line"));
+}
+
+#[test]
+fn the_lines_that_doctor_prints_are_for_the_subject_of_a_certificate() {
+    granted_line_by_line(&with_certificate(shared(), "line-by-subject", "clerk"));
 }
 
 #[test]
@@ -95,9 +127,7 @@ fn without(number: usize, visible: bool) -> Result<(), String> {
     grant(broker, &rights);
     let lacks = format!("the right {}", missing.operation);
     let resource = named(&missing, &setup);
-    if !visible {
-        doctor_names(&setup, &missing)?;
-    }
+    let line = if visible { None } else { Some(doctor_names(&setup, &missing)?) };
     produce_an_exception_and_a_reject(broker, &setup);
     let mut service = setup.spawn();
     let told = |log: &str| log.lines().any(|it| it.contains(&lacks) && it.contains(&resource));
@@ -115,13 +145,26 @@ fn without(number: usize, visible: bool) -> Result<(), String> {
             )
         },
     );
-    match told(&log) {
+    if !told(&log) {
+        return Err(format!("no line names {lacks} and {resource}:\n{log}"));
+    }
+    drop(service);
+    line.map_or(Ok(()), |line| granted_by_doctor(&setup, &line))
+}
+
+/// With the line that `doctor` printed nothing is missing, for `doctor` either.
+fn granted_by_doctor(setup: &Setup, line: &str) -> Result<(), String> {
+    as_administrator(shared(), setup, line);
+    let doctor = setup.run_verb(&["doctor"]);
+    let well = doctor.out.lines().filter(|line| line.starts_with("ok    rights: ")).count();
+    match well == listed(setup).len() && to_grant(&doctor).is_empty() {
         true => Ok(()),
-        false => Err(format!("no line names {lacks} and {resource}:\n{log}")),
+        false => Err(format!("after {line}: {doctor:?}")),
     }
 }
 
-fn doctor_names(setup: &Setup, missing: &Listed) -> Result<(), String> {
+/// The line that grants it.
+fn doctor_names(setup: &Setup, missing: &Listed) -> Result<String, String> {
     let said = setup.run_verb(&["doctor"]);
     let failures: Vec<_> = said.out.lines().filter(|line| line.starts_with("FAIL")).collect();
     let named = |line: &&str| {
@@ -131,9 +174,9 @@ fn doctor_names(setup: &Setup, missing: &Listed) -> Result<(), String> {
     };
     let rights = failures.iter().filter(|line| line.contains("  rights: ")).count();
     let only = rights == 1 || missing.operation != "DescribeConfigs";
-    match said.code == 3 && failures.iter().any(named) && only {
-        true => Ok(()),
-        false => Err(format!("doctor does not name {missing:?}: {said:?}")),
+    match to_grant(&said).into_iter().next() {
+        Some(line) if said.code == 3 && failures.iter().any(named) && only => Ok(line),
+        _ => Err(format!("doctor does not name {missing:?}: {said:?}")),
     }
 }
 

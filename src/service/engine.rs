@@ -32,6 +32,7 @@ use budget::Budget;
 use others::Foreign;
 use stalled::Stable;
 use unassigned::Unassigned;
+use waiting::Looked;
 
 mod batching;
 mod budget;
@@ -94,6 +95,8 @@ pub struct Engine<'m> {
     stable: (Sender<Stable>, Receiver<Stable>),
     /// Cuts of others that have been found between ours.
     foreign: (Sender<Foreign>, Receiver<Foreign>),
+    /// Looks at partitions that have halted.
+    looks: (Sender<Looked>, Receiver<Looked>),
     /// Partitions that are given to nobody, and are this member's to give out.
     to_give_out: (Sender<Vec<i32>>, Receiver<Vec<i32>>),
     unassigned: Unassigned,
@@ -148,6 +151,7 @@ impl<'m> Engine<'m> {
             last_look_for_stalls: Stopwatch::start(),
             stable: unbounded(),
             foreign: unbounded(),
+            looks: unbounded(),
             to_give_out: unbounded(),
             unassigned: Unassigned::default(),
             stable_is_due: false,
@@ -172,6 +176,7 @@ impl<'m> Engine<'m> {
             self.take_evidence();
             self.go_on_where_there_is_room();
             self.look_for_answers();
+            self.take_looks();
             self.take_others();
             self.look_at_what_stands_still();
             self.look_for_unassigned();

@@ -34,6 +34,7 @@ use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore
 use crate::protocol::rules::Rules;
 use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, UnknownSchema, Unread, framing};
+pub use changed::{Circumstances, Found, look};
 use kept::Kept;
 pub use open::{OpenTopic, Stored, read_open, read_stored};
 use progress::Progress;
@@ -42,6 +43,7 @@ use rows::Rows;
 use turns::Turn;
 pub use turns::Turns;
 
+mod changed;
 mod kept;
 mod open;
 mod progress;
@@ -80,6 +82,8 @@ pub struct Restored {
     pub open_end: i64,
     /// What was stored.
     pub about: About,
+    /// What else its outcome depends on, where it has read records.
+    pub circumstances: Option<Circumstances>,
     /// How long it took.
     pub took: Duration,
 }
@@ -182,10 +186,12 @@ pub fn restore(
     let mut span = spans::Restore::begin(partition);
     loop {
         span.attempt();
-        let (run, log_append_time, open_end, about) = {
+        let (run, log_append_time, open_end, about, circumstances) = {
             let of = (partition, other.as_ref());
             let mut rebuild = Rebuild::new(shared, of, cancelled, &mut span);
-            (rebuild.run(), rebuild.log_append_time, rebuild.open_end, rebuild.about)
+            let run = rebuild.run();
+            let Rebuild { log_append_time, open_end, about, circumstances, .. } = rebuild;
+            (run, log_append_time, open_end, about, circumstances)
         };
         heap::give_back();
         let result = match run {
@@ -199,8 +205,16 @@ pub fn restore(
             Err(failure) => Err(failure.halt()),
         };
         let took = watch.elapsed();
-        let restored =
-            Restored { partition, epoch, result, log_append_time, open_end, about, took };
+        let restored = Restored {
+            partition,
+            epoch,
+            result,
+            log_append_time,
+            open_end,
+            about,
+            circumstances,
+            took,
+        };
         span.ended(&restored);
         return Some(restored);
     }
@@ -232,6 +246,9 @@ struct Rebuild<'a> {
     /// Where those of the open table stand, until they are asked for.
     rows: Rows,
     about: About,
+    /// First offset that the log still has.
+    log_start: i64,
+    circumstances: Option<Circumstances>,
 }
 
 type Machine = Restore<BoundedShard, Box<dyn Fn(bool) -> BoundedShard>>;
@@ -260,6 +277,8 @@ impl<'a> Rebuild<'a> {
             turn,
             rows,
             about,
+            log_start: 0,
+            circumstances: None,
         }
     }
 
@@ -303,11 +322,7 @@ impl<'a> Rebuild<'a> {
 
     fn setup(&self, reader: &Client) -> Result<Setup, Failure> {
         let shared = self.shared;
-        let source = match shared.guards.embedded {
-            // The brokers inside a client do not say which topic it is.
-            true => partitions_of(&shared.config, reader)?,
-            false => source_of(&shared.config, reader)?,
-        };
+        let source = source_of_input(shared, reader)?;
         shared.input_partitions.store(source.partitions, Ordering::Relaxed);
         Ok(Setup {
             topic: shared.input.to_string(),
@@ -360,6 +375,7 @@ impl<'a> Rebuild<'a> {
         let durable = durable_of(of, reader, stored, time)?;
         let durable = Durable { other: self.other.cloned(), ..durable };
         self.about = About::of(&durable);
+        self.log_start = durable.log_start;
         Ok(machine.durable(durable, self.rows.sum()))
     }
 
@@ -429,6 +445,13 @@ impl<'a> Rebuild<'a> {
     ) -> Result<Ask, Failure> {
         let mut decoder = Decoder { scans: self.shared.decoder(), schemas: 0 };
         let (shared, partition) = (self.shared, self.partition);
+        shared.schemas.renew(&mut decoder.scans, &mut decoder.schemas);
+        self.circumstances = Some(Circumstances {
+            source: source_of_input(shared, reader)?,
+            log_start: self.log_start,
+            schemas: decoder.schemas,
+            policies: self.policies.hash().clone(),
+        });
         let mut progress = Progress::begin(&shared.bars, partition, (from, to));
         let mut log_append_time = self.log_append_time;
         let mut batch = Batch::default();
@@ -616,6 +639,14 @@ pub fn source_of(config: &Config, client: &Client) -> Result<Source, KafkaError>
     Ok(Source { topic_id, ..partitions_of(config, client)? })
 }
 
+/// The same for a service; the brokers inside a client do not say which topic it is.
+fn source_of_input(shared: &Shared, client: &Client) -> Result<Source, KafkaError> {
+    match shared.guards.embedded {
+        true => partitions_of(&shared.config, client),
+        false => source_of(&shared.config, client),
+    }
+}
+
 /// The same without the topic's identity.
 fn partitions_of(config: &Config, client: &Client) -> Result<Source, KafkaError> {
     let input = config.input.topics.first().map_or("", String::as_str);
@@ -632,6 +663,17 @@ pub fn durable_of(
     stored: Stored,
     (now_ms, margin_ms): (i64, i64),
 ) -> Result<Durable, KafkaError> {
+    let (group, log_start, log_end) = group_and_log((topic, partition), reader)?;
+    let Stored { cut, answer, .. } = stored;
+    Ok(Durable { cut, group, log_start, log_end, answer, other: None, now_ms, margin_ms })
+}
+
+/// The group's offset with its metadata, and from where to where the log goes.
+#[expect(clippy::type_complexity, reason = "three things that are asked for together")]
+fn group_and_log(
+    (topic, partition): (&str, i32),
+    reader: &Client,
+) -> Result<(Option<(i64, String)>, i64, i64), KafkaError> {
     let (log_start, log_end) = reader.fetch_watermarks(topic, partition, REQUEST)?;
     let mut list = TopicPartitionList::new();
     list.add_partition(topic, partition);
@@ -640,8 +682,7 @@ pub fn durable_of(
         Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
         _ => None,
     });
-    let Stored { cut, answer, .. } = stored;
-    Ok(Durable { cut, group, log_start, log_end, answer, other: None, now_ms, margin_ms })
+    Ok((group, log_start, log_end))
 }
 
 fn last_of(record: &RecordView<'_>) -> LastRecord {

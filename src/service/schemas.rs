@@ -123,9 +123,14 @@ impl Schemas {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Which state of what is known it is; another with each change.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// Gives a decoder what is known if that has changed since it was last given it.
     pub fn renew(&self, decoder: &mut ScanDecoder, given: &mut u64) -> bool {
-        let version = self.version.load(Ordering::Acquire);
+        let version = self.version();
         let changed = version != *given;
         if changed {
             *given = version;

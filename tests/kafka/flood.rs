@@ -29,6 +29,12 @@ no_movement = [ { after = "10s", severity = "warning" } ]
 /// What the log says of contents that no transaction took.
 const IN_PARTS: &str = "too much for one transaction and is said in parts";
 
+/// Records that stand in the exceptions topic.
+pub fn out(setup: &Setup) -> usize {
+    let ends = end_offsets(&setup.bootstrap, &setup.exceptions());
+    usize::try_from(ends.values().sum::<i64>()).unwrap_or_default()
+}
+
 /// Has the broker take what the service writes at a pace of ours, or at any.
 fn set_pace(broker: &Broker, setup: &Setup, change: &str) {
     broker.shell(&format!(
@@ -54,10 +60,7 @@ fn a_flood_that_a_transaction_is_too_short_for_comes_out_in_parts_and_once_each(
     service.wait("word of what was too large", |service| {
         service.log().contains(IN_PARTS).then_some(())
     });
-    service.wait("some parts are out", |_| {
-        let ends = end_offsets(&setup.bootstrap, &setup.exceptions());
-        (ends.values().sum::<i64>() >= PACKAGES as i64 / 2).then_some(())
-    });
+    service.wait("some parts are out", |_| (out(&setup) >= PACKAGES / 2).then_some(()));
     service.kill();
     set_pace(shared(), &setup, "--delete-config producer_byte_rate");
     let mut service = setup.start();

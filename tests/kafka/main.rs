@@ -16,6 +16,7 @@ mod subscriber;
 mod wait;
 
 mod admin;
+mod amid_look;
 mod bucket;
 mod clocks;
 mod demo_feed;

@@ -7,7 +7,7 @@ use super::stalled::Standing;
 use crate::protocol::halt::{About, HaltRecord};
 use crate::service::batch::Batch;
 use crate::service::clock::Stopwatch;
-use crate::service::restore::OtherGroup;
+use crate::service::restore::{Circumstances, OtherGroup};
 
 /// A partition that is held.
 pub struct Carried {
@@ -19,8 +19,10 @@ pub struct Carried {
     pub is_held: bool,
     /// A group that has committed beside ours.
     pub other: Option<OtherGroup>,
-    /// The offset of the `open` topic behind our last commit.
+    /// The offset of the `open` topic behind our last commit, or up to where it has been looked at since.
     pub open_end: Option<i64>,
+    /// What the outcome of its restore depends on, where that has read records.
+    pub circumstances: Option<Circumstances>,
     /// The position, if it stands still although there is more to read.
     pub stands: Option<Standing>,
     /// The position at which it waits for a transaction on the input to end.
@@ -44,6 +46,7 @@ impl Carried {
             is_held: false,
             other,
             open_end: None,
+            circumstances: None,
             stands: None,
             waits_at: None,
             stored: About::default(),

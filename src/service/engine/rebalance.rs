@@ -184,6 +184,8 @@ impl Engine<'_> {
         let (partition, epoch) = (restored.partition, restored.epoch);
         if let Some(carried) = self.carried.get_mut(&partition) {
             carried.stored = restored.about;
+            carried.open_end = Some(restored.open_end);
+            carried.circumstances = restored.circumstances;
         }
         let ready = match restored.result {
             Ok(ready) => ready,
@@ -208,9 +210,6 @@ impl Engine<'_> {
             "restored"
         );
         self.shared.metrics.restored(restored.took.as_secs_f64());
-        if let Some(carried) = self.carried.get_mut(&partition) {
-            carried.open_end = Some(restored.open_end);
-        }
         if let Some(lane) = self.keeper.lane_mut(partition) {
             lane.log_append_time = restored.log_append_time;
         }

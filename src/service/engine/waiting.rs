@@ -1,10 +1,13 @@
 //! Partitions that halted and go on once there is room for packages, or an operator has answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::batching::Carried;
 use super::{Engine, worker_of};
+use crate::protocol::ownership::Epoch;
 use crate::service::clock::Stopwatch;
+use crate::service::restore::{self, Found};
 use crate::service::status::PartitionStatus;
 use crate::service::worker::Job;
 
@@ -12,6 +15,13 @@ use crate::service::worker::Job;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often an operator's answer is looked for.
 const ANSWERS: Duration = Duration::from_secs(5);
+
+/// A look at a partition that has halted has come to its end.
+pub struct Looked {
+    partition: i32,
+    epoch: Epoch,
+    found: Found,
+}
 
 impl Engine<'_> {
     /// Lets one partition go on, if there is room enough for it. One at a time, as it may need all
@@ -38,7 +48,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Partitions that halted and that somebody may answer for read anew what is durable: an operator may have answered.
+    /// Partitions that halted and that somebody may answer for are looked at: an operator may have answered.
     pub(super) fn look_for_answers(&mut self) {
         let due = |carried: &Carried| {
             carried.waits_for_an_answer.as_ref().is_some_and(|since| since.elapsed() >= ANSWERS)
@@ -46,14 +56,55 @@ impl Engine<'_> {
         let waiting: Vec<i32> =
             self.carried.iter().filter(|(_, carried)| due(carried)).map(|(&it, _)| it).collect();
         for partition in waiting {
-            if self.carried.get(&partition).is_some_and(|carried| carried.is_held) {
-                self.rebuild(partition, "an operator may have answered");
+            if !self.begin_look(partition) {
+                self.begin_again(partition);
+            }
+        }
+    }
+
+    /// Where the log was read before it halted, it is looked on a thread of its own whether that is
+    /// worthwhile again. False: it is, as far as can be told.
+    fn begin_look(&mut self, partition: i32) -> bool {
+        let Some(epoch) = self.keeper.lane(partition).map(|lane| lane.epoch) else { return false };
+        let Some(carried) = self.carried.get_mut(&partition) else { return false };
+        let Some((then, from)) = carried.circumstances.clone().zip(carried.open_end) else {
+            return false;
+        };
+        carried.waits_for_an_answer = None;
+        let (shared, done) = (Arc::clone(&self.shared), self.looks.0.clone());
+        let about = carried.stored.clone();
+        let look = move || {
+            let found = restore::look(&shared, partition, &then, &about, from);
+            let _ = done.send(Looked { partition, epoch, found });
+        };
+        std::thread::Builder::new().name(format!("look-{partition}")).spawn(look).is_ok()
+    }
+
+    /// What looks have found.
+    pub(super) fn take_looks(&mut self) {
+        while let Ok(Looked { partition, epoch, found }) = self.looks.1.try_recv() {
+            let lane = self.keeper.lane(partition);
+            if !lane.is_some_and(|lane| lane.epoch == epoch && lane.is_halted()) {
                 continue;
             }
-            let other = self.carried.get(&partition).and_then(|carried| carried.other.clone());
-            if let Some(epoch) = self.keeper.restoring_again(partition) {
-                self.begin_restore(partition, epoch, other);
+            match (found, self.carried.get_mut(&partition)) {
+                (Found::Nothing(end), Some(carried)) => {
+                    carried.open_end = carried.open_end.max(Some(end));
+                    carried.waits_for_an_answer = Some(Stopwatch::start());
+                }
+                _ => self.begin_again(partition),
             }
+        }
+    }
+
+    /// The partition is restored from what is durable now.
+    fn begin_again(&mut self, partition: i32) {
+        if self.carried.get(&partition).is_some_and(|carried| carried.is_held) {
+            return self.rebuild(partition, "an operator may have answered");
+        }
+        let other = self.carried.get(&partition).and_then(|carried| carried.other.clone());
+        if let Some(epoch) = self.keeper.restoring_again(partition) {
+            self.begin_restore(partition, epoch, other);
         }
     }
 }

@@ -62,9 +62,8 @@ fn of_other(other: Other) -> &'static str {
         Other::Contradiction => {
             "an_open_exception_that_the_log_contradicts_halts_until_the_log_is_trusted"
         }
-        // In the midst of a look, which no test on a broker hits: the simulation does.
         Other::AnotherRecord => {
-            "records_that_are_read_otherwise_than_before_halt_until_they_are_put_back_or_accepted"
+            "a_record_that_is_read_otherwise_amid_its_look_halts_until_it_is_put_back_or_accepted"
         }
         // They name no command, and no answer lifts them.
         Other::NotWritten | Other::NotRead | Other::Unreadable => {

@@ -228,7 +228,7 @@ fn a_transaction_that_hangs_on_the_input_is_ended_as_printed_and_what_is_behind_
     let mut service = setup.start();
     let lost = Scan::new("1ZLOST", "arrived", now_ms() - DAY_MS).json();
     let _producer = left_open(&setup, &setup.scans(), &NewRecord { partition: Some(0), ..lost });
-    come(&setup, "1ZOPEN", "departed", now_ms());
+    come(&setup, "1ZOPEN", "delivered", now_ms());
     ended_as_printed(&setup, &mut service);
     wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
     service.stop();
@@ -248,7 +248,7 @@ fn a_transaction_that_hangs_on_the_open_topic_is_ended_as_printed_and_the_restor
     let mut service = setup.spawn();
     ended_as_printed(&setup, &mut service);
     service.wait_ready();
-    come(&setup, "1ZOPEN", "departed", now_ms());
+    come(&setup, "1ZOPEN", "delivered", now_ms());
     wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
     service.stop();
     assert_no_contradiction(&setup);

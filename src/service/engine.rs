@@ -29,6 +29,7 @@ use crate::protocol::ownership::Epoch;
 use crate::protocol::rules::Rules;
 use batching::Carried;
 use budget::Budget;
+use heartbeat::Heartbeat;
 use others::Foreign;
 use stalled::Stable;
 use unassigned::Unassigned;
@@ -37,6 +38,7 @@ use waiting::Looked;
 mod batching;
 mod budget;
 mod halts;
+mod heartbeat;
 mod others;
 mod stalled;
 mod unassigned;
@@ -89,7 +91,7 @@ pub struct Engine<'m> {
     is_full: bool,
     commit: spans::Commit,
     last_commit: Stopwatch,
-    last_heartbeat: Stopwatch,
+    heartbeat: Heartbeat,
     last_look_for_room: Stopwatch,
     last_look_for_stalls: Stopwatch,
     stable: (Sender<Stable>, Receiver<Stable>),
@@ -146,7 +148,7 @@ impl<'m> Engine<'m> {
             is_full: false,
             commit: spans::Commit::none(),
             last_commit: Stopwatch::start(),
-            last_heartbeat: Stopwatch::start(),
+            heartbeat: Heartbeat::start(),
             last_look_for_room: Stopwatch::start(),
             last_look_for_stalls: Stopwatch::start(),
             stable: unbounded(),

@@ -9,7 +9,7 @@ use super::{Engine, budget};
 use crate::protocol::commit_cycle::{Action, Sent, Stored};
 use crate::protocol::halt::{Halt, Other};
 use crate::protocol::held::RECORDS_PER_EVENT;
-use crate::protocol::keeper::{Finished, HEARTBEAT_MS, Standing};
+use crate::protocol::keeper::{Finished, Standing};
 use crate::protocol::lane::Lane;
 use crate::service::ServiceError;
 use crate::service::clock::Stopwatch;
@@ -62,10 +62,7 @@ impl Engine<'_> {
     }
 
     fn begin(&mut self) {
-        let heartbeat = self.last_heartbeat.elapsed().as_millis() >= u128::from(HEARTBEAT_MS);
-        if heartbeat {
-            self.last_heartbeat = Stopwatch::start();
-        }
+        let heartbeat = self.heartbeat.is_due();
         let cuts = self.cuts();
         self.is_full = cuts.iter().any(|cut| cut.is_full);
         for cut in &cuts {

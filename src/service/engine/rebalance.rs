@@ -241,6 +241,7 @@ impl Engine<'_> {
         match self.seek(partition, lane.evidence.position(), REQUEST) {
             Ok(()) => {
                 self.keeper.go_live(partition);
+                self.heartbeat.at_once();
                 self.shared.status.update(partition, |status| {
                     status.stage = Stage::Live;
                     status.halted = None;

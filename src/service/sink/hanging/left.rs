@@ -66,7 +66,7 @@ impl Record {
 }
 
 /// The event that a record is of: exception and sequence.
-pub fn name(record: &RecordView<'_>) -> Option<String> {
+fn name(record: &RecordView<'_>) -> Option<String> {
     header(record, "ce_id")
 }
 
@@ -125,7 +125,7 @@ pub struct Left {
     pub hanging: BTreeMap<i32, OfOpen>,
     /// What can be seen of the open topic, by partition.
     pub visible: BTreeMap<i32, OfOpen>,
-    /// What hangs of exceptions and dead letters.
+    /// What hangs of exceptions and dead letters, and what has been aborted of them.
     pub others: Vec<Record>,
     /// Names of the events that can be seen, where rows hang.
     pub events: BTreeSet<String>,
@@ -154,7 +154,21 @@ impl Left {
         }) || !hanging.rows.is_disjoint(&self.events)
     }
 
-    /// What was committed of exceptions and dead letters.
+    /// What cannot be seen was aborted, perhaps by a process that ended what hung and did not live to send it
+    /// once more. What hangs still counts more.
+    pub fn add_aborted(&mut self, unseen: Vec<Record>) {
+        let may_hang = |(partition, offset): &(i32, i64)| {
+            let before = self.visible.get(partition).and_then(|it| it.last.as_ref());
+            self.hanging.contains_key(partition) && before.is_none_or(|cut| cut.offset <= *offset)
+        };
+        let aborted: Vec<_> = unseen
+            .into_iter()
+            .filter(|record| record.rejected.as_ref().is_none_or(may_hang))
+            .collect();
+        self.others.splice(0..0, aborted);
+    }
+
+    /// What was committed of exceptions and dead letters, and cannot be seen.
     pub fn copies(&self) -> impl Iterator<Item = (String, Record)> {
         let committed = self.others.iter().filter(|record| match record.rejected {
             Some(rejected) => self.is_past(rejected),
@@ -281,6 +295,25 @@ mod tests {
         }
         let elsewhere = Left { events: BTreeSet::from(["w:0".to_owned()]), ..left() };
         assert!(!elsewhere.is_committed(3));
+    }
+
+    #[test]
+    fn what_was_committed_and_aborted_by_a_process_that_died_then_is_sent_once_more() {
+        let of = |name: &str, offset| Record { offset, ..event(name) };
+        let letter = |at| record(&format!("dead 3 {at}"), Some((3, at)));
+        let events = [of("x:0", 3), of("x:0", 4), of("y:1", 5), of("other:0", 6)];
+        let unseen = [&events[..], &[letter(8), letter(9), letter(12)]].concat();
+        let mut nobody_knows = Left { others: Vec::new(), ..left() };
+        nobody_knows.add_aborted(unseen.clone());
+        assert_eq!(copied(&nobody_knows), [""; 0], "what was not committed stays aborted");
+        let others = vec![of("y:1", 9)];
+        let group = BTreeMap::from([(3, example(12, 5).metadata())]);
+        let mut by_offset = Left { others, group, ..left() };
+        by_offset.add_aborted(unseen);
+        let copies: Copies = by_offset.copies().collect();
+        let found: Vec<_> = copies.values().map(|it| (it.name.as_str(), it.offset)).collect();
+        let expected = [("dead 3 9", 7), ("x:0", 4), ("y:1", 9)];
+        assert_eq!(found, expected, "the last of each, what hangs before all");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::left::{self, Copies, Left, OfOpen, Record};
+use super::left::{Copies, Left, OfOpen, Record};
 use super::{Hanging, OTHERS, PAUSE, Taken};
 use crate::config::{Kafka, OnReject};
 use crate::service::Shared;
@@ -151,22 +151,36 @@ impl<'a> Look<'a> {
             })?;
             left.visible.insert(partition, of_open);
         }
-        if left.hanging.values().any(|it| !it.rows.is_empty()) {
-            left.events = self.events(exceptions, left.since_ms)?;
+        if !left.hanging.is_empty() {
+            for topic in self.topics().into_iter().filter(|topic| topic != &open) {
+                let (seen, unseen) = self.seen_and_unseen(topic, left.since_ms)?;
+                left.add_aborted(unseen);
+                if topic == exceptions {
+                    left.events = seen;
+                }
+            }
         }
         left.group = self.group()?;
         Ok(left)
     }
 
-    /// Names of the events that can be seen.
-    fn events(&self, topic: &str, since_ms: Option<i64>) -> Result<BTreeSet<String>, KafkaError> {
-        let mut events = BTreeSet::new();
+    /// Names of what can be seen of a topic, and what was written up to there and cannot.
+    fn seen_and_unseen(
+        &self,
+        topic: &str,
+        since_ms: Option<i64>,
+    ) -> Result<(BTreeSet<String>, Vec<Record>), KafkaError> {
+        let (mut seen, mut unseen) = (BTreeSet::new(), Vec::new());
         for (partition, range) in self.tails(topic, since_ms)? {
             self.each(&self.reader, topic, partition, range, |record| {
-                events.extend(left::name(record));
+                seen.extend(Record::of(topic, record).map(|it| it.name));
+            })?;
+            self.each(&self.asker, topic, partition, range, |record| {
+                let record = Record::of(topic, record);
+                unseen.extend(record.filter(|it| !seen.contains(&it.name)));
             })?;
         }
-        Ok(events)
+        Ok((seen, unseen))
     }
 
     /// The ends of a topic's partitions as a reader of committed data sees them.

@@ -1,5 +1,5 @@
-//! Chaos on a real Apache Kafka, the delay of an exception and the time of a restart. `./test chaos`,
-//! `./test latency` and `./test recovery` run this; `--help` says how.
+//! Chaos on a real Apache Kafka, and what is measured there: `./test chaos`, `latency`, `recovery`, `flood`,
+//! `openlog` and `lookups` run this; `--help` says how.
 #![allow(clippy::disallowed_methods, reason = "chaos takes place in real time")]
 #![allow(clippy::print_stdout, reason = "what it did is its result")]
 

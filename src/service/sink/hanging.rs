@@ -14,8 +14,9 @@
 //!    and dead letters: there is no record that their readers would skip.
 //! 3. What was is ended by a transaction that is committed: by a tombstone in the open topic, which
 //!    every reader of it skips, together with copies of its exceptions and dead letters and the
-//!    group's offsets. Until then the copies are remembered; only a process that dies between the two
-//!    transactions loses them.
+//!    group's offsets. Until then the copies are remembered. Where a process dies between the two
+//!    transactions the next one finds them among what was aborted, as rows that name them still hang;
+//!    where nothing hung but they, nobody notices, and they are lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

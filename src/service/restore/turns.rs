@@ -76,7 +76,7 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
 
-    const GO_ON: AtomicBool = AtomicBool::new(false);
+    static GO_ON: AtomicBool = AtomicBool::new(false);
     const FOR_EVER: Duration = Duration::from_secs(600);
 
     fn free(turns: &Turns) -> isize {
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn behind_one_that_comes_further_the_next_one_waits() {
-        let turns = Turns::of(1, Duration::from_millis(300));
+        let turns = Turns::of(1, Duration::from_secs(2));
         let first = turns.wait(&GO_ON);
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -118,7 +118,7 @@ mod tests {
                 turn.is_some()
             });
             let watch = Stopwatch::start();
-            while watch.elapsed() < Duration::from_millis(900) {
+            while watch.elapsed() < Duration::from_secs(3) {
                 turns.progress();
                 std::thread::yield_now();
             }

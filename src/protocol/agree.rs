@@ -67,12 +67,22 @@ pub enum Decision {
     Halt(HaltReason),
 }
 
-/// Decides; `again` when offset and cut have been read a second time.
-pub fn decide(durable: &Durable, source: &Source, again: bool, rules: Rules) -> Decision {
-    let halt = |reason| if again { Decision::Halt(reason) } else { Decision::ReadAgain };
+/// Decides; `before`: what has been read the time before.
+pub fn decide(
+    durable: &Durable,
+    source: &Source,
+    before: Option<&About>,
+    rules: Rules,
+) -> Decision {
     if let Some(reason) = other_group(durable, &source.group).filter(|_| rules.group_in_cut) {
-        return halt(reason);
+        return match before {
+            Some(_) => Decision::Halt(reason),
+            None => Decision::ReadAgain,
+        };
     }
+    // Whoever commits in between leaves another cut, however often that happens.
+    let is_same = before.is_some_and(|before| before.cut == About::of(durable).cut);
+    let halt = |reason| if is_same { Decision::Halt(reason) } else { Decision::ReadAgain };
     match (&durable.cut, &durable.group) {
         (None, None) => Decision::FirstStart,
         (None, Some(_)) if durable.accepts(Accept::FirstStart) => Decision::FirstStart,
@@ -183,8 +193,12 @@ mod tests {
     }
 
     fn decide(durable: &Durable, again: bool) -> Decision {
+        decide_behind(durable, again.then(|| About::of(durable)).as_ref())
+    }
+
+    fn decide_behind(durable: &Durable, before: Option<&About>) -> Decision {
         let source = Source { group: "ours".to_owned(), topic_id: None, partitions: 1 };
-        super::decide(durable, &source, again, Rules::ALL)
+        super::decide(durable, &source, before, Rules::ALL)
     }
 
     /// The same once an operator has accepted what the halt names.
@@ -246,6 +260,18 @@ mod tests {
         let agreeing = durable(Some(cut.clone()), Some((12, cut.metadata())));
         assert_eq!(decide(&agreeing, false), Decision::Continue(cut.clone()));
         assert_eq!(accepted(&reset), Decision::Continue(cut));
+    }
+
+    #[test]
+    fn commits_that_come_between_readings_time_and_again_halt_nothing() {
+        let cut = example(12, 3);
+        let of_the_next = durable(Some(cut.clone()), Some((13, "4 a/1 5".to_owned())));
+        let none = durable(None, of_the_next.group.clone());
+        assert_eq!(decide_behind(&of_the_next, Some(&About::of(&none))), Decision::ReadAgain);
+        let earlier = durable(Some(example(12, 2)), Some((12, cut.metadata())));
+        assert_eq!(decide_behind(&of_the_next, Some(&About::of(&earlier))), Decision::ReadAgain);
+        let found = decide_behind(&of_the_next, Some(&About::of(&of_the_next)));
+        assert!(matches!(found, Decision::Halt(HaltReason::OffsetDisagrees { .. })), "{found:?}");
     }
 
     #[test]

@@ -182,6 +182,11 @@ impl Evidence {
         self.unanswered = 0;
         let margin_ms = if self.rules.margin_is_kept { margin_ms } else { 0 };
         let complete_to = Frontier::from_secs(floor_to_seconds(asked_at_ms - margin_ms));
+        // What says more and is reached no later takes the place of what was said before: the log may have
+        // become shorter, and an end that it had is then never reached.
+        while self.pending.back().is_some_and(|last| last.end >= end) {
+            self.pending.pop_back();
+        }
         if self.pending.len() < PENDING {
             self.pending.push_back(Answer { end, complete_to });
         }
@@ -241,6 +246,15 @@ mod tests {
         assert!(evidence.is_behind());
         evidence.reached(7);
         assert_eq!(evidence.take(), Some(Frontier::from_secs(8)));
+    }
+
+    #[test]
+    fn an_end_that_the_log_no_longer_has_is_not_waited_for() {
+        let mut evidence = Evidence::starting_at(5);
+        evidence.answered(10_000, 2_000, 45);
+        evidence.answered(12_000, 2_000, 5);
+        assert_eq!(evidence.take(), Some(Frontier::from_secs(10)));
+        assert!(!evidence.is_behind());
     }
 
     #[test]

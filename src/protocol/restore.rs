@@ -12,6 +12,7 @@
 
 use super::cut::{Backfill, CutRecord, LastRecord, Source};
 use super::decisions::Decisions;
+use super::halt::About;
 use super::held::{Packages, Ready};
 use super::open_sum::OpenSum;
 use super::rejections::Rejections;
@@ -155,7 +156,7 @@ pub struct OpenDiffers {
 
 enum Phase {
     Durable {
-        again: bool,
+        before: Option<About>,
     },
     Probe,
     Start,
@@ -219,7 +220,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         let restore = Self {
             setup,
             make,
-            phase: Phase::Durable { again: false },
+            phase: Phase::Durable { before: None },
             cut: None,
             table: OpenSum::default(),
             open: Vec::new(),
@@ -246,7 +247,11 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
 
     /// What is durable: cut, group offset and log, and what the rows of the `open` table come to.
     pub fn durable(&mut self, durable: Durable, table: OpenSum) -> Ask {
-        let again = matches!(self.phase, Phase::Durable { again: true });
+        let before = match &self.phase {
+            Phase::Durable { before } => before.as_ref(),
+            _ => None,
+        };
+        let decision = decide(&durable, &self.setup.source, before, self.setup.rules);
         self.table = table;
         self.log_start = durable.log_start;
         self.gap_accepted = durable.accepts(Accept::Gap);
@@ -256,8 +261,11 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             || self.read_anew
             || self.open_accepted
             || self.setup.on_inconsistency == OnInconsistency::TrustLog;
-        match decide(&durable, &self.setup.source, again, self.setup.rules) {
-            Decision::ReadAgain => self.go(Phase::Durable { again: true }, Ask::Durable),
+        match decision {
+            Decision::ReadAgain => {
+                let before = Some(About::of(&durable));
+                self.go(Phase::Durable { before }, Ask::Durable)
+            }
             Decision::Halt(reason) => self.halt(reason),
             Decision::FirstStart => self.go(Phase::Start, Ask::Start),
             Decision::Continue(cut) => {

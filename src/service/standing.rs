@@ -10,7 +10,7 @@ use super::rights::quote;
 use crate::config::Config;
 use crate::protocol::agree::{Accept, Decision, Durable, decide, of_partition};
 use crate::protocol::cut::Source;
-use crate::protocol::halt::{HaltRecord, Other};
+use crate::protocol::halt::{About, HaltRecord, Other};
 use crate::protocol::rules::Rules;
 
 /// A partition that halts, or would at the next start.
@@ -54,7 +54,8 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Looks at a partition; a second time where the first reading does not agree, as the service does.
+    /// Looks at a partition; again where a reading does not agree and a commit may have come between, as the
+    /// service does.
     /// `now` tells what time it is after a reading, in milliseconds, and by how much clocks may differ.
     ///
     /// # Errors
@@ -71,7 +72,7 @@ impl Place<'_> {
         let (name, codec) = (config.output.open.as_str(), &codec);
         let open = OpenTopic { name, codec, partition, turns: None };
         let asking = |error| kafka::explain(&error, "asking for the group's offset");
-        let mut again = false;
+        let mut before = None;
         loop {
             let mut stored = match read_open(&open, reader, asker, &stop) {
                 Ok(stored) => stored,
@@ -88,8 +89,8 @@ impl Place<'_> {
             let time = now().map_err(asking)?;
             let of = (input, partition);
             let durable = durable_of(of, reader, stored, time).map_err(asking)?;
-            match decide(&durable, source, again, Rules::ALL) {
-                Decision::ReadAgain => again = true,
+            match decide(&durable, source, before.as_ref(), Rules::ALL) {
+                Decision::ReadAgain if before.is_none() => before = Some(About::of(&durable)),
                 decision => {
                     let standing = self.standing(partition, &durable, decision, word);
                     return Ok((Some(durable), standing));
@@ -122,7 +123,12 @@ impl Place<'_> {
                 Halted { answers, ..Halted::new(partition, &word.reason, word.message) }
             }
             (Decision::Continue(cut), None) => return Standing::GoesOn(cut.offset),
-            (Decision::FirstStart | Decision::ReadAgain, None) => return Standing::First,
+            // Somebody has committed between two readings, and does so now.
+            (Decision::ReadAgain, None) => {
+                let group = durable.group.as_ref().map(|(offset, _)| *offset);
+                return Standing::GoesOn(group.unwrap_or(durable.log_start));
+            }
+            (Decision::FirstStart, None) => return Standing::First,
         };
         Standing::Halts(Halted { accepted, since_ms, ..halted })
     }

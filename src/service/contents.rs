@@ -18,6 +18,9 @@ use crate::wire::exception::{
 /// Room that a dead letter leaves for the record's own overhead, in bytes.
 const OVERHEAD: usize = 4096;
 
+/// Most that a header takes beside its name and value: the lengths of both.
+const HEADER_OVERHEAD: usize = 10;
+
 /// How exceptions are written.
 pub enum ExceptionCodec {
     /// Avro single objects.
@@ -169,7 +172,11 @@ impl Writer<'_> {
     }
 
     fn dead_letter(&self, partition: i32, letter: &DeadLetter) -> Outgoing {
-        let mut headers = letter.headers.clone();
+        let mut left = self.max_bytes.saturating_sub(OVERHEAD + letter.rejected.message.len());
+        let (key, cut_key) = cut(letter.key.as_deref(), &mut left);
+        let mut headers = fitting(&letter.headers, &mut left);
+        let left_out = letter.headers.len() - headers.len();
+        let (value, cut_value) = cut(letter.value.as_deref(), &mut left);
         let mut tell = |name: &str, value: String| {
             headers.push((format!("__stallwatch.errors.{name}"), Some(value.into_bytes())));
         };
@@ -179,34 +186,46 @@ impl Writer<'_> {
         tell("topic", self.input.to_string());
         tell("partition", partition.to_string());
         tell("offset", letter.offset.to_string());
-        let room = self.room_of(letter);
-        let mut value = letter.value.clone();
-        if let Some(value) = &mut value
-            && value.len() > room
-        {
-            tell("cut_from_bytes", value.len().to_string());
-            value.truncate(room);
+        if let Some(bytes) = cut_value {
+            tell("cut_from_bytes", bytes.to_string());
+        }
+        if let Some(bytes) = cut_key {
+            tell("key_cut_from_bytes", bytes.to_string());
+        }
+        if left_out > 0 {
+            tell("headers_left_out", left_out.to_string());
         }
         Outgoing {
             topic: self.dead_letter.clone(),
             partition: None,
-            key: letter.key.clone(),
+            key,
             value,
             headers,
             of: partition,
             name: format!("the dead letter of partition {partition}, offset {}", letter.offset),
         }
     }
+}
 
-    fn room_of(&self, letter: &DeadLetter) -> usize {
-        let headers: usize = letter
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len))
-            .sum();
-        let key = letter.key.as_ref().map_or(0, Vec::len);
-        self.max_bytes.saturating_sub(OVERHEAD + headers + key + letter.rejected.message.len())
-    }
+/// As much of the bytes as there is room for, which it then takes; how many there were where that
+/// is not all.
+fn cut(bytes: Option<&[u8]>, left: &mut usize) -> (Option<Vec<u8>>, Option<usize>) {
+    let Some(bytes) = bytes else { return (None, None) };
+    let kept = bytes.len().min(*left);
+    *left -= kept;
+    (Some(bytes[..kept].to_vec()), (kept < bytes.len()).then_some(bytes.len()))
+}
+
+/// The first headers, as many as there is room for, which they then take.
+fn fitting(
+    headers: &[(String, Option<Vec<u8>>)],
+    left: &mut usize,
+) -> Vec<(String, Option<Vec<u8>>)> {
+    let fits = |(name, value): &&(String, Option<Vec<u8>>)| {
+        let bytes = HEADER_OVERHEAD + name.len() + value.as_ref().map_or(0, Vec::len);
+        left.checked_sub(bytes).map(|rest| *left = rest).is_some()
+    };
+    headers.iter().take_while(fits).cloned().collect()
 }
 
 /// The trace context of the scan that closed an exception.

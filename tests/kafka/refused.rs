@@ -225,6 +225,35 @@ fn a_record_of_ten_megabytes_is_cut_for_the_dead_letters_and_stops_nothing() {
 }
 
 #[test]
+fn dead_letters_of_keys_and_headers_of_megabytes_are_cut_and_stop_nothing() {
+    let setup = Setup::new(shared(), "large-keys", 1, "json").policies(SHORT_POLICIES);
+    let key = NewRecord { key: Some(vec![b'k'; 1_040_000]), ..odd(0, b"no json") };
+    let huge = (0..4).map(|at| (format!("huge-{at}"), vec![b'v'; 300_000])).collect();
+    let few = NewRecord { headers: huge, ..odd(0, b"no json") };
+    let tiny = (0..90_000).map(|_| ("many".to_owned(), Vec::new())).collect();
+    let many = NewRecord { headers: tiny, ..odd(0, b"no json") };
+    let good = Scan::new("GOOD1", "label_created", now_ms()).json();
+    produce(&setup.bootstrap, &setup.scans(), [key.clone(), few, many, good]);
+    let mut service = setup.start();
+    service.wait_scans(1);
+    service.stop();
+
+    let dead = read(&setup.bootstrap, &setup.dead_letters());
+    let told = |at: usize, name: &str| header(&dead[at], &format!("{OURS}{name}"));
+    assert_eq!(dead.len(), 3, "one dead letter for each");
+    let kept = dead[0].key().expect("a key");
+    assert!(kept.len() > 900_000, "{} bytes of the key are kept", kept.len());
+    assert!(key.key.expect("a key").starts_with(kept), "what is kept is the beginning");
+    assert_eq!(told(0, "key_cut_from_bytes").as_deref(), Some("1040000"));
+    assert_eq!(told(0, "cut_from_bytes").as_deref(), Some("7"));
+    assert_eq!(told(1, "headers_left_out").as_deref(), Some("1"));
+    assert_eq!(dead[1].payload(), Some(&b"no json"[..]), "it still has room");
+    let left_out: usize = told(2, "headers_left_out").expect("a number").parse().expect("a number");
+    assert!((1..90_000).contains(&left_out), "{left_out} headers were left out");
+    assert!((0..3).all(|at| told(at, "reason").as_deref() == Some("not_json")));
+}
+
+#[test]
 fn a_partition_told_to_halt_at_a_broken_record_names_it_and_waits_for_somebody() {
     let setup = Setup::new(shared(), "halt", 1, "json")
         .policies(SHORT_POLICIES)

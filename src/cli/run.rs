@@ -75,33 +75,30 @@ fn start_logging(config: &Config) -> (LogLevel, Traces) {
     (LogLevel::new(handle, &log.level), traces)
 }
 
-/// SIGHUP has the policies file and the schema files read anew, until this is dropped.
+/// SIGHUP has the policies file and the schema files read anew, until this is dropped. A file that
+/// is being read then is not waited for: one on a lost mount may never be.
 struct Hangups {
     signals: Handle,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Hangups {
     fn heard(policies: Arc<Policies>, schemas: Arc<Schemas>) -> std::io::Result<Self> {
         let mut hangups = Signals::new([SIGHUP])?;
         let signals = hangups.handle();
-        let thread = std::thread::Builder::new().name("hangups".to_owned()).spawn(move || {
+        std::thread::Builder::new().name("hangups".to_owned()).spawn(move || {
             for _ in hangups.forever() {
                 // What was wrong has been told.
                 let _ = policies.reload(Asked::Signal);
                 let _ = schemas.reload(Asked::Signal);
             }
         })?;
-        Ok(Self { signals, thread: Some(thread) })
+        Ok(Self { signals })
     }
 }
 
 impl Drop for Hangups {
     fn drop(&mut self) {
         self.signals.close();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

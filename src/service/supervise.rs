@@ -47,7 +47,9 @@ pub fn supervised(
         let longer =
             |since: &Option<Stopwatch>, limit| since.is_some_and(|it| it.elapsed() > limit);
         if longer(&since_outcome, GRACE) || longer(&since_stop, deadline + GRACE) {
-            tracing::warn!("the Kafka client does not end: it is left behind");
+            tracing::warn!(
+                "the Kafka client, or a file that is read, does not end: it is left behind"
+            );
             return outcome.unwrap_or(Err(ServiceError::Deadline(deadline)));
         }
         std::thread::park_timeout(LOOK);

@@ -1,5 +1,8 @@
 //! A stop has an end, whatever the client and the broker do.
 
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::broker::{Broker, shared};
@@ -61,4 +64,20 @@ fn a_stop_without_the_broker_ends_in_time_and_says_that_not_all_is_committed() {
     assert!(took < Duration::from_secs(DEADLINE_S + 5 + 2), "it took {took:?}\n{log}");
     run_to_the_end(&setup);
     assert_equals_replay(&setup);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_policies_file_whose_end_never_comes() {
+    let setup = Setup::new(shared(), "endless", 1, "json").policies(SHORT_POLICIES);
+    let mut service = setup.start();
+    let file = setup.file("policies.toml");
+    fs::remove_file(&file).expect("removed");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo can be run").success());
+    service.send("HUP");
+    // A pipe can be opened for writing once somebody reads it.
+    let _end = service.wait("the file is being read", |_| {
+        OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&file).ok()
+    });
+    service.stop();
 }

@@ -8,7 +8,7 @@ use rdkafka::consumer::Consumer;
 use super::clock::Stopwatch;
 use super::kafka::{self, Client, Meaning};
 use super::{ServiceError, Shared, Shutdown, allowed, commands, rights, settings};
-use crate::config::OnReject;
+use crate::config::{Config, OnReject};
 
 /// Pause between two attempts.
 const RETRY: Duration = Duration::from_secs(1);
@@ -80,41 +80,63 @@ pub fn reach(shared: &Shared, client: &Client, shutdown: &Shutdown) -> Result<bo
 
 /// What is wrong with the topics, and whether waiting cannot help.
 fn check_topics(shared: &Shared, client: &Client) -> Result<(), (String, bool)> {
-    let servers = &shared.config.kafka.bootstrap_servers;
-    let count = |topic: &str, what: &str| {
-        kafka::partition_count(client, topic).map_err(|error| {
-            let doing = format!("{what} topic {topic} at {servers}");
-            let meaning = kafka::code(&error).map(kafka::meaning);
-            let why = match meaning {
-                Some(Meaning::NoSuchTopic) => {
-                    let brokers = kafka::brokers(client.client()).unwrap_or_default();
-                    let create = commands::create_topics(&shared.config, brokers);
-                    format!("{doing} does not exist; create it: {create}")
-                }
-
-                Some(Meaning::Unreachable) => {
-                    format!("{doing}: the broker cannot be reached ({error})")
-                }
-                Some(Meaning::Forbidden) => {
-                    let rights = rights::to_see(&shared.config, topic);
-                    let print = commands::ours(&shared.config, "acls print");
-                    format!(
-                        "{doing}: the user lacks the right {rights} on the topic ({error}); to see what grants it: {print}"
-                    )
-                }
-                _ => kafka::explain(&error, &doing),
-            };
-            (why, meaning == Some(Meaning::Forbidden))
-        })
-    };
-    let input = count(&shared.input, "the input")?;
+    let config = &shared.config;
+    let (input, open) = input_and_open(config, client)?;
     let partitions = i32::try_from(input).unwrap_or(i32::MAX);
     shared.input_partitions.store(partitions, Ordering::Relaxed);
-    let open = count(&shared.topics.open, "the open")?;
-    count(&shared.topics.exceptions, "the exceptions")?;
-    if shared.config.input.on_reject == OnReject::DeadLetter {
-        count(&shared.topics.dead_letter, "the dead letter")?;
+    count(config, client, &shared.topics.exceptions, "the exceptions")?;
+    if config.input.on_reject == OnReject::DeadLetter {
+        count(config, client, &shared.topics.dead_letter, "the dead letter")?;
     }
-    let equal = settings::as_many(&shared.config, input, open);
+    as_many(config, input, open)
+}
+
+/// What is wrong with the input and the open topic, if they are not there with as many partitions.
+pub fn check_input_and_open(config: &Config, client: &Client) -> Result<(), String> {
+    let checked = input_and_open(config, client);
+    checked.and_then(|(input, open)| as_many(config, input, open)).map_err(|(says, _)| says)
+}
+
+/// How many partitions the input and the open topic have.
+fn input_and_open(config: &Config, client: &Client) -> Result<(usize, usize), (String, bool)> {
+    let input = config.input.topics.first().map_or("", String::as_str);
+    let input = count(config, client, input, "the input")?;
+    Ok((input, count(config, client, &config.output.open, "the open")?))
+}
+
+fn as_many(config: &Config, input: usize, open: usize) -> Result<(), (String, bool)> {
+    let equal = settings::as_many(config, input, open);
     equal.map_err(|(says, remedy)| (format!("{says}; {remedy}"), true))
+}
+
+/// How many partitions a topic has; else what is wrong, and whether waiting cannot help.
+fn count(
+    config: &Config,
+    client: &Client,
+    topic: &str,
+    what: &str,
+) -> Result<usize, (String, bool)> {
+    kafka::partition_count(client, topic).map_err(|error| {
+        let doing = format!("{what} topic {topic} at {}", config.kafka.bootstrap_servers);
+        let meaning = kafka::code(&error).map(kafka::meaning);
+        let why = match meaning {
+            Some(Meaning::NoSuchTopic) => {
+                let brokers = kafka::brokers(client.client()).unwrap_or_default();
+                let create = commands::create_topics(config, brokers);
+                format!("{doing} does not exist; create it: {create}")
+            }
+            Some(Meaning::Unreachable) => {
+                format!("{doing}: the broker cannot be reached ({error})")
+            }
+            Some(Meaning::Forbidden) => {
+                let rights = rights::to_see(config, topic);
+                let print = commands::ours(config, "acls print");
+                format!(
+                    "{doing}: the user lacks the right {rights} on the topic ({error}); to see what grants it: {print}"
+                )
+            }
+            _ => kafka::explain(&error, &doing),
+        };
+        (why, meaning == Some(Meaning::Forbidden))
+    })
 }

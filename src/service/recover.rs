@@ -10,6 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use super::clock::{Stopwatch, SystemClock};
 use super::clock_margin_ms;
 use super::kafka::{self, Client, REQUEST};
+use super::reach::check_input_and_open;
 use super::restore::source_of;
 use super::standing::{Place, Standing};
 use super::time::{Stamper, Time};
@@ -92,6 +93,7 @@ impl<'c> Desk<'c> {
         let client = broker("making a client");
         let reader = kafka::reader(&config.kafka).map_err(client)?;
         let asker = kafka::asker(&config.kafka).map_err(client)?;
+        check_input_and_open(config, &asker).map_err(RecoverError::Broker)?;
         let source = source_of(config, &reader).map_err(broker("asking for the input"))?;
         let time = Time::new(Arc::new(SystemClock), clock_margin_ms(config, None));
         let (open, owner) = (&config.output.open, "recover".to_owned());

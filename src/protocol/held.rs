@@ -79,6 +79,8 @@ pub struct Ready<S> {
     pub open: OpenSum,
     /// The broker's identity of the topic that the state is of; `None`: not known.
     pub topic_id: Option<String>,
+    /// How many partitions that topic had.
+    pub partitions: i32,
     /// The records count as they are read now, whatever the look of the next one says.
     pub read_anew: bool,
 }
@@ -549,6 +551,7 @@ mod tests {
             resume: None,
             open: OpenSum::default(),
             topic_id: None,
+            partitions: 1,
             read_anew: false,
         };
         let epoch = Ownership::default().assigned(0);

@@ -145,6 +145,7 @@ impl<L> Keeper<L> {
         lane.evidence = Evidence::starting_at(ready.offset).under(self.rules);
         lane.last = ready.stamp.clone();
         lane.topic_id = ready.topic_id.clone();
+        lane.partitions = Some(ready.partitions);
         if ready.backfill == Backfill::Pending && self.rules.records_wait_for_backfill {
             lane.begin_backfill();
             return TakenOver::Backfilling;
@@ -225,6 +226,14 @@ impl<L> Keeper<L> {
         live.filter_map(|(partition, lane)| Some((partition, other(lane)?)))
             .filter(|_| self.rules.topic_in_cut)
             .collect()
+    }
+
+    /// Partitions that are live and were restored when the topic had another number of partitions
+    /// than now, with that number.
+    pub fn of_another_number(&self, partitions: i32) -> Vec<(i32, i32)> {
+        let other = |lane: &Lane| lane.partitions.filter(|then| *then != partitions);
+        let live = self.lanes().filter(|(_, lane)| lane.is_live() || lane.is_backfilling());
+        live.filter_map(|(partition, lane)| Some((partition, other(lane)?))).collect()
     }
 
     // ---- evidence
@@ -418,6 +427,8 @@ impl<L> Keeper<L> {
         if !self.rules.refusals_are_durable {
             decisions.refused = Refusals::default();
         }
+        let lane = self.lanes.get(&cut.partition);
+        let partitions = lane.and_then(|lane| lane.partitions).unwrap_or(source.partitions);
         CutRecord {
             version: if cut.cursor.is_some() { VERSION_WITH_CURSOR } else { VERSION },
             cursor: cut.cursor.clone().map(Box::new),
@@ -429,9 +440,9 @@ impl<L> Keeper<L> {
             policies: cut.policies.to_string(),
             backfill: cut.backfill,
             decisions,
-            partitions: Some(source.partitions),
+            partitions: Some(partitions),
             group: Some(source.group.clone()),
-            topic_id: self.lanes.get(&cut.partition).and_then(|lane| lane.topic_id.clone()),
+            topic_id: lane.and_then(|lane| lane.topic_id.clone()),
             open: Some(cut.open),
             last: cut.last,
         }
@@ -508,6 +519,7 @@ mod tests {
             resume: None,
             open: OpenSum::default(),
             topic_id: Some("one".to_owned()),
+            partitions: 1,
             read_anew: false,
         }
     }
@@ -558,6 +570,16 @@ mod tests {
         );
         assert_eq!(keeper.of_another_topic("two"), [(0, "one".to_owned())]);
         assert!(keeper.of_another_topic("one").is_empty());
+    }
+
+    #[test]
+    fn a_cut_names_the_number_of_partitions_that_its_state_was_restored_with() {
+        let (mut keeper, epoch) = holding();
+        keeper.begin(vec![cut(0, epoch, 5)], true);
+        let contents = keeper.contents(&[0], &Source { partitions: 3, ..source("one") });
+        assert_eq!(contents[0].1.partitions, Some(1));
+        assert_eq!(keeper.of_another_number(3), [(0, 1)]);
+        assert!(keeper.of_another_number(1).is_empty());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Lane {
     pub(super) committed: Option<i64>,
     /// The broker's identity of the topic that its state is of; `None`: not known.
     pub(super) topic_id: Option<String>,
+    /// How many partitions that topic had when the state was restored.
+    pub(super) partitions: Option<i32>,
     passed: Option<i64>,
     state: State,
 }
@@ -52,6 +54,7 @@ impl Lane {
             last: None,
             committed: None,
             topic_id: None,
+            partitions: None,
             passed: None,
             state: State::Restoring,
         }

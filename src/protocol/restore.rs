@@ -632,6 +632,7 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             resume: None,
             open: OpenSum::default(),
             topic_id: self.setup.source.topic_id,
+            partitions: self.setup.source.partitions,
             read_anew: self.read_anew,
         }
     }

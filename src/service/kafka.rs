@@ -278,14 +278,25 @@ pub fn partition_count(client: &Client, topic: &str) -> KafkaResult<usize> {
 /// How long a broker may take to say which topic it is; it is asked again.
 const IDENTITY: Duration = Duration::from_secs(3);
 
-/// The broker's identity of a topic; `None`: it does not tell.
-pub fn topic_id<C: ClientContext>(
+/// A topic as the broker has it now.
+pub struct Identity {
+    /// Its identity; `None`: the broker does not tell.
+    pub id: Option<String>,
+    /// Its partitions.
+    pub partitions: i32,
+}
+
+/// Which topic it is; `None`: the broker does not tell.
+pub fn identity<C: ClientContext>(
     client: &rdkafka::client::Client<C>,
     topic: &str,
-) -> KafkaResult<Option<String>> {
+) -> KafkaResult<Option<Identity>> {
     let found = describe::topics(client, &[topic], IDENTITY)?;
     match found.into_iter().next() {
-        Some((_, Ok(topic))) => Ok(topic.id),
+        Some((_, Ok(topic))) => {
+            let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            Ok(Some(Identity { id: topic.id, partitions }))
+        }
         Some((_, Err(code))) => Err(KafkaError::MetadataFetch(code)),
         None => Ok(None),
     }

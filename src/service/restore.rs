@@ -635,7 +635,7 @@ impl<'a> Rebuild<'a> {
 /// Our group, and what the input is now.
 pub fn source_of(config: &Config, client: &Client) -> Result<Source, KafkaError> {
     let input = config.input.topics.first().map_or("", String::as_str);
-    let topic_id = kafka::topic_id(client.client(), input)?;
+    let topic_id = kafka::identity(client.client(), input)?.and_then(|found| found.id);
     Ok(Source { topic_id, ..partitions_of(config, client)? })
 }
 

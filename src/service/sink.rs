@@ -210,9 +210,9 @@ impl Sink {
         }
     }
 
-    /// The broker's identity of the input topic; `None`: it does not tell.
-    pub fn topic_id(&self) -> Result<Option<String>, KafkaError> {
-        kafka::topic_id(self.producer.client(), &self.input)
+    /// Which topic the input is; `None`: the broker does not tell.
+    pub fn identity(&self) -> Result<Option<kafka::Identity>, KafkaError> {
+        kafka::identity(self.producer.client(), &self.input)
     }
 
     /// Where the last transaction stands in the `open` topic.

@@ -10,7 +10,8 @@ use crate::broker::shared;
 use crate::client::{NewRecord, create_topic, produce, send};
 use crate::evidence::{SHORT_POLICIES, told, wait_for_exceptions};
 use crate::halts::{
-    assert_no_contradiction, come, stopped_with_one_open, stopped_with_one_open_and, wait_told,
+    assert_no_contradiction, come, stopped_with_one_open, stopped_with_one_open_and, wait_answered,
+    wait_told,
 };
 use crate::printed;
 use crate::scans::Scan;
@@ -34,6 +35,9 @@ fn refused_until_done(setup: &Setup, tool: &str) -> String {
     let (code, log) = setup.run_to_failure();
     assert_eq!(code, 1, "{log}");
     let command = printed::last(&log, tool);
+    let list = setup.run_verb(&["recover", "--list"]);
+    assert_eq!(list.code, 1, "{list:?}");
+    assert!(printed::commands(&list.err, tool).contains(&command), "{command}\n{list:?}");
     let doctor = setup.run_verb(&["doctor"]);
     assert_eq!(doctor.code, 3, "{doctor:?}");
     assert!(printed::commands(&doctor.out, tool).contains(&command), "{command}\n{doctor:?}");
@@ -80,6 +84,20 @@ fn more_open_partitions_are_followed_by_the_input_as_printed_and_nothing_is_repe
     let command = refused_until_done(&setup, "kafka-topics.sh");
     assert!(command.ends_with(&format!("--topic {} --partitions 2", setup.scans())), "{command}");
     let mut service = goes_on_with_more_partitions(&setup, 2);
+    come(&setup, "1ZOPEN", "departed", now_ms());
+    wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
+    service.stop();
+    assert_no_contradiction(&setup);
+}
+
+#[test]
+fn partitions_added_under_a_running_instance_halt_what_it_holds_until_they_are_accepted() {
+    let setup = stopped_with_one_open("grown-running");
+    let mut service = setup.start();
+    for topic in [setup.open(), setup.scans()] {
+        add_partitions(&setup, &topic, 2);
+    }
+    wait_answered(&setup, &mut service, "partitions");
     come(&setup, "1ZOPEN", "departed", now_ms());
     wait_told(&mut service, &setup, &[("1ZOPEN", "opened"), ("1ZOPEN", "resolved")]);
     service.stop();

@@ -246,25 +246,34 @@ impl Engine<'_> {
         }
     }
 
-    /// Whether the topic that there is now is the one of which everything is that is held; what is not is
-    /// rebuilt. Asked behind the cut, so that no record is in it of a topic that was made anew.
+    /// Whether the topic that there is now is the one of which everything is that is held, and has as
+    /// many partitions; what is not is rebuilt. Asked behind the cut, so that no record is in it of a topic that was made anew.
     fn is_of_this_topic(&mut self) -> bool {
         if self.shared.guards.embedded {
             return true;
         }
-        let id = match self.sink.topic_id() {
-            Ok(id) => id,
+        let now = match self.sink.identity() {
+            Ok(Some(now)) => now,
+            Ok(None) => return true,
             Err(error) => {
                 let why = kafka::explain(&error, "asking which topic the input is");
                 tracing::warn!("{why}: the commit waits");
                 return false;
             }
         };
-        let others = id.as_ref().map(|id| self.keeper.of_another_topic(id)).unwrap_or_default();
-        for (partition, then) in &others {
-            let now = id.as_deref().unwrap_or_default();
+        let id = now.id.as_ref();
+        let mut others: BTreeMap<i32, String> = BTreeMap::new();
+        for (partition, then) in self.keeper.of_another_number(now.partitions) {
+            let why = format!("the input topic has {} partitions, it had {then}", now.partitions);
+            others.insert(partition, why);
+        }
+        for (partition, then) in id.map(|id| self.keeper.of_another_topic(id)).unwrap_or_default() {
+            let now = id.map_or("", String::as_str);
             let why = format!("the input topic was made anew (topic id {now}, it was {then})");
-            self.rebuild(*partition, &why);
+            others.insert(partition, why);
+        }
+        for (partition, why) in &others {
+            self.rebuild(*partition, why);
         }
         others.is_empty()
     }

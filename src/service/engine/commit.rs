@@ -247,7 +247,8 @@ impl Engine<'_> {
     }
 
     /// Whether the topic that there is now is the one of which everything is that is held, and has as
-    /// many partitions; what is not is rebuilt. Asked behind the cut, so that no record is in it of a topic that was made anew.
+    /// many partitions; what is not is rebuilt. Asked behind the cut, so that no record is in it of a
+    /// topic that was made anew.
     fn is_of_this_topic(&mut self) -> bool {
         if self.shared.guards.embedded {
             return true;

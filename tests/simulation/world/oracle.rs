@@ -329,8 +329,10 @@ impl<'o> Oracle<'o> {
         if cut.commit != number {
             return Err(format!("it should have been commit {number}"));
         }
+        // The record at an offset of another topic is another one.
         let same_look = |before: &&Arc<CutRecord>| {
-            before.cursor.is_some() && cut.cursor.is_some() && before.offset == cut.offset
+            let same_record = before.offset == cut.offset && before.topic_id == cut.topic_id;
+            before.cursor.is_some() && cut.cursor.is_some() && same_record
         };
         if let Some(before) = before.as_ref().filter(same_look)
             && before.decisions.settings.last() != cut.decisions.settings.last()

@@ -224,7 +224,7 @@ impl Status {
         let waiting = self.partitions.iter().find(|status| is_not(status))?;
         let (partition, stage) = (waiting.key(), waiting.stage.as_str());
         Some(match (&waiting.halted, &waiting.waits_for) {
-            (Some(halt), _) => format!("partition {partition} is {stage} {}", halt.message),
+            (Some(halt), _) => format!("partition {partition} is {stage}: {}", halt.message),
             (None, Some(what)) => format!("partition {partition} is {stage} and waits at {what}"),
             (None, None) => format!("partition {partition} is {stage}"),
         })

@@ -139,8 +139,11 @@ struct Flood<'f> {
 
 /// One life of the process.
 struct Phase {
-    /// From its start, or the due second, to the first event.
+    /// From its start, or the due second, to the first event,
     until_first: Duration,
+    /// and until every partition was restored as well.
+    until_restored: Duration,
+    /// From then on.
     events: u64,
     took: Duration,
     memory: Memory,
@@ -155,21 +158,27 @@ impl Flood<'_> {
         let begun = Instant::now();
         let out = || self.out();
         let (first, mut seen) = (out(), out());
-        let mut began = None;
+        let (mut until_first, mut began) = (None, None);
         let end = begun + PATIENCE;
         while seen < events {
             assert!(Instant::now() < end, "{seen} of {events} are out\n{}", service.log());
             assert!(service.ended().is_none(), "it ended by itself\n{}", service.log());
             std::thread::sleep(LOOK);
             seen = out();
-            if seen > first + MARKERS && began.is_none() {
-                began = Some((begun.elapsed(), Instant::now(), seen));
+            if seen > first + MARKERS {
+                until_first.get_or_insert(begun.elapsed());
+            }
+            if until_first.is_some() && began.is_none() && is_ready(service) {
+                began = Some((Instant::now(), seen));
             }
         }
-        let (until_first, since, at) = began.unwrap_or((begun.elapsed(), begun, first));
+        let (since, at) = began.expect("not all is out before every partition is restored");
+        let until_first = until_first.unwrap_or_default();
+        let until_restored = since - begun;
         let (memory, took) = (Memory::of(service), since.elapsed());
         let open = seen * BYTES_OF_OPEN;
-        Phase { until_first, events: seen - at, took, memory, before: self.before, open }
+        let (events, before) = (seen - at, self.before);
+        Phase { until_first, until_restored, events, took, memory, before, open }
     }
 
     /// Records in the exceptions topic: events, and end markers of transactions.
@@ -178,6 +187,11 @@ impl Flood<'_> {
         let out: i64 = ends.values().sum();
         out.unsigned_abs().min(self.packages as u64)
     }
+}
+
+/// Whether all that it is assigned is restored.
+fn is_ready(service: &Service) -> bool {
+    service.get("/readyz").is_some_and(|(status, _)| status == 200)
 }
 
 impl Phase {
@@ -191,7 +205,8 @@ impl Phase {
     }
 
     fn json(&self) -> Value {
-        json!({"until_first_s": self.until_first.as_secs_f64(), "events": self.events,
+        json!({"until_first_s": self.until_first.as_secs_f64(),
+            "until_restored_s": self.until_restored.as_secs_f64(), "events": self.events,
             "events_a_second": self.a_second().round(), "mb_most": self.memory.most / 1_000_000,
             "mb_of_open": self.open / 1_000_000, "mb_beyond": self.beyond() / 1_000_000})
     }

@@ -373,6 +373,7 @@ impl<'o> World<'o> {
         self.around.oracle.loose |= start > cut || self.around.oracle.cut(partition).is_none();
         self.acceptable.extend([Accept::Gap.as_str(), Accept::TrustLog.as_str()]);
         self.around.broker.of_mut(partition).input.truncate(start);
+        self.around.oracle.deleted(partition);
         let now_ms = self.around.now_ms;
         self.around.tell.say(now_ms, || format!("{partition} begins at {start} now"));
     }

@@ -213,6 +213,12 @@ impl<'o> Oracle<'o> {
         self.loose = true;
     }
 
+    /// Records have been deleted: of what has been accepted it may no longer be proven what it was.
+    pub fn deleted(&mut self, partition: i32) {
+        let part = &mut self.parts[partition as usize];
+        part.touched |= part.has_accepted(Accept::OpenTable);
+    }
+
     /// Every event of a partition that is published.
     pub fn published(&self, partition: i32) -> &[Arc<ExceptionEvent>] {
         &self.parts[partition as usize].published

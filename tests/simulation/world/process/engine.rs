@@ -168,8 +168,10 @@ impl Process {
         let due = self.halted.iter().find(|(_, (_, at))| *at <= around.now_ms);
         let Some(partition) = due.map(|(partition, _)| *partition) else { return };
         self.halted.remove(&partition);
-        if let Some(epoch) = self.keeper.restoring_again(partition) {
-            self.held.remove(&partition);
+        // What it still has to say goes with its state.
+        if self.held.contains_key(&partition) {
+            self.rebuild(partition, around);
+        } else if let Some(epoch) = self.keeper.restoring_again(partition) {
             self.restores.push(Rebuild::begin(partition, epoch, self, around));
         }
     }

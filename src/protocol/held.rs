@@ -150,6 +150,8 @@ pub struct Held<S, L> {
     read_anew: bool,
     /// What the `open` table holds with the last cut.
     open: OpenSum,
+    /// The broker's identity of the topic that it was restored from; `None`: not known.
+    topic_id: Option<String>,
     /// Records that it may put into one transaction.
     budget: usize,
     rules: Rules,
@@ -158,7 +160,9 @@ pub struct Held<S, L> {
 impl<S: Packages, L> Held<S, L> {
     /// A partition that has been restored. `budget`: records that it may put into one transaction.
     pub fn new(partition: i32, epoch: Epoch, ready: Ready<S>, budget: usize) -> Self {
-        let Ready { mut packages, offset, decisions, backfill, last, resume, open, .. } = ready;
+        let Ready {
+            mut packages, offset, decisions, backfill, last, resume, open, topic_id, ..
+        } = ready;
         if let Some(position) = resume.as_ref().and_then(|(cursor, _)| cursor.position()) {
             packages.resume_look(position);
         }
@@ -179,6 +183,7 @@ impl<S: Packages, L> Held<S, L> {
             resume,
             read_anew: ready.read_anew,
             open,
+            topic_id,
             budget,
             rules: Rules::ALL,
         }
@@ -409,6 +414,7 @@ impl<S: Packages, L> Held<S, L> {
         let amid_a_look = self.packages.is_looking() || self.resume.is_some();
         (!amid_a_look || !self.rules.snapshot_outside_looks).then(|| SnapshotMeta {
             topic: topic.to_owned(),
+            topic_id: self.topic_id.clone(),
             partition: self.partition,
             partitions,
             offset: self.offset,

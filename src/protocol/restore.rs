@@ -31,6 +31,8 @@ pub use super::agree::{Accept, Answer, Decision, Durable, HaltReason, decide};
 pub struct SnapshotMeta {
     /// The topic of the records.
     pub topic: String,
+    /// The broker's identity of the topic; `None`: not known.
+    pub topic_id: Option<String>,
     /// Its partition.
     pub partition: i32,
     /// How many partitions the topic had.
@@ -348,8 +350,13 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
             let ours = meta.topic == self.setup.topic
                 && meta.partition == self.setup.partition
                 && meta.partitions == self.setup.source.partitions;
+            let mut ids = meta.topic_id.iter().zip(&cut.topic_id);
             let why = if !ours {
                 "it is another partition's"
+            } else if ids.any(|(theirs, of_cut)| theirs != of_cut) {
+                // Whatever its last record is: an instance that has not noticed yet goes on in the new
+                // topic with the packages of the old one.
+                "it is of another topic of this name"
             } else if meta.offset > cut.offset && rules.snapshot_not_beyond_cut {
                 "it is newer than the cut"
             } else if !cut.decisions.agree_below(&meta.decisions, meta.offset)

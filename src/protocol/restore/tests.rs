@@ -35,6 +35,7 @@ fn last(offset: i64) -> LastRecord {
 fn meta(offset: i64) -> SnapshotMeta {
     SnapshotMeta {
         topic: "scans".to_owned(),
+        topic_id: Some("one".to_owned()),
         partition: 0,
         partitions: 1,
         offset,
@@ -175,6 +176,20 @@ fn a_snapshot_of_another_log_under_the_same_name_is_set_aside() {
     assert_eq!(restore.probed(Some(other)), Ask::Records { from: 0, to: CUT });
     let set_aside: Vec<usize> = restore.set_aside().iter().map(|(index, _)| *index).collect();
     assert_eq!(set_aside, [1, 0]);
+}
+
+#[test]
+fn a_snapshot_from_before_the_topic_was_made_anew_is_set_aside_whatever_its_last_record_is() {
+    let cut = CutRecord { topic_id: Some("one".to_owned()), ..example(CUT, 1) };
+    let (mut restore, _) = begun(cut, 0, None);
+    let of = |topic_id: Option<&str>, offset| SnapshotMeta {
+        topic_id: topic_id.map(str::to_owned),
+        ..meta(offset)
+    };
+    let found = vec![of(Some("another"), 80), of(None, 40)];
+    assert_eq!(restore.snapshots(found), Ask::Probe(39), "one that does not say is tried");
+    let set_aside: Vec<usize> = restore.set_aside().iter().map(|(index, _)| *index).collect();
+    assert_eq!(set_aside, [0]);
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn phase_of(partition: i32) -> f64 {
 
 /// What a snapshot says of itself, as it is written.
 pub fn header_of(meta: SnapshotMeta) -> Header {
-    let SnapshotMeta { topic, partition, partitions, offset, decisions, last } = meta;
+    let SnapshotMeta { topic, topic_id, partition, partitions, offset, decisions, last } = meta;
     let settings = |line: &StateSettings| Settings {
         from: line.from,
         forget_after: line.forget_after,
@@ -163,6 +163,7 @@ pub fn header_of(meta: SnapshotMeta) -> Header {
     };
     Header {
         topic,
+        topic_id,
         partition,
         partitions,
         offset,
@@ -194,6 +195,7 @@ pub fn meta_of(header: &Header) -> SnapshotMeta {
     };
     SnapshotMeta {
         topic: header.topic.clone(),
+        topic_id: header.topic_id.clone(),
         partition: header.partition,
         partitions: header.partitions,
         offset: header.offset,
@@ -225,6 +227,7 @@ mod tests {
         let line = StateSettings { from: 3, forget_after: 60, settled_retention: 7 };
         let meta = SnapshotMeta {
             topic: "carrier.scans.v1".to_owned(),
+            topic_id: Some("Zx3".to_owned()),
             partition: 7,
             partitions: 12,
             offset: 1_000,
@@ -239,7 +242,7 @@ mod tests {
             last: Some(cut::LastRecord { offset: 998, time_ms: Some(5), hash: u64::MAX }),
         };
         assert_eq!(meta_of(&header_of(meta.clone())), meta);
-        let without = SnapshotMeta { last: None, ..meta };
+        let without = SnapshotMeta { last: None, topic_id: None, ..meta };
         assert_eq!(meta_of(&header_of(without.clone())), without);
     }
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Header {
     /// The input topic.
     pub topic: String,
+    /// The broker's identity of the input topic; none: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
     /// Its partition.
     pub partition: i32,
     /// How many partitions the topic had.

@@ -34,6 +34,7 @@ fn policies() -> Arc<PolicySet> {
 fn header() -> Header {
     Header {
         topic: "carrier.scans.v1".to_owned(),
+        topic_id: Some("Zx3".to_owned()),
         partition: 3,
         partitions: 12,
         offset: 1_000,

@@ -69,6 +69,7 @@ pub fn decisions() -> Decisions {
 pub fn header(offset: i64) -> Header {
     Header {
         topic: TOPIC.to_owned(),
+        topic_id: None,
         partition: PARTITION,
         partitions: PARTITIONS,
         offset,

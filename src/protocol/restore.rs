@@ -320,7 +320,9 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
     /// Goes on unless the topic is another one and no record has shown that it has the same log.
     fn same_log(&mut self, shown: Option<LastRecord>) -> Ask {
         let Setup { source, rules, .. } = &self.setup;
-        let then = self.cut.as_ref().filter(|cut| cut.offset > cut.decisions.start);
+        // A cursor tells of the record behind the cut, too.
+        let has_read = |cut: &&CutRecord| cut.offset > cut.decisions.start || cut.cursor.is_some();
+        let then = self.cut.as_ref().filter(has_read);
         let then = then.and_then(|cut| cut.topic_id.clone());
         match then.zip(source.topic_id.clone()) {
             Some((then, now)) if then != now && shown.is_none() && rules.topic_in_cut => {

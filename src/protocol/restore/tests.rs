@@ -6,7 +6,7 @@ use crate::detector::exception::{self, Change, ExceptionEvent, Severity};
 use crate::detector::policy::{Defaults, Policy, PolicySet, Step};
 use crate::detector::shard::Shard;
 use crate::detector::time::{Deadline, EffectiveTime};
-use crate::protocol::cut::example;
+use crate::protocol::cut::{Cursor, example};
 use crate::protocol::plain::Plain;
 
 const CUT: i64 = 100;
@@ -190,6 +190,30 @@ fn a_snapshot_from_before_the_topic_was_made_anew_is_set_aside_whatever_its_last
     assert_eq!(restore.snapshots(found), Ask::Probe(39), "one that does not say is tried");
     let set_aside: Vec<usize> = restore.set_aside().iter().map(|(index, _)| *index).collect();
     assert_eq!(set_aside, [0]);
+}
+
+#[test]
+fn a_cut_amid_the_look_of_the_first_record_tells_another_topic_by_its_identity() {
+    let cursor = Cursor { to: 9, second: 8, carrier: "ups".to_owned(), number: "1Z".to_owned() };
+    let start = example(CUT, 1).decisions.start;
+    let cut = CutRecord {
+        offset: start,
+        topic_id: Some("another".to_owned()),
+        last: None,
+        ..example(CUT, 1)
+    };
+    let at = |cut: CutRecord| {
+        let group = Some((start, cut.metadata()));
+        let now_ms = cut.frontier.unwrap() * 1_000;
+        let (answer, other) = (None, None);
+        let (cut, log_start, log_end, margin_ms) = (Some(cut), 0, 200, 0);
+        let durable = Durable { cut, group, log_start, log_end, answer, other, now_ms, margin_ms };
+        let (mut restore, _): (Machine, Ask) = Restore::begin(setup(), |_| panic!("it is made"));
+        restore.durable(durable, OpenSum::default())
+    };
+    assert_eq!(at(cut.clone()), Ask::Snapshots, "nothing of it has been read");
+    let amid = CutRecord { cursor: Some(Box::new(cursor)), ..cut };
+    assert!(matches!(at(amid), Ask::Halt(HaltReason::OtherTopic { .. })));
 }
 
 #[test]

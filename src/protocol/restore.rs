@@ -24,26 +24,9 @@ use crate::detector::scan::Record;
 use crate::detector::shard::{Inconsistent, Retention};
 use crate::detector::time::{Frontier, LogTime, floor_to_seconds};
 
-pub use super::agree::{Accept, Answer, Decision, Durable, HaltReason, decide};
+pub use snapshots::SnapshotMeta;
 
-/// What is known of a snapshot before it is loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotMeta {
-    /// The topic of the records.
-    pub topic: String,
-    /// The broker's identity of the topic; `None`: not known.
-    pub topic_id: Option<String>,
-    /// Its partition.
-    pub partition: i32,
-    /// How many partitions the topic had.
-    pub partitions: i32,
-    /// Every record before this offset is in it, and none behind.
-    pub offset: i64,
-    /// What was decided about these records.
-    pub decisions: Decisions,
-    /// The last record in it.
-    pub last: Option<LastRecord>,
-}
+pub use super::agree::{Accept, Answer, Decision, Durable, HaltReason, decide};
 
 /// What a first start does with the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,76 +315,6 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         }
     }
 
-    fn probed_for_snapshot(&mut self, found: Option<LastRecord>) -> Ask {
-        let Some((index, meta)) = self.candidates.last() else { return self.rebuild(None) };
-        let index = *index;
-        if found.is_some() && found != meta.last {
-            let why = "the log has another record where its last one was".to_owned();
-            self.candidates.pop();
-            self.set_aside.push((index, why));
-            return self.next_snapshot();
-        }
-        self.go(Phase::Snapshots, Ask::Load(index))
-    }
-
-    /// The snapshots that there are of this partition, in any order.
-    pub fn snapshots(&mut self, found: Vec<SnapshotMeta>) -> Ask {
-        let Some(cut) = &self.cut else { return Ask::Done };
-        let rules = self.setup.rules;
-        for (index, meta) in found.into_iter().enumerate() {
-            let ours = meta.topic == self.setup.topic
-                && meta.partition == self.setup.partition
-                && meta.partitions == self.setup.source.partitions;
-            let mut ids = meta.topic_id.iter().zip(&cut.topic_id);
-            let why = if !ours {
-                "it is another partition's"
-            } else if ids.any(|(theirs, of_cut)| theirs != of_cut) {
-                // Whatever its last record is: an instance that has not noticed yet goes on in the new
-                // topic with the packages of the old one.
-                "it is of another topic of this name"
-            } else if meta.offset > cut.offset && rules.snapshot_not_beyond_cut {
-                "it is newer than the cut"
-            } else if !cut.decisions.agree_below(&meta.decisions, meta.offset)
-                && rules.snapshot_decisions_agree
-            {
-                "it was made under other decisions"
-            } else {
-                self.candidates.push((index, meta));
-                continue;
-            };
-            self.set_aside.push((index, why.to_owned()));
-        }
-        self.candidates.sort_by_key(|(_, meta)| meta.offset);
-        self.next_snapshot()
-    }
-
-    /// The snapshot asked for, or what is wrong with it.
-    pub fn loaded(&mut self, loaded: Result<S, String>) -> Ask {
-        let Some((index, meta)) = self.candidates.pop() else { return self.rebuild(None) };
-        match loaded {
-            Ok(packages) => {
-                self.packages = Some(packages);
-                self.last = meta.last;
-                self.rejected_before = meta.decisions.rejected;
-                self.rebuild(Some(meta.offset))
-            }
-            Err(why) => {
-                self.set_aside.push((index, why));
-                self.next_snapshot()
-            }
-        }
-    }
-
-    /// Packages into which a snapshot is loaded.
-    pub fn blank(&self) -> S {
-        (self.make)(false)
-    }
-
-    /// The snapshots that were of no use so far, and why.
-    pub fn set_aside(&self) -> &[(usize, String)] {
-        &self.set_aside
-    }
-
     /// What becomes of a record: at a first start its log time in effect is judged, in milliseconds;
     /// later what was decided holds. Told in the order of the log.
     pub fn takes(&mut self, offset: i64, log_ms: Option<i64>, by_broker: bool) -> Taken {
@@ -580,23 +493,6 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
         Ok(Ready { stamp, resume, open, ..self.ready(packages, cut.backfill) })
     }
 
-    fn next_snapshot(&mut self) -> Ask {
-        match self.candidates.last() {
-            Some((_, meta)) if meta.offset < self.log_start && !self.gap_accepted => {
-                let snapshot = meta.offset;
-                self.halt(HaltReason::SnapshotBelowLog { snapshot, log_start: self.log_start })
-            }
-            Some((index, meta)) => {
-                let index = *index;
-                match meta.last.filter(|last| last.offset >= self.log_start) {
-                    Some(last) => self.go(Phase::ProbeSnapshot, Ask::Probe(last.offset)),
-                    None => self.go(Phase::Snapshots, Ask::Load(index)),
-                }
-            }
-            None => self.rebuild(None),
-        }
-    }
-
     /// From a snapshot on, or from the log's beginning.
     fn rebuild(&mut self, snapshot: Option<i64>) -> Ask {
         let Some(cut) = self.cut.take() else { return Ask::Done };
@@ -657,5 +553,6 @@ impl<S: Packages, F: Fn(bool) -> S> Restore<S, F> {
 }
 
 mod rows;
+mod snapshots;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Shared;
@@ -13,28 +12,29 @@ use super::batch::Batch;
 use super::clock::Stopwatch;
 use super::kafka::{self, Client, REQUEST};
 use super::native::{RecordView, heap};
-use super::rights::Operation;
-use super::room::{BoundedShard, NoRoom, NoRoomForAll};
+use super::room::{BoundedShard, NoRoom};
 use super::schemas::Verdict;
 use super::spans;
 use super::status::Halt;
-use crate::config::{self, Config, StartFrom};
+use crate::config::{self, StartFrom};
 use crate::detector::key::PackageKey;
 use crate::detector::policy::PolicySet;
 use crate::detector::scan::Record;
-use crate::detector::shard::{Inconsistent, Retention, Shard};
+use crate::detector::shard::{Retention, Shard};
 pub use crate::protocol::agree::OtherGroup;
-use crate::protocol::agree::{Accept, Durable, HaltReason};
-use crate::protocol::cut::{CutError, LastRecord, Source};
+use crate::protocol::agree::{Durable, HaltReason};
+use crate::protocol::cut::{LastRecord, Source};
 use crate::protocol::evidence::Hold;
-use crate::protocol::halt::{About, Other};
+use crate::protocol::halt::About;
 use crate::protocol::held::Ready;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::restore::{Ask, Failed, FirstStart, OnInconsistency, Restore, Setup, Taken};
 use crate::protocol::rules::Rules;
-use crate::wire::exception::ReadError;
 use crate::wire::scan::{Origin, ScanDecoder, UnknownSchema, Unread, framing};
 pub use changed::{Circumstances, Found, look};
+pub use durable::{durable_of, source_of};
+use durable::{group_and_log, source_of_input};
+pub use failure::Failure;
 use kept::Kept;
 pub use open::{OpenTopic, Stored, read_open, read_stored};
 use progress::Progress;
@@ -44,6 +44,8 @@ use turns::Turn;
 pub use turns::Turns;
 
 mod changed;
+mod durable;
+mod failure;
 mod kept;
 mod open;
 mod progress;
@@ -86,93 +88,6 @@ pub struct Restored {
     pub circumstances: Option<Circumstances>,
     /// How long it took.
     pub took: Duration,
-}
-
-/// Why a restore did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The partition was taken away meanwhile, or there is no more time.
-    #[error("it was not read to its end in time")]
-    Cancelled,
-    /// The broker did not answer; the restore is begun again.
-    #[error("{}", kafka::explain(.0, "restoring"))]
-    Kafka(#[from] KafkaError),
-    /// A topic must not be read; it is tried again, as somebody may grant it.
-    #[error("{}", kafka::explain_on_topic(error, &format!("restoring from topic {topic}"), Operation::Read))]
-    Forbidden {
-        /// The topic.
-        topic: String,
-        /// What the broker says.
-        error: KafkaError,
-    },
-    /// Nobody knows what time it is; the restore is begun again.
-    #[error("{}", .0.remedy())]
-    Untimed(Hold),
-    /// An operator must decide.
-    #[error("{0}")]
-    Halt(HaltReason),
-    /// A cut record of no use.
-    #[error(transparent)]
-    Cut(#[from] CutError),
-    /// An entry of no use.
-    #[error("the record at offset {offset} of the open topic, key {key}, cannot be read: {error}")]
-    Open {
-        /// Its offset.
-        offset: i64,
-        /// Its key.
-        key: String,
-        /// What is wrong with it.
-        error: ReadError,
-    },
-    /// A row that was read is gone, as another has taken its place; the restore is begun again.
-    #[error(
-        "the record at offset {offset} of the open topic is gone: another has taken its place meanwhile"
-    )]
-    Changed {
-        /// Its offset.
-        offset: i64,
-    },
-    /// A published exception contradicts the log.
-    #[error("package {0}: {1}; to close it as the log says: {command}", command = Accept::TrustLog.command())]
-    Inconsistent(String, Inconsistent),
-    /// The packages do not fit.
-    #[error("there is no room for {0}: {1}")]
-    NoRoom(String, NoRoom),
-    /// The packages of a snapshot do not fit.
-    #[error("{0}")]
-    NoRoomForAll(NoRoomForAll),
-}
-
-impl Failure {
-    /// Whether what is stored cannot be read, however often it is tried.
-    pub const fn is_for_good(&self) -> bool {
-        matches!(self, Self::Cut(_) | Self::Open { .. })
-    }
-
-    /// Whether it may pass by itself: the restore is begun again.
-    const fn passes(&self) -> bool {
-        matches!(
-            self,
-            Self::Kafka(_) | Self::Forbidden { .. } | Self::Untimed(_) | Self::Changed { .. }
-        )
-    }
-
-    /// The halt.
-    fn halt(&self) -> Halt {
-        match self {
-            Self::NoRoom(what, no_room) => no_room.restoring(what),
-            Self::NoRoomForAll(no_room) => no_room.halt(),
-            Self::Halt(reason) => Halt::of(reason),
-            Self::Inconsistent(..) => Halt::new(Other::Contradiction, self.to_string()),
-            Self::Cancelled
-            | Self::Kafka(_)
-            | Self::Forbidden { .. }
-            | Self::Untimed(_)
-            | Self::Changed { .. }
-            | Self::Cut(_)
-            | Self::Open { .. } => Halt::new(Other::Unreadable, self.to_string()),
-        }
-    }
 }
 
 /// Restores a partition; begins again as long as the broker does not answer. `None` when cancelled.
@@ -246,6 +161,8 @@ struct Rebuild<'a> {
     /// Where those of the open table stand, until they are asked for.
     rows: Rows,
     about: About,
+    /// Our group, and what the input is.
+    source: Option<Source>,
     /// First offset that the log still has.
     log_start: i64,
     circumstances: Option<Circumstances>,
@@ -277,6 +194,7 @@ impl<'a> Rebuild<'a> {
             turn,
             rows,
             about,
+            source: None,
             log_start: 0,
             circumstances: None,
         }
@@ -320,10 +238,11 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    fn setup(&self, reader: &Client) -> Result<Setup, Failure> {
+    fn setup(&mut self, reader: &Client) -> Result<Setup, Failure> {
         let shared = self.shared;
         let source = source_of_input(shared, reader)?;
         shared.input_partitions.store(source.partitions, Ordering::Relaxed);
+        self.source = Some(source.clone());
         Ok(Setup {
             topic: shared.input.to_string(),
             partition: self.partition,
@@ -446,8 +365,8 @@ impl<'a> Rebuild<'a> {
         let mut decoder = Decoder { scans: self.shared.decoder(), schemas: 0 };
         let (shared, partition) = (self.shared, self.partition);
         shared.schemas.renew(&mut decoder.scans, &mut decoder.schemas);
-        self.circumstances = Some(Circumstances {
-            source: source_of_input(shared, reader)?,
+        self.circumstances = self.source.clone().map(|source| Circumstances {
+            source,
             log_start: self.log_start,
             schemas: decoder.schemas,
             policies: self.policies.hash().clone(),
@@ -630,59 +549,6 @@ impl<'a> Rebuild<'a> {
             }
         }
     }
-}
-
-/// Our group, and what the input is now.
-pub fn source_of(config: &Config, client: &Client) -> Result<Source, KafkaError> {
-    let input = config.input.topics.first().map_or("", String::as_str);
-    let topic_id = kafka::identity(client.client(), input)?.and_then(|found| found.id);
-    Ok(Source { topic_id, ..partitions_of(config, client)? })
-}
-
-/// The same for a service; the brokers inside a client do not say which topic it is.
-fn source_of_input(shared: &Shared, client: &Client) -> Result<Source, KafkaError> {
-    match shared.guards.embedded {
-        true => partitions_of(&shared.config, client),
-        false => source_of(&shared.config, client),
-    }
-}
-
-/// The same without the topic's identity.
-fn partitions_of(config: &Config, client: &Client) -> Result<Source, KafkaError> {
-    let input = config.input.topics.first().map_or("", String::as_str);
-    let partitions = kafka::partition_count(client, input)?;
-    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-    Ok(Source { group: config.kafka.group_id.clone(), topic_id: None, partitions })
-}
-
-/// What is durable about a partition, given what the `open` topic holds, the brokers' clock since that
-/// was read, and by how much clocks may differ, in milliseconds.
-pub fn durable_of(
-    (topic, partition): (&str, i32),
-    reader: &Client,
-    stored: Stored,
-    (now_ms, margin_ms): (i64, i64),
-) -> Result<Durable, KafkaError> {
-    let (group, log_start, log_end) = group_and_log((topic, partition), reader)?;
-    let Stored { cut, answer, .. } = stored;
-    Ok(Durable { cut, group, log_start, log_end, answer, other: None, now_ms, margin_ms })
-}
-
-/// The group's offset with its metadata, and from where to where the log goes.
-#[expect(clippy::type_complexity, reason = "three things that are asked for together")]
-fn group_and_log(
-    (topic, partition): (&str, i32),
-    reader: &Client,
-) -> Result<(Option<(i64, String)>, i64, i64), KafkaError> {
-    let (log_start, log_end) = reader.fetch_watermarks(topic, partition, REQUEST)?;
-    let mut list = TopicPartitionList::new();
-    list.add_partition(topic, partition);
-    let committed = reader.committed_offsets(list, REQUEST)?;
-    let group = committed.elements().first().and_then(|element| match element.offset() {
-        Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
-        _ => None,
-    });
-    Ok((group, log_start, log_end))
 }
 
 fn last_of(record: &RecordView<'_>) -> LastRecord {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::backlog;
 use crate::broker::Broker;
 use crate::client::{end_offsets, send};
-use crate::scans::Scan;
+use crate::scans::{Scan, one_step};
 use crate::service::{Service, Setup};
 use crate::wait::{now_secs, until_second};
 
@@ -38,7 +38,7 @@ pub fn measure(packages: usize) {
     // Long enough for all of them to be read before.
     let after = 30 + packages as i64 / 10_000;
     let setup = Setup::with_scans(&broker, "flood", PARTITIONS, "json", &settings)
-        .policies(policies(after));
+        .policies(one_step(&format!("{after}s")));
     let mut service = setup.start();
     let second = now_secs();
     log_scans(&setup, packages, second);
@@ -88,14 +88,6 @@ pub fn measure(packages: usize) {
 enum End {
     Kill,
     Term,
-}
-
-fn policies(after: i64) -> String {
-    format!(
-        "version = 1\n[defaults]\ncatch_up_grace = \"0s\"\n[[policy]]\nid = \"everything\"\n\
-         first_scan = [ {{ after = \"{after}s\", severity = \"warning\" }} ]\n\
-         no_movement = [ {{ after = \"{after}s\", severity = \"warning\" }} ]\n"
-    )
 }
 
 /// One scan of each package, all of one second.

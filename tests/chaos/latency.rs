@@ -12,21 +12,12 @@ use serde_json::{Value, json};
 
 use crate::broker::Broker;
 use crate::client::{NewRecord, end_offsets, send};
-use crate::scans::{Dice, Scan};
+use crate::scans::{Dice, Scan, one_step};
 use crate::service::Setup;
 use crate::wait::{now_ms, until_second};
 
 const PARTITIONS: i32 = 4;
 const STEP_S: i64 = 5;
-const POLICIES: &str = r#"
-version = 1
-[defaults]
-catch_up_grace = "0s"
-[[policy]]
-id = "everything"
-first_scan = [ { after = "5s", severity = "warning" } ]
-no_movement = [ { after = "5s", severity = "warning" } ]
-"#;
 const ROUNDS: usize = 10;
 /// Packages of a round; all of them fall silent.
 const SILENT: usize = 40;
@@ -77,7 +68,7 @@ impl Delays {
 fn on_a_topic(broker: &Broker, name: &str, scans_a_second: usize) -> Delays {
     let settings = [("message.timestamp.type", "LogAppendTime")];
     let setup = Setup::with_scans(broker, name, PARTITIONS, "json", &settings)
-        .policies(POLICIES)
+        .policies(one_step("5s"))
         .with("input", "clock_margin = \"2s\"")
         .with("output", "commit_interval = \"500ms\"");
     let service = setup.start();

@@ -1,14 +1,10 @@
 //! A record whose look is out in part is read otherwise by whoever goes on with it.
 
-use std::collections::BTreeMap;
-
-use rdkafka::message::Message;
-
 use crate::broker::shared;
 use crate::client::{NewRecord, produce, read};
-use crate::flood::out;
+use crate::flood::{assert_each_once, out};
 use crate::halts::{command, wait_answered};
-use crate::scans::Scan;
+use crate::scans::{Scan, one_step};
 use crate::service::Setup;
 use crate::wait::now_ms;
 
@@ -18,15 +14,6 @@ const PARTITIONS: i32 = 16;
 /// Records of ends of transactions that a start may add to the exceptions topic, and more.
 const MARKERS: usize = 700;
 const HOUR_MS: i64 = 3_600_000;
-const POLICIES: &str = r#"
-version = 1
-[defaults]
-catch_up_grace = "0s"
-[[policy]]
-id = "everything"
-first_scan = [ { after = "1h", severity = "warning" } ]
-no_movement = [ { after = "1h", severity = "warning" } ]
-"#;
 
 /// Packages that have been silent for hours, and behind them one record that says what time it is. It has
 /// no other log time than its event time, the beginning of a day.
@@ -64,7 +51,7 @@ fn rebuilt(log: &str) -> usize {
 fn a_record_that_is_read_otherwise_amid_its_look_halts_until_it_is_put_back_or_accepted() {
     let settings = [("message.timestamp.type", "CreateTime")];
     let setup = Setup::with_scans(shared(), "amid-look", PARTITIONS, "json", &settings)
-        .policies(POLICIES)
+        .policies(one_step("1h"))
         .with("kafka", "session_timeout = \"6s\"")
         .with("kafka", "transaction_timeout = \"4s\"");
     let day_ms = now_ms() - now_ms().rem_euclid(24 * HOUR_MS);
@@ -99,14 +86,5 @@ fn a_record_that_is_read_otherwise_amid_its_look_halts_until_it_is_put_back_or_a
         (read(&setup.bootstrap, &setup.dead_letters()).len() == 1).then_some(())
     });
     service.stop();
-    assert_each_once(&setup);
-}
-
-fn assert_each_once(setup: &Setup) {
-    let mut counts = BTreeMap::<Vec<u8>, usize>::new();
-    for record in read(&setup.bootstrap, &setup.exceptions()) {
-        *counts.entry(record.key().expect("a key").to_vec()).or_default() += 1;
-    }
-    let more: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).take(3).collect();
-    assert_eq!((counts.len(), more.len()), (PACKAGES, 0), "{more:?}");
+    assert_each_once(&setup, PACKAGES);
 }

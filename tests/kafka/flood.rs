@@ -6,7 +6,7 @@ use rdkafka::message::Message;
 
 use crate::broker::{Broker, shared};
 use crate::client::{end_offsets, produce, read};
-use crate::scans::Scan;
+use crate::scans::{Scan, one_step};
 use crate::service::Setup;
 use crate::wait::now_secs;
 
@@ -16,15 +16,6 @@ const PARTITIONS: i32 = 2;
 const AFTER_S: i64 = 10;
 /// A pace at which a whole budget takes several times as long as a transaction may.
 const BYTES_A_SECOND: u32 = 100_000;
-const POLICIES: &str = r#"
-version = 1
-[defaults]
-catch_up_grace = "0s"
-[[policy]]
-id = "everything"
-first_scan = [ { after = "10s", severity = "warning" } ]
-no_movement = [ { after = "10s", severity = "warning" } ]
-"#;
 
 /// What the log says of contents that no transaction took.
 const IN_PARTS: &str = "too much for one transaction and is said in parts";
@@ -49,7 +40,7 @@ fn set_pace(broker: &Broker, setup: &Setup, change: &str) {
 fn a_flood_that_a_transaction_is_too_short_for_comes_out_in_parts_and_once_each() {
     let settings = [("message.timestamp.type", "CreateTime")];
     let setup = Setup::with_scans(shared(), "flood", PARTITIONS, "json", &settings)
-        .policies(POLICIES)
+        .policies(one_step("10s"))
         .with("kafka", "session_timeout = \"10s\"")
         .with("kafka", "transaction_timeout = \"2s\"");
     set_pace(shared(), &setup, &format!("--add-config producer_byte_rate={BYTES_A_SECOND}"));
@@ -66,10 +57,15 @@ fn a_flood_that_a_transaction_is_too_short_for_comes_out_in_parts_and_once_each(
     let mut service = setup.start();
     service.wait_frontier(PARTITIONS, second + AFTER_S);
     service.stop();
+    assert_each_once(&setup, PACKAGES);
+}
+
+/// A subscriber sees one event of each of so many packages.
+pub fn assert_each_once(setup: &Setup, packages: usize) {
     let mut counts = BTreeMap::<Vec<u8>, usize>::new();
     for record in read(&setup.bootstrap, &setup.exceptions()) {
         *counts.entry(record.key().expect("a key").to_vec()).or_default() += 1;
     }
     let more: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).take(3).collect();
-    assert_eq!((counts.len(), more.len()), (PACKAGES, 0), "{more:?}");
+    assert_eq!((counts.len(), more.len()), (packages, 0), "{more:?}");
 }

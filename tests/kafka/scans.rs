@@ -164,6 +164,15 @@ pub const MOVES: &[&str] = &[
     "available_for_pickup",
 ];
 
+/// One policy for every package, with one step after so long, such as `10s`, and no grace.
+pub fn one_step(after: &str) -> String {
+    format!(
+        "version = 1\n[defaults]\ncatch_up_grace = \"0s\"\n[[policy]]\nid = \"everything\"\n\
+         first_scan = [ {{ after = \"{after}\", severity = \"warning\" }} ]\n\
+         no_movement = [ {{ after = \"{after}\", severity = \"warning\" }} ]\n"
+    )
+}
+
 /// Policies under which the log of [`journeys`] opens, escalates, retracts and forgets.
 /// The longest step is 7 days, feed grace 6 hours, and packages are forgotten after 12 days.
 pub const JOURNEY_POLICIES: &str = r#"
